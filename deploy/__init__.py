@@ -1,0 +1,1 @@
+"""How Offshoot is run: the embedded stack and the `offshoot` command."""

@@ -1,0 +1,1 @@
+"""What Offshoot is about: nouns, verbs and rules, without a web framework, a queue or a model."""

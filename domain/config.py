@@ -1,0 +1,133 @@
+"""Settings. `Config.from_env()` is the only reader of the process environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+
+class ConfigError(Exception):
+    """A setting is missing or malformed. The message names it and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One environment variable: what it is for, and its value when unset (None: required)."""
+
+    name: str
+    help: str
+    default: str | None = None
+
+
+SETTINGS = (
+    Setting("DATABASE_URL", "PostgreSQL 16 or newer with pgvector, pg_trgm and unaccent"),
+    Setting("REDIS_URL", "Redis or Valkey, a database of its own"),
+    Setting("S3_URL", "http(s)://KEY:SECRET@HOST:PORT/BUCKET, any S3 server"),
+    Setting("SECRET_KEY", "32 characters or more; signs cursors and form tokens"),
+    Setting("SITE_URL", "The address people type, without a slash at the end", "http://127.0.0.1:8000"),
+    Setting("SITE_NAME", "The name in titles and feeds", "Offshoot"),
+    Setting("HOST", "Address the web server listens on", "127.0.0.1"),
+    Setting("PORT", "Port the web server listens on", "8000"),
+    Setting("DATA_DIR", "Where the embedded PostgreSQL, Valkey and S3 server keep their data", "var"),
+    Setting("MODELS", "More models to register at start: NAME=PATH, separated by commas", ""),
+    Setting("DEVICE", "Where models run: auto, cpu, cuda, cuda:1, mps", "auto"),
+    Setting("QUEUES", "Queues this machine's worker serves", "light,image"),
+    Setting("SEED_EXAMPLES", "1 fills an empty gallery by running the examples, 0 leaves it empty", "1"),
+    Setting("ARTIFACT_ORIGIN", "A separate origin to serve artifacts from, such as https://files.example", ""),
+    Setting("LOG_LEVEL", "debug, info, warning or error", "info"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Every setting, checked once per process and passed in from the entry point."""
+
+    database_url: str
+    redis_url: str
+    s3_url: str
+    secret_key: str
+    site_url: str
+    site_name: str
+    host: str
+    port: int
+    data_dir: Path
+    models: dict[str, Path]
+    device: str
+    queues: tuple[str, ...]
+    seed_examples: bool
+    artifact_origin: str
+    log_level: str
+
+    @property
+    def secure(self) -> bool:
+        """Whether the site is reached over TLS: cookies are then Secure and `__Host-` prefixed."""
+        return self.site_url.startswith("https://")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> "Config":
+        """Read and check every setting.
+
+        Raises ConfigError naming the first variable that is missing or malformed.
+        """
+        source = os.environ if env is None else env
+        value = {setting.name: _read(setting, source) for setting in SETTINGS}
+        _check_url("DATABASE_URL", value["DATABASE_URL"], ("postgres", "postgresql"))
+        _check_url("REDIS_URL", value["REDIS_URL"], ("redis", "rediss", "unix"))
+        _check_url("S3_URL", value["S3_URL"], ("http", "https"))
+        _check_url("SITE_URL", value["SITE_URL"], ("http", "https"))
+        if len(value["SECRET_KEY"]) < 32:
+            raise ConfigError("SECRET_KEY needs at least 32 characters. `openssl rand -hex 32` makes one.")
+        return cls(
+            database_url=value["DATABASE_URL"],
+            redis_url=value["REDIS_URL"],
+            s3_url=value["S3_URL"],
+            secret_key=value["SECRET_KEY"],
+            site_url=value["SITE_URL"].rstrip("/"),
+            site_name=value["SITE_NAME"],
+            host=value["HOST"],
+            port=_port(value["PORT"]),
+            data_dir=Path(value["DATA_DIR"]).expanduser().resolve(),
+            models=_models(value["MODELS"]),
+            device=value["DEVICE"],
+            queues=tuple(part.strip() for part in value["QUEUES"].split(",") if part.strip()),
+            seed_examples=_flag("SEED_EXAMPLES", value["SEED_EXAMPLES"]),
+            artifact_origin=value["ARTIFACT_ORIGIN"].rstrip("/"),
+            log_level=value["LOG_LEVEL"].lower(),
+        )
+
+
+def _read(setting: Setting, env: Mapping[str, str]) -> str:
+    value = env.get(setting.name, "").strip()
+    if value:
+        return value
+    if setting.default is None:
+        raise ConfigError(f"{setting.name} is not set. It is needed: {setting.help}.")
+    return setting.default
+
+
+def _check_url(name: str, value: str, schemes: tuple[str, ...]) -> None:
+    if urlsplit(value).scheme.split("+")[0] not in schemes:
+        raise ConfigError(f"{name} must start with {' or '.join(s + '://' for s in schemes)}.")
+
+
+def _port(value: str) -> int:
+    if not value.isdecimal() or not 0 < int(value) < 65536:
+        raise ConfigError(f"PORT must be a number from 1 to 65535, not {value!r}.")
+    return int(value)
+
+
+def _flag(name: str, value: str) -> bool:
+    if value not in ("0", "1"):
+        raise ConfigError(f"{name} must be 0 or 1, not {value!r}.")
+    return value == "1"
+
+
+def _models(value: str) -> dict[str, Path]:
+    models: dict[str, Path] = {}
+    for entry in filter(None, (part.strip() for part in value.split(","))):
+        name, equals, path = entry.partition("=")
+        if not equals or not name.strip() or not path.strip():
+            raise ConfigError(f"MODELS must be NAME=PATH pairs separated by commas, not {entry!r}.")
+        models[name.strip()] = Path(path.strip()).expanduser().resolve()
+    return models

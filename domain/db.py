@@ -1,0 +1,129 @@
+"""The database: one Piccolo engine a process, and plain SQL where a list must be fast.
+
+Both share a connection inside `transaction()`.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import asyncpg
+import msgspec
+from pgvector.asyncpg import register_vector
+from piccolo.engine.postgres import PostgresEngine
+
+from domain import tables
+
+Record = asyncpg.Record
+
+_engine: PostgresEngine | None = None
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    await register_vector(connection)
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: value if isinstance(value, str) else msgspec.json.encode(value).decode(),
+        decoder=msgspec.json.decode,
+    )
+
+
+async def bind(url: str, *, max_size: int = 10) -> None:
+    """Open this process's pool (at most `max_size` connections) and give it to every table."""
+    global _engine
+    engine = PostgresEngine(config={"dsn": url}, extensions=())
+    for table in tables.TABLES:
+        table._meta.db = engine
+    await engine.start_connection_pool(
+        min_size=1, max_size=max_size, init=_prepare, server_settings={"timezone": "UTC", "jit": "off"}
+    )
+    _engine = engine
+
+
+async def unbind() -> None:
+    """Close the pool. Safe to call twice."""
+    global _engine
+    if _engine is not None:
+        await _engine.close_connection_pool()
+        _engine = None
+
+
+def engine() -> PostgresEngine:
+    """The bound engine. Raises RuntimeError before `bind()`."""
+    if _engine is None:
+        raise RuntimeError("domain.db.bind() has not been called in this process")
+    return _engine
+
+
+@asynccontextmanager
+async def connection() -> AsyncIterator[asyncpg.Connection]:
+    """The transaction's connection, or one borrowed from the pool."""
+    bound = engine()
+    current = bound.current_transaction.get()
+    if current is not None:
+        yield current.connection
+        return
+    pool = cast("asyncpg.Pool", bound.pool)
+    async with pool.acquire() as borrowed:
+        yield cast("asyncpg.Connection", borrowed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Transaction:
+    """What Piccolo looks for in its context variable: the connection to run on."""
+
+    connection: asyncpg.Connection
+
+
+@asynccontextmanager
+async def transaction() -> AsyncIterator[asyncpg.Connection]:
+    """All or nothing for every query inside, Piccolo's and ours. Nested ones join the outer.
+
+    Piccolo's own transaction loses its connection when BEGIN fails (a restarted server),
+    so the pool hands it out and takes it back here.
+    """
+    bound = engine()
+    current = bound.current_transaction.get()
+    if current is not None:
+        yield current.connection
+        return
+    pool = cast("asyncpg.Pool", bound.pool)
+    async with pool.acquire() as borrowed, borrowed.transaction():
+        token = bound.current_transaction.set(_Transaction(borrowed))
+        try:
+            yield cast("asyncpg.Connection", borrowed)
+        finally:
+            bound.current_transaction.reset(token)
+
+
+async def fetch(sql: str, *args: Any) -> list[Record]:
+    """Every row."""
+    async with connection() as conn:
+        return cast("list[Record]", await conn.fetch(sql, *args))
+
+
+async def fetchrow(sql: str, *args: Any) -> Record | None:
+    """The first row, or None."""
+    async with connection() as conn:
+        return cast("Record | None", await conn.fetchrow(sql, *args))
+
+
+async def fetchval(sql: str, *args: Any) -> Any:
+    """The first column of the first row, or None."""
+    async with connection() as conn:
+        return await conn.fetchval(sql, *args)
+
+
+async def execute(sql: str, *args: Any) -> int:
+    """Run a statement and return how many rows it touched."""
+    async with connection() as conn:
+        tag: str = await conn.execute(sql, *args)
+    return int(tag.rsplit(" ", 1)[-1]) if tag[-1].isdecimal() else 0
+
+
+async def executemany(sql: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Run one statement for each row of arguments."""
+    async with connection() as conn:
+        await conn.executemany(sql, rows)

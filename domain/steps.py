@@ -1,0 +1,485 @@
+"""Step kinds as typed structs, and the recipe (inputs, lists, steps) that a version holds.
+
+A struct's annotations give its bounds, titles and help: validation, JSON and the composer's
+forms all come from them. A new kind is a struct here, a file in `tasks/steps/` and a line in
+`RUNNERS`. New fields need defaults, so that old versions decode forever.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+
+from domain.errors import Invalid
+
+MAX_STEPS = 20
+MAX_INPUTS = 20
+MAX_LISTS = 20
+MAX_LIST_ITEMS = 500
+MAX_TEXT = 10_000
+MAX_SEED = 2**32 - 1
+
+Medium = Literal["text", "image", "animation", "mesh", "audio"]
+Queue = Literal["light", "image", "text", "audio", "mesh"]
+
+Scheduler = Literal[
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+]
+SCHEDULERS: tuple[str, ...] = get_args(Scheduler)
+
+
+def _widget(widget: str) -> dict[str, str]:
+    return {"widget": widget}
+
+
+Prompt = Annotated[
+    str,
+    Meta(
+        max_length=MAX_TEXT,
+        title="Prompt",
+        description="What to draw. {name} puts in an input, {red|blue} picks one by the seed, "
+        "__colors__ draws from a list, {text} is the text of the step before.",
+        extra_json_schema=_widget("prompt"),
+    ),
+]
+NegativePrompt = Annotated[
+    str,
+    Meta(
+        max_length=MAX_TEXT,
+        title="Negative prompt",
+        description="What to keep out of the picture.",
+        extra_json_schema=_widget("prompt"),
+    ),
+]
+ModelName = Annotated[
+    str,
+    Meta(min_length=1, max_length=80, title="Model", extra_json_schema=_widget("model")),
+]
+Side = Annotated[int, Meta(ge=64, le=2048, multiple_of=8)]
+Seed = Annotated[
+    Annotated[int, Meta(ge=0, le=MAX_SEED)] | None,
+    Meta(
+        title="Seed",
+        description="Empty: the run's own seed. The same seed and parameters give the same picture.",
+        extra_json_schema={"placeholder": "the run’s"},
+    ),
+]
+InferenceSteps = Annotated[
+    int, Meta(ge=1, le=150, title="Sampling steps", description="More steps take longer and change less each.")
+]
+GuidanceScale = Annotated[
+    float,
+    Meta(ge=0, le=30, title="Guidance", description="How closely to follow the prompt. 0 or 1 turns it off."),
+]
+Pictures = Annotated[int, Meta(ge=1, le=8, title="Pictures", description="Seeds count up from the first.")]
+Strength = Annotated[
+    float, Meta(gt=0, le=1, title="Strength", description="0.1 barely touches the picture, 1 repaints it.")
+]
+SchedulerField = Annotated[Scheduler, Meta(title="Scheduler")]
+
+
+class Step(Struct, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
+    """One model call. Takes the previous step's output unless `source` names an earlier step."""
+
+    label: ClassVar[str]
+    """What the page calls the kind."""
+    queue: ClassVar[Queue]
+    takes: ClassVar[Medium | None] = None
+    """The medium this kind needs from an earlier step or an upload."""
+    gives: ClassVar[Medium]
+
+    title: Annotated[
+        str, Meta(max_length=80, title="Name", description="Shown instead of the kind.", extra_json_schema=_widget("title"))
+    ] = ""
+    source: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_STEPS)] | None,
+        Meta(title="Takes the output of", extra_json_schema=_widget("source")),
+    ] = None
+
+
+class PromptTemplate(Step, tag="prompt_template"):
+    """Fills a template: variables, alternatives chosen by the seed, draws from the lists."""
+
+    label = "Write the prompt"
+    queue = "light"
+    gives = "text"
+
+    template: Annotated[
+        str,
+        Meta(
+            max_length=MAX_TEXT,
+            title="Template",
+            description="{name} puts in an input, {red|blue} picks one by the seed, "
+            "__colors__ draws from a list, {text} is the text of the step before.",
+            extra_json_schema=_widget("prompt"),
+        ),
+    ] = ""
+
+
+class TextToImage(Step, tag="text_to_image"):
+    """Draws pictures from a prompt with a diffusers text-to-image pipeline."""
+
+    label = "Draw"
+    queue = "image"
+    gives = "image"
+
+    prompt: Prompt = ""
+    negative_prompt: NegativePrompt = ""
+    model: ModelName = "starter"
+    width: Annotated[Side, Meta(title="Width", description="Pixels, a multiple of 8.")] = 128
+    height: Annotated[Side, Meta(title="Height", description="Pixels, a multiple of 8.")] = 128
+    num_inference_steps: InferenceSteps = 20
+    guidance_scale: GuidanceScale = 3.0
+    scheduler: SchedulerField = "DDIMScheduler"
+    seed: Seed = None
+    num_images_per_prompt: Pictures = 1
+
+
+class ImageToImage(Step, tag="image_to_image"):
+    """Redraws a picture, from an earlier step or an upload, towards a prompt."""
+
+    label = "Redraw"
+    queue = "image"
+    takes = "image"
+    gives = "image"
+
+    prompt: Prompt = ""
+    negative_prompt: NegativePrompt = ""
+    upload: Annotated[
+        Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")] | None,
+        Meta(
+            title="Picture",
+            description="Instead of an earlier step's output. PNG, JPEG, WebP or GIF.",
+            extra_json_schema=_widget("upload"),
+        ),
+    ] = None
+    model: ModelName = "starter"
+    strength: Strength = 0.6
+    num_inference_steps: InferenceSteps = 20
+    guidance_scale: GuidanceScale = 3.0
+    scheduler: SchedulerField = "DDIMScheduler"
+    seed: Seed = None
+    num_images_per_prompt: Pictures = 1
+
+
+class Upscale(Step, tag="upscale"):
+    """Enlarges every picture of an earlier step."""
+
+    label = "Enlarge"
+    queue = "light"
+    takes = "image"
+    gives = "image"
+
+    factor: Annotated[Literal[2, 4], Meta(title="Factor")] = 2
+    method: Annotated[Literal["lanczos", "bicubic"], Meta(title="Method")] = "lanczos"
+    sharpen: Annotated[float, Meta(ge=0, le=1, title="Sharpen", description="0 leaves edges as they are.")] = 0.0
+
+
+AnyStep = PromptTemplate | TextToImage | ImageToImage | Upscale
+KINDS: dict[str, type[Step]] = {
+    "prompt_template": PromptTemplate,
+    "text_to_image": TextToImage,
+    "image_to_image": ImageToImage,
+    "upscale": Upscale,
+}
+
+
+def kind_of(step: Step) -> str:
+    """The kind's name as URLs, JSON and the database spell it."""
+    return str(type(step).__struct_config__.tag)
+
+
+class Input(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A named variable that whoever runs the pipeline may set."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$", title="Name")]
+    kind: Annotated[Literal["text", "number", "choice"], Meta(title="Kind")] = "text"
+    default: Annotated[str, Meta(max_length=2_000, title="Default")] = ""
+    choices: Annotated[list[Annotated[str, Meta(max_length=200)]], Meta(max_length=50, title="Choices")] = []
+
+
+class Recipe(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Everything a version fixes: inputs, wildcard lists and steps, in order."""
+
+    inputs: list[Input] = []
+    lists: dict[str, list[str]] = {}
+    steps: list[AnyStep] = []
+
+
+_decoder = msgspec.json.Decoder(Recipe)
+
+
+def encode(recipe: Recipe) -> bytes:
+    """Canonical JSON: equal recipes give equal bytes."""
+    return msgspec.json.encode(recipe, order="deterministic")
+
+
+def decode(data: bytes | str) -> Recipe:
+    """Read a stored recipe. Raises msgspec.ValidationError for one that never was valid."""
+    return _decoder.decode(data)
+
+
+def convert(data: Any) -> Recipe:
+    """Read a recipe from plain lists and dicts, such as a jsonb column."""
+    return msgspec.convert(data, Recipe)
+
+
+def digest(recipe: Recipe) -> str:
+    """The recipe's content address: SHA-256 of its canonical JSON, in hex."""
+    return hashlib.sha256(encode(recipe)).hexdigest()
+
+
+# -- what a form needs to know of a field ---------------------------------------------------
+
+
+class Field(Struct, frozen=True):
+    """One parameter as a form draws it. `widget` is text, number, choice, prompt, title,
+    model, source or upload."""
+
+    name: str
+    title: str
+    help: str
+    widget: str
+    default: Any
+    minimum: float | None = None
+    maximum: float | None = None
+    multiple_of: float | None = None
+    whole: bool = False
+    max_length: int | None = None
+    choices: tuple[Any, ...] = ()
+    placeholder: str = ""
+
+
+def fields_of(kind: str) -> tuple[Field, ...]:
+    """The kind's own parameters in order, `title` and `source` first."""
+    return _FIELDS[kind]
+
+
+def _describe(kind: type[Step]) -> tuple[Field, ...]:
+    return tuple(_field(field.name, field.type, field.default) for field in msgspec.structs.fields(kind))
+
+
+def _field(name: str, annotation: Any, default: Any) -> Field:
+    meta: dict[str, Any] = {}
+    _gather(annotation, meta)
+    choices = tuple(meta.get("choices", ()))
+    numeric = bool(meta.get("numeric"))
+    widget = meta.get("widget") or ("choice" if choices else "number" if numeric else "text")
+    minimum = meta.get("ge", meta.get("gt"))
+    return Field(
+        name=name,
+        title=meta.get("title", name),
+        help=meta.get("description", ""),
+        widget=widget,
+        default=default,
+        minimum=minimum,
+        maximum=meta.get("le"),
+        multiple_of=meta.get("multiple_of"),
+        whole=bool(meta.get("whole")),
+        max_length=meta.get("max_length"),
+        choices=choices,
+        placeholder=meta.get("placeholder", ""),
+    )
+
+
+def _gather(annotation: Any, into: dict[str, Any]) -> None:
+    """Collect the Meta of an annotation and of what it wraps; the outermost word wins."""
+    for item in getattr(annotation, "__metadata__", ()):
+        for key in ("title", "description", "ge", "gt", "le", "multiple_of", "max_length"):
+            if getattr(item, key, None) is not None:
+                into.setdefault(key, getattr(item, key))
+        for key, value in (item.extra_json_schema or {}).items():
+            into.setdefault(key, value)
+    inner = getattr(annotation, "__origin__", None) if hasattr(annotation, "__metadata__") else None
+    if inner is not None:
+        _gather(inner, into)
+        return
+    if getattr(annotation, "__origin__", None) is Literal:
+        into["choices"] = get_args(annotation)
+        return
+    for part in get_args(annotation) or (annotation,):
+        if part in (int, float):
+            into["numeric"] = True
+            into["whole"] = part is int
+        elif part is not annotation:
+            _gather(part, into)
+
+
+_FIELDS = {name: _describe(kind) for name, kind in KINDS.items()}
+
+
+# -- from what a person typed to a recipe -----------------------------------------------------
+
+
+def parse_step(kind: str, values: Mapping[str, str], prefix: str) -> tuple[AnyStep | None, dict[str, str]]:
+    """Turn a step's form fields (without their prefix) into its struct.
+
+    Returns the step, or None with the words for every field at fault, keyed `prefix + field`.
+    """
+    if kind not in KINDS:
+        return None, {f"{prefix}kind": f"There is no kind of step called “{kind}”"}
+    parsed: dict[str, Any] = {}
+    errors: dict[str, str] = {}
+    types = {field.name: field.type for field in msgspec.structs.fields(KINDS[kind])}
+    for field in fields_of(kind):
+        if field.name not in values:
+            continue
+        raw = values[field.name]
+        text = raw if field.widget == "prompt" else raw.strip()
+        try:
+            parsed[field.name] = _value(field, types[field.name], text)
+        except (msgspec.ValidationError, ValueError):
+            errors[prefix + field.name] = _words(field, text)
+    if errors:
+        return None, errors
+    return msgspec.convert({"kind": kind, **parsed}, AnyStep), {}
+
+
+def _value(field: Field, annotation: Any, text: str) -> Any:
+    if text == "" and field.widget != "prompt":
+        text_default = field.default
+        return msgspec.convert(text_default, annotation)
+    if field.widget in ("number", "source"):
+        number = float(text.replace(",", ".").replace(" ", "").replace(" ", ""))
+        if number != number or number in (float("inf"), float("-inf")):
+            raise ValueError(text)
+        if field.whole:
+            if number != int(number):
+                raise ValueError(text)
+            return msgspec.convert(int(number), annotation)
+        return msgspec.convert(number, annotation)
+    if field.widget == "choice" and field.choices and isinstance(field.choices[0], int):
+        return msgspec.convert(int(text), annotation)
+    return msgspec.convert(text, annotation)
+
+
+def _words(field: Field, text: str) -> str:
+    """What to enter instead, in a few words."""
+    if field.choices:
+        return "Choose one of the list"
+    if field.max_length is not None and len(text) > field.max_length:
+        return f"At most {field.max_length:,} characters; this has {len(text):,}"
+    if field.minimum is not None and field.maximum is not None:
+        bounds = f"From {field.minimum:g} to {field.maximum:g}"
+        if field.multiple_of:
+            bounds += f", a multiple of {field.multiple_of:g}"
+        elif field.whole:
+            bounds += ", without a fraction"
+        return bounds
+    if field.widget == "upload":
+        return "Choose the picture again"
+    return "Enter a value"
+
+
+_LIST_NAME = re.compile(r"^[a-z][a-z0-9_]{0,31}$")
+
+
+def check(recipe: Recipe) -> dict[str, str]:
+    """What is wrong with the recipe as a whole, keyed by form field (`s2-source`, `i1-name`,
+    `l1-items`, `steps`); empty when it may be saved and run."""
+    errors: dict[str, str] = {}
+    if not recipe.steps:
+        errors["steps"] = "Add a step first"
+    if len(recipe.steps) > MAX_STEPS:
+        errors["steps"] = f"A pipeline has at most {MAX_STEPS} steps; this has {len(recipe.steps)}"
+    for number, step in enumerate(recipe.steps, 1):
+        errors.update(_check_step(number, step, recipe.steps))
+    errors.update(_check_inputs(recipe.inputs))
+    errors.update(_check_lists(recipe.lists))
+    return errors
+
+
+def require(recipe: Recipe) -> None:
+    """Raise Invalid unless the recipe may be saved and run."""
+    errors = check(recipe)
+    if errors:
+        raise Invalid(errors)
+
+
+def source_of(number: int, steps: Sequence[Step]) -> int | None:
+    """The number of the step that step `number` takes its input from, or None for none."""
+    step = steps[number - 1]
+    if step.source is not None:
+        return step.source
+    return number - 1 if number > 1 else None
+
+
+def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[str, str]:
+    prefix = f"s{number}-"
+    if step.source is not None and step.source >= number:
+        return {f"{prefix}source": "Choose a step before this one"}
+    if isinstance(step, PromptTemplate) and not step.template.strip():
+        return {f"{prefix}template": "Write the template"}
+    if isinstance(step, TextToImage) and not step.prompt.strip():
+        return {f"{prefix}prompt": "Write what to draw"}
+    if step.takes is None or getattr(step, "upload", None):
+        return {}
+    source = source_of(number, steps)
+    given = steps[source - 1].gives if source is not None and source <= len(steps) else None
+    if given != step.takes:
+        needed = {"image": "a picture"}.get(step.takes, step.takes)
+        where = f"step {source} gives {given}" if given else "there is no step before it"
+        return {f"{prefix}source": f"Needs {needed}, but {where}"}
+    return {}
+
+
+def _check_inputs(inputs: Sequence[Input]) -> dict[str, str]:
+    errors: dict[str, str] = {}
+    if len(inputs) > MAX_INPUTS:
+        errors["inputs"] = f"At most {MAX_INPUTS} inputs"
+    seen: set[str] = set()
+    for number, entry in enumerate(inputs, 1):
+        if entry.name == "text":
+            errors[f"i{number}-name"] = "“text” is taken: it means the text of the step before"
+        elif entry.name in seen:
+            errors[f"i{number}-name"] = "Another input has this name"
+        seen.add(entry.name)
+        try:
+            check_input(entry, entry.default)
+        except ValueError as error:
+            errors[f"i{number}-default"] = str(error)
+    return errors
+
+
+def check_input(entry: Input, value: str) -> str:
+    """The value of an input as it may be used. Raises ValueError with the words for the field."""
+    if entry.kind == "choice" and value not in entry.choices:
+        raise ValueError("Choose one of: " + ", ".join(entry.choices) if entry.choices else "Give it some choices")
+    if entry.kind == "number":
+        try:
+            float(value)
+        except ValueError:
+            raise ValueError("Enter a number") from None
+    if len(value) > 2_000:
+        raise ValueError("At most 2,000 characters")
+    return value
+
+
+def _check_lists(lists: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    errors: dict[str, str] = {}
+    if len(lists) > MAX_LISTS:
+        errors["lists"] = f"At most {MAX_LISTS} lists"
+    for number, (name, items) in enumerate(lists.items(), 1):
+        if not _LIST_NAME.match(name):
+            errors[f"l{number}-name"] = "Small letters, digits and _ only, a letter first"
+        if not items:
+            errors[f"l{number}-items"] = "Write one entry a line"
+        elif len(items) > MAX_LIST_ITEMS:
+            errors[f"l{number}-items"] = f"At most {MAX_LIST_ITEMS} entries"
+        elif any(len(item) > 500 for item in items):
+            errors[f"l{number}-items"] = "At most 500 characters an entry"
+    return errors

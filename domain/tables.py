@@ -1,0 +1,231 @@
+"""The tables as Piccolo knows them: definitions only.
+
+Alembic owns the DDL (`alembic/versions`) and PostgreSQL the defaults, so rows are inserted by
+SQL that names only what it sets. A drift test holds this file and the migrated schema equal.
+"""
+
+from piccolo.columns import (
+    JSONB,
+    UUID,
+    Array,
+    BigInt,
+    Bytea,
+    DoublePrecision,
+    ForeignKey,
+    Integer,
+    Text,
+    Timestamptz,
+)
+from piccolo.table import Table
+
+
+class Person(Table, tablename="people"):
+    id = UUID(primary_key=True, null=False, default=None)
+    email = Text(null=False, default=None)
+    handle = Text(null=False, default=None)
+    name = Text(null=False, default=None)
+    about = Text(null=False, default=None)
+    password_hash = Text(null=False, default=None)
+    role = Text(null=False, default=None)
+    created_at = Timestamptz(null=False, default=None)
+
+
+class Session(Table, tablename="sessions"):
+    token_hash = Bytea(primary_key=True, null=False, default=None)
+    person_id = ForeignKey(Person, null=False, default=None)
+    created_at = Timestamptz(null=False, default=None)
+    seen_at = Timestamptz(null=False, default=None)
+    expires_at = Timestamptz(null=False, default=None)
+
+
+class Model(Table, tablename="models"):
+    id = UUID(primary_key=True, null=False, default=None)
+    name = Text(null=False, unique=True, default=None)
+    family = Text(null=False, default=None)
+    path = Text(null=False, default=None)
+    revision = Text(null=False, default=None)
+    license = Text(null=False, default=None)
+    kinds = Array(base_column=Text(), null=False, default=None)
+    defaults = JSONB(null=False, default=None)
+    bytes = BigInt(null=False, default=None)
+    created_at = Timestamptz(null=False, default=None)
+    removed_at = Timestamptz(null=True, default=None)
+
+
+class Artifact(Table, tablename="artifacts"):
+    sha256 = Text(primary_key=True, null=False, default=None)
+    media_type = Text(null=False, default=None)
+    bytes = BigInt(null=False, default=None)
+    width = Integer(null=True, default=None)
+    height = Integer(null=True, default=None)
+    duration = DoublePrecision(null=True, default=None)
+    state = Text(null=False, default=None)
+    touched_at = Timestamptz(null=False, default=None)
+
+
+class Rendition(Table, tablename="renditions"):
+    source = ForeignKey(Artifact, null=False, default=None)
+    width = Integer(null=False, default=None)
+    sha256 = ForeignKey(Artifact, null=False, default=None)
+
+
+class Upload(Table, tablename="uploads"):
+    id = UUID(primary_key=True, null=False, default=None)
+    person_id = ForeignKey(Person, null=False, default=None)
+    sha256 = ForeignKey(Artifact, null=False, default=None)
+    filename = Text(null=False, default=None)
+    created_at = Timestamptz(null=False, default=None)
+
+
+class Pipeline(Table, tablename="pipelines"):
+    id = UUID(primary_key=True, null=False, default=None)
+    owner_id = ForeignKey(Person, null=False, default=None)
+    title = Text(null=False, default=None)
+    description = Text(null=False, default=None)
+    tags = Array(base_column=Text(), null=False, default=None)
+    license = Text(null=False, default=None)
+    visibility = Text(null=False, default=None)
+    parent_id = ForeignKey('self', null=True, default=None)
+    root_id = ForeignKey('self', null=True, default=None)
+    generation = Integer(null=False, default=None)
+    latest_version = Integer(null=False, default=None)
+    run_count = Integer(null=False, default=None)
+    offshoot_count = Integer(null=False, default=None)
+    rating_count = Integer(null=False, default=None)
+    rating_sum = Integer(null=False, default=None)
+    rating_score = DoublePrecision(null=False, default=None)
+    trend = DoublePrecision(null=False, default=None)
+    prompt = Text(null=False, default=None)
+    model = Text(null=False, default=None)
+    medium = Text(null=False, default=None)
+    cover_run_id = UUID(null=True, default=None)
+    cover_sha256 = ForeignKey(Artifact, null=True, default=None)
+    cover_width = Integer(null=True, default=None)
+    cover_height = Integer(null=True, default=None)
+    cover_text = Text(null=False, default=None)
+    created_at = Timestamptz(null=False, default=None)
+    updated_at = Timestamptz(null=False, default=None)
+    published_at = Timestamptz(null=True, default=None)
+    deleted_at = Timestamptz(null=True, default=None)
+
+
+class Version(Table, tablename="versions"):
+    id = UUID(primary_key=True, null=False, default=None)
+    pipeline_id = ForeignKey(Pipeline, null=False, default=None)
+    number = Integer(null=False, default=None)
+    parent_id = ForeignKey('self', null=True, default=None)
+    digest = Text(null=False, default=None)
+    recipe = JSONB(null=False, default=None)
+    note = Text(null=False, default=None)
+    created_at = Timestamptz(null=False, default=None)
+
+
+class Draft(Table, tablename="drafts"):
+    id = UUID(primary_key=True, null=False, default=None)
+    person_id = ForeignKey(Person, null=False, default=None)
+    pipeline_id = ForeignKey(Pipeline, null=True, default=None)
+    form = JSONB(null=False, default=None)
+    saved_at = Timestamptz(null=False, default=None)
+
+
+class Run(Table, tablename="runs"):
+    id = UUID(primary_key=True, null=False, default=None)
+    pipeline_id = ForeignKey(Pipeline, null=False, default=None)
+    version_id = ForeignKey(Version, null=False, default=None)
+    owner_id = ForeignKey(Person, null=False, default=None)
+    number = Integer(null=False, default=None)
+    idempotency_key = Text(null=False, default=None)
+    request_sha256 = Text(null=False, default=None)
+    inputs = JSONB(null=False, default=None)
+    seed = BigInt(null=False, default=None)
+    state = Text(null=False, default=None)
+    visibility = Text(null=False, default=None)
+    cancel_requested_at = Timestamptz(null=True, default=None)
+    created_at = Timestamptz(null=False, default=None)
+    started_at = Timestamptz(null=True, default=None)
+    finished_at = Timestamptz(null=True, default=None)
+    published_at = Timestamptz(null=True, default=None)
+
+
+class StepRun(Table, tablename="step_runs"):
+    id = UUID(primary_key=True, null=False, default=None)
+    run_id = ForeignKey(Run, null=False, default=None)
+    ordinal = Integer(null=False, default=None)
+    kind = Text(null=False, default=None)
+    queue = Text(null=False, default=None)
+    model = Text(null=False, default=None)
+    step = JSONB(null=False, default=None)
+    resolved = JSONB(null=True, default=None)
+    batch_key = Text(null=False, default=None)
+    input_hash = Text(null=True, default=None)
+    state = Text(null=False, default=None)
+    priority = Integer(null=False, default=None)
+    attempt = Integer(null=False, default=None)
+    crash_count = Integer(null=False, default=None)
+    retry_count = Integer(null=False, default=None)
+    lease_owner = Text(null=True, default=None)
+    lease_until = Timestamptz(null=True, default=None)
+    not_before = Timestamptz(null=False, default=None)
+    nudge_at = Timestamptz(null=False, default=None)
+    progress = Integer(null=False, default=None)
+    progress_total = Integer(null=False, default=None)
+    phase = Text(null=False, default=None)
+    progress_at = Timestamptz(null=True, default=None)
+    error_code = Text(null=True, default=None)
+    error_message = Text(null=True, default=None)
+    output_text = Text(null=True, default=None)
+    receipt = JSONB(null=True, default=None)
+    timings = JSONB(null=True, default=None)
+    queued_at = Timestamptz(null=True, default=None)
+    started_at = Timestamptz(null=True, default=None)
+    finished_at = Timestamptz(null=True, default=None)
+
+
+class Output(Table, tablename="outputs"):
+    step_run_id = ForeignKey(StepRun, null=False, default=None)
+    position = Integer(null=False, default=None)
+    sha256 = ForeignKey(Artifact, null=False, default=None)
+    seed = BigInt(null=True, default=None)
+
+
+class Preview(Table, tablename="previews"):
+    step_run_id = UUID(primary_key=True, null=False, default=None)
+    done = Integer(null=False, default=None)
+    media_type = Text(null=False, default=None)
+    data = Bytea(null=False, default=None)
+
+
+class Event(Table, tablename="events"):
+    id = BigInt(primary_key=True, null=False, default=None)
+    run_id = ForeignKey(Run, null=False, default=None)
+    ordinal = Integer(null=True, default=None)
+    name = Text(null=False, default=None)
+    data = JSONB(null=False, default=None)
+    at = Timestamptz(null=False, default=None)
+
+
+class Rating(Table, tablename="ratings"):
+    pipeline_id = ForeignKey(Pipeline, null=False, default=None)
+    person_id = ForeignKey(Person, null=False, default=None)
+    stars = Integer(null=False, default=None)
+    created_at = Timestamptz(null=False, default=None)
+    updated_at = Timestamptz(null=False, default=None)
+
+
+TABLES: tuple[type[Table], ...] = (
+    Person,
+    Session,
+    Model,
+    Artifact,
+    Rendition,
+    Upload,
+    Pipeline,
+    Version,
+    Draft,
+    Run,
+    StepRun,
+    Output,
+    Preview,
+    Event,
+    Rating,
+)

@@ -1,0 +1,113 @@
+"""The prompt template language: a small substitution, nothing that runs.
+
+- `{subject}` puts in a variable: a declared input, or `text`, the text of the step before.
+- `{red|blue|}` picks one alternative by the seed; alternatives may nest, and may be empty.
+- `__colors__` draws an entry from one of the pipeline's own lists.
+- `\\{`, `\\}`, `\\|`, `\\_` and `\\\\` stand for themselves.
+
+The same template, variables, lists and seed always give the same text. Variables are put in
+as they are: what a person typed into an input is never read as a template.
+"""
+
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+MAX_LENGTH = 10_000
+MAX_DEPTH = 8
+MAX_PICKS = 1_000
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_TOKEN = re.compile(r"\\[{}|_\\]|[{}|]|__[a-z][a-z0-9_]{0,31}?__|[^\\{}|_]+|.", re.DOTALL)
+
+
+class TemplateError(ValueError):
+    """The template cannot be filled; the message says what to mend."""
+
+
+def expand(template: str, variables: Mapping[str, str], lists: Mapping[str, Sequence[str]], seed: int) -> str:
+    """Fill `template` (at most 10,000 characters out), choosing by `seed`.
+
+    Raises TemplateError for an unknown name, an open brace, more than 8 levels of nesting,
+    more than 1,000 choices or a text that grows past 10,000 characters.
+    """
+    reader = _Expansion(variables, lists, random.Random(seed))
+    return reader.text(iter(_TOKEN.findall(template)), depth=0)
+
+
+def names(template: str) -> set[str]:
+    """The variables a template asks for, wherever they stand."""
+    return {
+        match.group(1)
+        for match in re.finditer(r"(?<!\\)\{([a-z][a-z0-9_]{0,31})\}", template)
+    }
+
+
+class _Expansion:
+    def __init__(self, variables: Mapping[str, str], lists: Mapping[str, Sequence[str]], chance: random.Random) -> None:
+        self.variables = variables
+        self.lists = lists
+        self.chance = chance
+        self.picks = 0
+        self.length = 0
+
+    def text(self, tokens: Iterator[str], depth: int) -> str:
+        if depth == 0:
+            return self._cap("".join(self._branch(tokens, depth)[0]))
+        raise AssertionError("only the outermost text is read here")
+
+    def _branch(self, tokens: Iterator[str], depth: int) -> tuple[list[str], str]:
+        """Read up to the token that ends this branch; return the parts and that token."""
+        parts: list[str] = []
+        for token in tokens:
+            if token == "{":
+                parts.append(self._braces(tokens, depth + 1))
+            elif depth and token in ("|", "}"):
+                return parts, token
+            elif token == "}":
+                raise TemplateError("A } has no { before it. Write \\} for the sign itself")
+            elif len(token) == 2 and token[0] == "\\":
+                parts.append(token[1])
+            elif len(token) > 4 and token.startswith("__") and token.endswith("__"):
+                parts.append(self._draw(token[2:-2]))
+            else:
+                parts.append(token)
+        if depth:
+            raise TemplateError("A { is never closed. Write \\{ for the sign itself")
+        return parts, ""
+
+    def _braces(self, tokens: Iterator[str], depth: int) -> str:
+        if depth > MAX_DEPTH:
+            raise TemplateError(f"Alternatives are nested more than {MAX_DEPTH} deep")
+        branches: list[str] = []
+        end = "|"
+        while end == "|":
+            parts, end = self._branch(tokens, depth)
+            branches.append(self._cap("".join(parts)))
+        if len(branches) == 1:
+            return self._variable(branches[0].strip())
+        self._count()
+        return self.chance.choice(branches)
+
+    def _variable(self, name: str) -> str:
+        if name not in self.variables:
+            known = ", ".join(f"{{{known}}}" for known in sorted(self.variables)) or "none"
+            shown = name if len(name) <= 40 else name[:40] + "…"
+            raise TemplateError(f"There is no input called {{{shown}}}. Inputs here: {known}")
+        return self._cap(self.variables[name])
+
+    def _draw(self, name: str) -> str:
+        if not self.lists.get(name):
+            raise TemplateError(f"There is no list called __{name}__")
+        self._count()
+        return self._cap(self.chance.choice(self.lists[name]))
+
+    def _count(self) -> None:
+        self.picks += 1
+        if self.picks > MAX_PICKS:
+            raise TemplateError(f"The template makes more than {MAX_PICKS:,} choices")
+
+    def _cap(self, text: str) -> str:
+        if len(text) > MAX_LENGTH:
+            raise TemplateError(f"The text grows past {MAX_LENGTH:,} characters")
+        return text

@@ -1,0 +1,1 @@
+"""The workers: PostgreSQL's queued steps in, artifacts and receipts out."""
