@@ -1,0 +1,93 @@
+"""How long steps take: guesses from what alike steps took lately, scaled by their work."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from domain import db, steps
+
+RECENT = 8
+"""How many of the latest runs of a kind and model a guess rests on."""
+
+
+class Waiting(Struct, frozen=True):
+    """What stands in the queue now. `seconds` is None when nothing alike ran yet."""
+
+    runs: int
+    seconds: float | None
+
+
+def work(step: Mapping[str, Any]) -> float:
+    """The step's size in arbitrary units: passes × pixels × pictures, where the kind has them."""
+    passes = float(step.get("num_inference_steps", 1)) * float(step.get("strength", 1))
+    pixels = float(step.get("width", 128)) * float(step.get("height", 128)) / 16_384
+    pictures = float(step.get("num_images_per_prompt", 1))
+    return max(passes * pixels * pictures * float(step.get("factor", 1)) ** 2, 0.01)
+
+
+async def rates(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    """Median seconds per unit of work for each (kind, model) that finished lately. One query."""
+    wanted = sorted(set(pairs))
+    if not wanted:
+        return {}
+    rows = await db.fetch(
+        """
+        SELECT want.kind, want.model, past.step, past.seconds
+        FROM unnest($1::text[], $2::text[]) AS want (kind, model)
+        CROSS JOIN LATERAL (
+            SELECT s.step, extract(epoch FROM s.finished_at - s.started_at)::float8 AS seconds
+            FROM step_runs s
+            WHERE s.kind = want.kind AND s.model = want.model AND s.state = 'succeeded'
+            ORDER BY s.finished_at DESC LIMIT $3
+        ) past
+        """,
+        [kind for kind, _ in wanted],
+        [model for _, model in wanted],
+        RECENT,
+    )
+    past: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        if row["seconds"] is not None:
+            past.setdefault((row["kind"], row["model"]), []).append(row["seconds"] / work(row["step"]))
+    return {pair: median(values) for pair, values in past.items()}
+
+
+def seconds(step: Mapping[str, Any], known: Mapping[tuple[str, str], float]) -> float | None:
+    """The step's expected seconds, or None when nothing alike ran yet."""
+    rate = known.get((step["kind"], step.get("model", "")))
+    return None if rate is None else rate * work(step)
+
+
+def total(parts: Sequence[float | None]) -> float | None:
+    """The sum, or None when a part is unknown."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+async def expected_seconds(recipe: steps.Recipe) -> float | None:
+    """How long the recipe's steps take together once they start; None when a kind is new here."""
+    plain: list[dict[str, Any]] = [msgspec.to_builtins(step) for step in recipe.steps]
+    known = await rates((step["kind"], step.get("model", "")) for step in plain)
+    return total([seconds(step, known) for step in plain])
+
+
+async def waiting() -> Waiting:
+    """How many runs have not ended, and about how many seconds until the last one starts."""
+    row = await db.fetchrow(
+        """
+        SELECT (SELECT count(*) FROM runs WHERE state IN ('queued', 'running')) AS runs,
+               (SELECT count(*) FROM step_runs WHERE state = 'queued') AS queued,
+               (SELECT greatest(count(DISTINCT lease_owner), 1) FROM step_runs WHERE state = 'running') AS workers,
+               (SELECT avg(extract(epoch FROM past.finished_at - past.started_at))::float8
+                FROM (SELECT started_at, finished_at FROM step_runs
+                      WHERE state = 'succeeded' ORDER BY id DESC LIMIT 20) past) AS seconds
+        """
+    )
+    assert row is not None
+    if not row["runs"]:
+        return Waiting(0, 0.0)
+    about = None if row["seconds"] is None else row["queued"] * row["seconds"] / row["workers"]
+    return Waiting(row["runs"], about)

@@ -1,0 +1,310 @@
+"""Runs: accepting, stopping, publishing and repeating them. Reading them is in `run_pages`.
+
+The state machine is the database's; see `docs/` for its drawing. The web commits and notifies,
+workers claim (`domain/queue.py`). Whoever changes a run and its steps locks the run first.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from domain import cards, db, steps
+from domain.errors import Conflict, Invalid, NotFound
+
+CHANNEL = "steps"
+"""The NOTIFY channel that tells dispatchers of queued steps."""
+MAX_KEY = 200
+GONE = "There is no such run, or it is private."
+
+
+class Accepted(Struct, frozen=True):
+    """Answer to a request to run. `repeated` when the same request was accepted before."""
+
+    run_id: UUID
+    repeated: bool
+
+
+async def accept(version_id: UUID, owner_id: UUID, inputs: Mapping[str, str], seed: int | None, key: str) -> Accepted:
+    """Queue a run of a version, once for each owner and idempotency `key`, and return after commit.
+
+    Missing inputs take their defaults; `seed` None draws one. Raises NotFound for a version the
+    person may not see, Invalid (fields `input-{name}`, `seed`, `key`) for bad values and
+    Conflict when the key was used for another request.
+    """
+    _check_key(key)
+    known = await _by_key(owner_id, key)
+    async with db.transaction():
+        version = await _runnable(version_id, owner_id, known is not None and known["version_id"] == version_id)
+        recipe = steps.convert(version["recipe"])
+        values = check_inputs(recipe, inputs, seed)
+        request = _digest(version_id, values, seed)
+        known = known or await _by_key(owner_id, key)
+        if known is not None:
+            return _repeat(known, request)
+        run_id = await _insert(version, owner_id, values, seed, key, request)
+        if run_id is not None:
+            await _insert_steps(run_id, recipe)
+            await _note(run_id, "accepted", {"seed_given": seed is not None})
+            await _notify()
+            return Accepted(run_id, repeated=False)
+        known = await _by_key(owner_id, key)
+        assert known is not None, "the key that stood in the way is committed by now"
+        return _repeat(known, request)
+
+
+def check_inputs(recipe: steps.Recipe, inputs: Mapping[str, str], seed: int | None) -> dict[str, str]:
+    """Every declared input with its value, defaults filled in. Raises Invalid by field."""
+    errors: dict[str, str] = {}
+    values: dict[str, str] = {}
+    declared = {entry.name: entry for entry in recipe.inputs}
+    for name in inputs:
+        if name not in declared:
+            errors[f"input-{name}"] = "This pipeline has no such input"
+    for name, entry in declared.items():
+        value = inputs.get(name, entry.default)
+        try:
+            values[name] = steps.check_input(entry, _storable(value))
+        except ValueError as error:
+            errors[f"input-{name}"] = str(error)
+    if seed is not None and not 0 <= seed <= steps.MAX_SEED:
+        errors["seed"] = SEED_BOUNDS
+    if errors:
+        raise Invalid(errors)
+    return values
+
+
+SEED_BOUNDS = f"From 0 to {steps.MAX_SEED:,}, without a fraction; empty draws one"
+
+
+def _storable(value: str) -> str:
+    """Text that PostgreSQL and JSON can hold. Raises ValueError."""
+    if "\x00" in value or any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError("A character in here cannot be stored; type it again")
+    return value
+
+
+def _check_key(key: str) -> None:
+    if not 1 <= len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
+        raise Invalid({"key": "Open the page again, then press Run"})
+
+
+def _digest(version_id: UUID, inputs: Mapping[str, str], seed: int | None) -> str:
+    """What makes two requests the same: version, inputs and the seed asked for."""
+    asked = msgspec.json.encode([str(version_id), dict(inputs), seed], order="deterministic")
+    return hashlib.sha256(asked).hexdigest()
+
+
+async def _by_key(owner_id: UUID, key: str) -> db.Record | None:
+    return await db.fetchrow(
+        "SELECT id, version_id, request_sha256 FROM runs WHERE owner_id = $1 AND idempotency_key = $2", owner_id, key
+    )
+
+
+def _repeat(known: db.Record, request: str) -> Accepted:
+    if known["request_sha256"] != request:
+        raise Conflict("This form was already used for another run. Open it again to run something else.")
+    return Accepted(known["id"], repeated=True)
+
+
+async def _runnable(version_id: UUID, person_id: UUID, repeated: bool) -> db.Record:
+    """The version, its pipeline's row locked so that run numbers follow each other without a gap.
+
+    A repeated request is answered even if the pipeline was closed meanwhile.
+    """
+    row = await db.fetchrow(
+        """
+        SELECT v.id, v.pipeline_id, v.recipe FROM versions v JOIN pipelines p ON p.id = v.pipeline_id
+        WHERE v.id = $1 AND ($3 OR p.deleted_at IS NULL AND (p.owner_id = $2 OR p.visibility <> 'private'))
+        FOR NO KEY UPDATE OF p
+        """,
+        version_id,
+        person_id,
+        repeated,
+    )
+    if row is None:
+        raise NotFound("There is no such version, or it is private.")
+    return row
+
+
+async def _insert(
+    version: db.Record, owner_id: UUID, inputs: dict[str, str], seed: int | None, key: str, request: str
+) -> UUID | None:
+    run_id: UUID | None = await db.fetchval(
+        """
+        INSERT INTO runs (pipeline_id, version_id, owner_id, number, idempotency_key, request_sha256, inputs, seed)
+        SELECT $1, $2, $3, coalesce(max(number), 0) + 1, $4, $5, $6, $7 FROM runs WHERE pipeline_id = $1
+        ON CONFLICT (owner_id, idempotency_key) DO NOTHING
+        RETURNING id
+        """,
+        version["pipeline_id"],
+        version["id"],
+        owner_id,
+        key,
+        request,
+        inputs,
+        secrets.randbelow(steps.MAX_SEED + 1) if seed is None else seed,
+    )
+    return run_id
+
+
+async def _insert_steps(run_id: UUID, recipe: steps.Recipe) -> None:
+    plain: list[dict[str, Any]] = [msgspec.to_builtins(step) for step in recipe.steps]
+    await db.execute(
+        """
+        INSERT INTO step_runs (run_id, ordinal, kind, queue, model, step, state, queued_at)
+        SELECT $1, given.ordinal, given.kind, given.queue, given.model, given.step,
+               CASE WHEN given.ordinal = 1 THEN 'queued' ELSE 'waiting' END,
+               CASE WHEN given.ordinal = 1 THEN now() END
+        FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[])
+             WITH ORDINALITY AS given (kind, queue, model, step, ordinal)
+        """,
+        run_id,
+        [step["kind"] for step in plain],
+        [steps.KINDS[step["kind"]].queue for step in plain],
+        [step.get("model", "") for step in plain],
+        plain,
+    )
+
+
+async def _note(run_id: UUID, name: str, data: Mapping[str, Any] | None = None, ordinal: int | None = None) -> None:
+    await db.execute(
+        "INSERT INTO events (run_id, ordinal, name, data) VALUES ($1, $2, $3, $4)", run_id, ordinal, name, data or {}
+    )
+
+
+async def _notify() -> None:
+    await db.execute("SELECT pg_notify($1, '')", CHANNEL)
+
+
+async def _locked(run_id: UUID, person_id: UUID) -> db.Record:
+    """The person's run, locked. Raises NotFound, also for other people's."""
+    row = await db.fetchrow(
+        "SELECT id, pipeline_id, state, visibility FROM runs WHERE id = $1 AND owner_id = $2 FOR NO KEY UPDATE",
+        run_id,
+        person_id,
+    )
+    if row is None:
+        raise NotFound(GONE)
+    return row
+
+
+async def cancel(run_id: UUID, person_id: UUID) -> None:
+    """Stop a run: steps that have not started end at once, a running one is asked to.
+
+    Asking again changes nothing. Raises NotFound, and Conflict for a run that has ended.
+    """
+    async with db.transaction():
+        run = await _locked(run_id, person_id)
+        if run["state"] == "cancelled":
+            return
+        if run["state"] in ("succeeded", "failed"):
+            raise Conflict("This run has already ended, so there is nothing to stop.")
+        first = await db.fetchval(
+            """UPDATE runs SET cancel_requested_at = now() WHERE id = $1 AND cancel_requested_at IS NULL
+               RETURNING true""",
+            run_id,
+        )
+        await db.execute(
+            """UPDATE step_runs SET state = 'cancelled', finished_at = now()
+               WHERE run_id = $1 AND state IN ('queued', 'waiting')""",
+            run_id,
+        )
+        if first:
+            await _note(run_id, "cancel_requested")
+        running = await db.fetchval(
+            "SELECT EXISTS (SELECT FROM step_runs WHERE run_id = $1 AND state = 'running')", run_id
+        )
+        if not running:
+            await db.execute("UPDATE runs SET state = 'cancelled', finished_at = now() WHERE id = $1", run_id)
+            await _note(run_id, "cancelled")
+
+
+async def publish(run_id: UUID, person_id: UUID) -> None:
+    """Show a finished run to everybody who may see its pipeline. Again changes nothing.
+
+    Raises NotFound, and Conflict for a run that did not succeed or whose pipeline is private.
+    """
+    async with db.transaction():
+        run = await _locked(run_id, person_id)
+        if run["visibility"] == "published":
+            return
+        if run["state"] != "succeeded":
+            raise Conflict("Only a run that is done can be published.")
+        visible = await db.fetchval(
+            "SELECT visibility <> 'private' AND deleted_at IS NULL FROM pipelines WHERE id = $1", run["pipeline_id"]
+        )
+        if not visible:
+            raise Conflict(
+                "The pipeline is private, so nobody could see this result. Make the pipeline public or unlisted first."
+            )
+        await db.execute("UPDATE runs SET visibility = 'published', published_at = now() WHERE id = $1", run_id)
+        await _note(run_id, "published")
+        await cards.refresh(run["pipeline_id"])
+
+
+async def unpublish(run_id: UUID, person_id: UUID) -> None:
+    """Make a published run private again. Again changes nothing. Raises NotFound."""
+    async with db.transaction():
+        run = await _locked(run_id, person_id)
+        if run["visibility"] == "private":
+            return
+        await db.execute("UPDATE runs SET visibility = 'private', published_at = NULL WHERE id = $1", run_id)
+        await _note(run_id, "unpublished")
+        await cards.refresh(run["pipeline_id"])
+
+
+async def retry(run_id: UUID, person_id: UUID) -> None:
+    """Queue a failed or stopped run again from the step it ended at; earlier outputs stay.
+
+    A run that is queued or running already is left alone. Raises NotFound, and Conflict for
+    one that succeeded.
+    """
+    async with db.transaction():
+        run = await _locked(run_id, person_id)
+        if run["state"] in ("queued", "running"):
+            return
+        if run["state"] == "succeeded":
+            raise Conflict("This run is done. Run the version again for another result.")
+        first: int = await db.fetchval(
+            "SELECT min(ordinal) FROM step_runs WHERE run_id = $1 AND state IN ('failed', 'cancelled', 'waiting')",
+            run_id,
+        )
+        await _requeue(run_id, first)
+        await db.execute(
+            "UPDATE runs SET state = 'queued', finished_at = NULL, cancel_requested_at = NULL WHERE id = $1", run_id
+        )
+        await _note(run_id, "retried", ordinal=first)
+        await _notify()
+
+
+async def _requeue(run_id: UUID, first: int) -> None:
+    """Reset steps from `first` on. `attempt` stays: it is the fence against workers of the past."""
+    await db.execute(
+        "DELETE FROM outputs o USING step_runs s WHERE s.id = o.step_run_id AND s.run_id = $1 AND s.ordinal >= $2",
+        run_id,
+        first,
+    )
+    await db.execute(
+        "DELETE FROM previews p USING step_runs s WHERE s.id = p.step_run_id AND s.run_id = $1 AND s.ordinal >= $2",
+        run_id,
+        first,
+    )
+    await db.execute(
+        """
+        UPDATE step_runs SET
+            state = CASE WHEN ordinal = $2 THEN 'queued' ELSE 'waiting' END,
+            queued_at = CASE WHEN ordinal = $2 THEN now() END,
+            not_before = now(), nudge_at = now(), crash_count = 0, retry_count = 0,
+            progress = 0, progress_total = 0, phase = '', progress_at = NULL,
+            error_code = NULL, error_message = NULL, resolved = NULL, output_text = NULL, receipt = NULL,
+            timings = NULL, started_at = NULL, finished_at = NULL, lease_owner = NULL
+        WHERE run_id = $1 AND ordinal >= $2
+        """,
+        run_id,
+        first,
+    )
