@@ -117,6 +117,8 @@ CREATE INDEX pipelines_newest ON pipelines (published_at DESC, id DESC)
     WHERE visibility = 'public' AND deleted_at IS NULL AND published_at IS NOT NULL;
 CREATE INDEX pipelines_trend ON pipelines (trend DESC, id DESC)
     WHERE visibility = 'public' AND deleted_at IS NULL AND published_at IS NOT NULL;
+CREATE INDEX pipelines_best ON pipelines (rating_score DESC, id DESC)
+    WHERE visibility = 'public' AND deleted_at IS NULL AND published_at IS NOT NULL;
 CREATE INDEX pipelines_offshoots ON pipelines (offshoot_count DESC, id DESC)
     WHERE visibility = 'public' AND deleted_at IS NULL AND published_at IS NOT NULL;
 CREATE INDEX pipelines_medium ON pipelines (medium, published_at DESC, id DESC)
