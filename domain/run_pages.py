@@ -1,0 +1,378 @@
+"""Reading runs: one page's struct, the same cheaply for polls, previews and a person's list."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from domain import db, forecast, steps
+from domain.errors import NotFound
+
+GONE = "There is no such run, or it is private."
+OVER = ("succeeded", "failed", "cancelled")
+PAGE = 24
+
+
+class Picture(Struct, frozen=True):
+    """A file that a step produced, and the seed it came from."""
+
+    sha256: str
+    media_type: str
+    bytes: int
+    width: int | None
+    height: int | None
+    seed: int | None
+
+
+class StepPage(Struct, kw_only=True):
+    """One step of one run. Times are seconds; unknown ones are None."""
+
+    id: UUID
+    ordinal: int
+    kind: str
+    label: str
+    state: str
+    attempt: int
+    step: dict[str, Any]
+    resolved: dict[str, Any]
+    progress: int
+    progress_total: int
+    phase: str
+    error: str
+    output_text: str
+    pictures: list[Picture]
+    place: int | None
+    """1 for the next to start in its queue; None unless queued."""
+    preview: int | None
+    """The denoising pass that the preview picture shows, when there is one."""
+    elapsed: float | None
+    left: float | None
+    """About how many seconds of work remain in this step."""
+
+    @property
+    def percent(self) -> int:
+        """How much is done, in whole percent."""
+        return min(100 * self.progress // self.progress_total, 100) if self.progress_total else 0
+
+    def value(self, field: str) -> Any:
+        """A parameter as it was used: resolved if known, else as the recipe has it."""
+        found = self.resolved.get(field)
+        return self.step.get(field) if found is None else found
+
+
+class EventLine(Struct, frozen=True):
+    """Something that happened to a run, in words."""
+
+    at: datetime
+    words: str
+
+
+class RunPage(Struct, kw_only=True):
+    """A run as its page shows it. `events` stays empty for polls."""
+
+    id: UUID
+    number: int
+    pipeline_id: UUID
+    pipeline_title: str
+    """Empty when the viewer may not see the pipeline (any more)."""
+    pipeline_visibility: str
+    generation: int
+    offshoot_count: int
+    version_id: UUID
+    version_number: int
+    owner_id: UUID
+    owner_handle: str
+    owner_name: str
+    mine: bool
+    inputs: dict[str, str]
+    seed: int
+    state: str
+    published: bool
+    cancelling: bool
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    seconds: float | None
+    """From the first start to the end, or until now."""
+    starts_in: float | None
+    left: float | None
+    steps: list[StepPage]
+    events: list[EventLine]
+    tag: str
+    """Changes whenever anything a poll shows changes."""
+
+    @property
+    def over(self) -> bool:
+        return self.state in OVER
+
+    @property
+    def current(self) -> StepPage | None:
+        """The step that is running, queued, or at which the run ended badly."""
+        for wanted in ("running", "queued", "failed"):
+            for step in self.steps:
+                if step.state == wanted:
+                    return step
+        return None
+
+
+_RUN = """
+SELECT r.id AS run_id, r.number, r.pipeline_id, r.version_id, r.owner_id, r.inputs, r.seed, r.state AS run_state,
+    r.visibility, r.cancel_requested_at, r.created_at, r.started_at AS run_started, r.finished_at AS run_finished,
+    p.visibility AS pipeline_visibility, p.generation, p.offshoot_count, v.number AS version_number,
+    CASE WHEN p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2) THEN p.title ELSE '' END AS title,
+    o.handle, o.name, now() AS now,
+    s.id, s.ordinal, s.kind, s.model, s.state, s.attempt, s.step, s.resolved, s.progress, s.progress_total, s.phase,
+    s.progress_at, s.error_message, s.output_text, s.started_at, s.finished_at, preview.done AS preview,
+    CASE WHEN s.state = 'queued' THEN (
+        SELECT count(*) FROM step_runs q
+        WHERE q.state = 'queued' AND q.queue = s.queue
+          AND (q.priority > s.priority OR q.priority = s.priority AND (q.queued_at, q.id) < (s.queued_at, s.id))
+    ) END AS ahead,
+    (SELECT jsonb_agg(jsonb_build_object('sha256', a.sha256, 'media_type', a.media_type, 'bytes', a.bytes,
+            'width', a.width, 'height', a.height, 'seed', f.seed) ORDER BY f.position)
+        FROM outputs f JOIN artifacts a ON a.sha256 = f.sha256 WHERE f.step_run_id = s.id) AS pictures
+FROM runs r
+JOIN pipelines p ON p.id = r.pipeline_id
+JOIN versions v ON v.id = r.version_id
+JOIN people o ON o.id = r.owner_id
+JOIN step_runs s ON s.run_id = r.id
+LEFT JOIN previews preview ON preview.step_run_id = s.id AND s.state = 'running'
+WHERE r.id = $1 AND (
+    r.owner_id = $2
+    OR r.visibility = 'published' AND p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2)
+)
+ORDER BY s.ordinal
+"""
+
+
+async def read(run_id: UUID, viewer_id: UUID | None) -> RunPage:
+    """The whole page. Raises NotFound, also for a run that the viewer may not see."""
+    page = await progress(run_id, viewer_id)
+    page.events = await _events(run_id)
+    return page
+
+
+async def progress(run_id: UUID, viewer_id: UUID | None) -> RunPage:
+    """What a poll shows, in two queries (one when the run is over). Raises NotFound."""
+    rows = await db.fetch(_RUN, run_id, viewer_id)
+    if not rows:
+        raise NotFound(GONE)
+    rates: dict[tuple[str, str], float] = {}
+    if rows[0]["run_state"] not in OVER:
+        rates = await forecast.rates((row["kind"], row["model"]) for row in rows)
+    return _page(rows, rates, viewer_id)
+
+
+def _page(rows: Sequence[db.Record], rates: Mapping[tuple[str, str], float], viewer_id: UUID | None) -> RunPage:
+    run = rows[0]
+    parts = [_step(row, rates) for row in rows]
+    queued = next((part for part in parts if part.state == "queued"), None)
+    expected = None if queued is None or queued.place is None else forecast.seconds(queued.step, rates)
+    return RunPage(
+        id=run["run_id"],
+        number=run["number"],
+        pipeline_id=run["pipeline_id"],
+        pipeline_title=run["title"],
+        pipeline_visibility=run["pipeline_visibility"],
+        generation=run["generation"],
+        offshoot_count=run["offshoot_count"],
+        version_id=run["version_id"],
+        version_number=run["version_number"],
+        owner_id=run["owner_id"],
+        owner_handle=run["handle"],
+        owner_name=run["name"],
+        mine=run["owner_id"] == viewer_id,
+        inputs=run["inputs"],
+        seed=run["seed"],
+        state=run["run_state"],
+        published=run["visibility"] == "published",
+        cancelling=run["cancel_requested_at"] is not None and run["run_state"] not in OVER,
+        created_at=run["created_at"],
+        started_at=run["run_started"],
+        finished_at=run["run_finished"],
+        seconds=_between(run["run_started"], run["run_finished"] or run["now"]),
+        starts_in=None if expected is None or queued is None else expected * ((queued.place or 1) - 1),
+        left=forecast.total([part.left for part in parts if part.state in ("waiting", "queued", "running")]),
+        steps=parts,
+        events=[],
+        tag=_tag(rows),
+    )
+
+
+def _step(row: db.Record, rates: Mapping[tuple[str, str], float]) -> StepPage:
+    kind = steps.KINDS.get(row["kind"])
+    return StepPage(
+        id=row["id"],
+        ordinal=row["ordinal"],
+        kind=row["kind"],
+        label=row["step"].get("title") or (kind.label if kind else row["kind"]),
+        state=row["state"],
+        attempt=row["attempt"],
+        step=row["step"],
+        resolved=row["resolved"] or {},
+        progress=row["progress"],
+        progress_total=row["progress_total"],
+        phase=row["phase"],
+        error=row["error_message"] or "",
+        output_text=row["output_text"] or "",
+        pictures=msgspec.convert(row["pictures"] or [], list[Picture]),
+        place=None if row["ahead"] is None else row["ahead"] + 1,
+        preview=row["preview"],
+        elapsed=_between(row["started_at"], row["finished_at"] or row["now"]) if row["state"] != "queued" else None,
+        left=_left(row, rates),
+    )
+
+
+def _left(row: db.Record, rates: Mapping[tuple[str, str], float]) -> float | None:
+    """Seconds of work that remain: by this step's own speed once it shows, else by what others took."""
+    if row["state"] not in ("waiting", "queued", "running"):
+        return None
+    done, total = row["progress"], row["progress_total"]
+    if row["state"] == "running" and done >= 2 and total and row["progress_at"] and row["started_at"]:
+        spent: float = (row["progress_at"] - row["started_at"]).total_seconds()
+        return max(spent / done * (total - done), 0.0)
+    expected = forecast.seconds(row["step"], rates)
+    if expected is None:
+        return None
+    return expected * (1 - done / total) if row["state"] == "running" and total else expected
+
+
+def _between(start: datetime | None, end: datetime) -> float | None:
+    return None if start is None else max((end - start).total_seconds(), 0.0)
+
+
+_TRUTH = ("id", "state", "attempt", "progress", "progress_total", "phase", "error_message", "preview", "ahead", "pictures")
+
+
+def _tag(rows: Sequence[db.Record]) -> str:
+    run = rows[0]
+    truth: list[Any] = [run["run_state"], run["visibility"], run["cancel_requested_at"], run["title"]]
+    truth += [[row[field] for field in _TRUTH] for row in rows]
+    return hashlib.sha256(msgspec.json.encode(truth)).hexdigest()[:20]
+
+
+async def _events(run_id: UUID) -> list[EventLine]:
+    rows = await db.fetch("SELECT ordinal, name, data, at FROM events WHERE run_id = $1 ORDER BY id LIMIT 500", run_id)
+    return [EventLine(row["at"], event_words(row["name"], row["ordinal"], row["data"])) for row in rows]
+
+
+_EVENTS = {
+    "accepted": "Joined the queue",
+    "queued": "Step {n} joined the queue",
+    "claimed": "Step {n} started",
+    "started": "Step {n} started",
+    "succeeded": "Step {n} done",
+    "reused": "Step {n} reused an earlier result",
+    "failed": "Step {n} failed",
+    "retrying": "Step {n} is tried again",
+    "handed_back": "Step {n} went back to the queue",
+    "reaped": "Step {n} lost its worker and went back to the queue",
+    "crashed": "Step {n} lost its worker and went back to the queue",
+    "cancel_requested": "Asked to stop",
+    "cancelled": "Stopped",
+    "retried": "Asked to run again from step {n}",
+    "published": "Published",
+    "unpublished": "Made private again",
+    "finished": "Done",
+    "run_succeeded": "Done",
+    "run_failed": "Ended without a result",
+}
+
+
+def event_words(name: str, ordinal: int | None, data: Mapping[str, Any]) -> str:
+    """An event as a sentence; names nobody foresaw come out readable too."""
+    words = _EVENTS.get(name, name.replace("_", " ").capitalize()).replace("{n}", str(ordinal or 1))
+    if ordinal is not None and "{n}" not in _EVENTS.get(name, "") and name not in ("retried",):
+        words += f" (step {ordinal})"
+    reason = data.get("message") or data.get("reason")
+    return f"{words}: {reason}" if reason else words
+
+
+async def preview(run_id: UUID, step_run_id: UUID, viewer_id: UUID | None) -> tuple[bytes, str]:
+    """The latest rough picture of a running step, and its media type.
+
+    Raises NotFound when there is none or the viewer may not see the run.
+    """
+    row = await db.fetchrow(
+        """
+        SELECT b.data, b.media_type FROM previews b
+        JOIN step_runs s ON s.id = b.step_run_id JOIN runs r ON r.id = s.run_id
+        JOIN pipelines p ON p.id = r.pipeline_id
+        WHERE s.id = $2 AND r.id = $1 AND (r.owner_id = $3 OR r.visibility = 'published'
+            AND p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $3))
+        """,
+        run_id,
+        step_run_id,
+        viewer_id,
+    )
+    if row is None:
+        raise NotFound("There is no preview just now.")
+    return row["data"], row["media_type"]
+
+
+class RunLine(Struct, frozen=True, kw_only=True):
+    """A run in a list: its state and the first thing it made."""
+
+    id: UUID
+    number: int
+    pipeline_id: UUID
+    pipeline_title: str
+    state: str
+    published: bool
+    cancelling: bool
+    created_at: datetime
+    seconds: float | None
+    sha256: str | None
+    width: int | None
+    height: int | None
+    media_type: str | None
+    text: str
+    prompt: str
+
+
+class RunList(Struct, frozen=True):
+    """Some of a person's runs, newest first; `next` is the place to read on from, None at the end."""
+
+    runs: list[RunLine]
+    next: UUID | None
+
+
+async def mine(person_id: UUID, after: UUID | None = None, limit: int = PAGE) -> RunList:
+    """A person's own runs older than `after`, newest first. One query, no page skipped or repeated."""
+    rows = await db.fetch(
+        """
+        SELECT r.id, r.number, r.pipeline_id, r.state, r.visibility = 'published' AS published, r.created_at,
+            r.cancel_requested_at IS NOT NULL AND r.finished_at IS NULL AS cancelling,
+            extract(epoch FROM r.finished_at - coalesce(r.started_at, r.finished_at))::float8 AS seconds,
+            CASE WHEN p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $1)
+                 THEN p.title ELSE '' END AS pipeline_title,
+            made.sha256, made.width, made.height, made.media_type,
+            coalesce(said.output_text, '') AS text, coalesce(asked.prompt, '') AS prompt
+        FROM runs r
+        JOIN pipelines p ON p.id = r.pipeline_id
+        LEFT JOIN LATERAL (
+            SELECT a.sha256, a.width, a.height, a.media_type FROM step_runs s
+            JOIN outputs o ON o.step_run_id = s.id JOIN artifacts a ON a.sha256 = o.sha256
+            WHERE s.run_id = r.id ORDER BY s.ordinal DESC, o.position LIMIT 1
+        ) made ON true
+        LEFT JOIN LATERAL (
+            SELECT left(s.output_text, 300) AS output_text FROM step_runs s
+            WHERE s.run_id = r.id AND s.output_text IS NOT NULL ORDER BY s.ordinal DESC LIMIT 1
+        ) said ON true
+        LEFT JOIN LATERAL (
+            SELECT left(coalesce(s.resolved ->> 'prompt', s.step ->> 'prompt'), 300) AS prompt FROM step_runs s
+            WHERE s.run_id = r.id AND s.step ? 'prompt' ORDER BY s.ordinal LIMIT 1
+        ) asked ON true
+        WHERE r.owner_id = $1 AND ($2::uuid IS NULL OR r.id < $2)
+        ORDER BY r.id DESC LIMIT $3
+        """,
+        person_id,
+        after,
+        limit + 1,
+    )
+    lines = [RunLine(**row) for row in rows[:limit]]
+    return RunList(lines, lines[-1].id if len(rows) > limit else None)
