@@ -1,4 +1,4 @@
-"""Runs: accepting, stopping, publishing and repeating them. Reading them is in `run_pages`.
+"""Runs: accepting, stopping, publishing and repeating them. Reading them is in `run_pages.py`.
 
 The state machine is the database's; see `docs/` for its drawing. The web commits and notifies,
 workers claim (`domain/queue.py`). Whoever changes a run and its steps locks the run first.
@@ -15,6 +15,11 @@ from msgspec import Struct
 
 from domain import cards, db, steps
 from domain.errors import Conflict, Invalid, NotFound
+from domain.forecast import expected_seconds as expected_seconds
+from domain.forecast import waiting as waiting
+from domain.run_pages import mine as mine
+from domain.run_pages import progress as progress
+from domain.run_pages import read as read
 
 CHANNEL = "steps"
 """The NOTIFY channel that tells dispatchers of queued steps."""
