@@ -15,11 +15,23 @@ from msgspec import Struct
 
 from domain import cards, db, steps
 from domain.errors import Conflict, Invalid, NotFound
-from domain.forecast import expected_seconds as expected_seconds
-from domain.forecast import waiting as waiting
-from domain.run_pages import mine as mine
-from domain.run_pages import progress as progress
-from domain.run_pages import read as read
+from domain.forecast import expected_seconds, waiting
+from domain.run_pages import mine, progress, read
+
+__all__ = [
+    "Accepted",
+    "accept",
+    "cancel",
+    "check_inputs",
+    "expected_seconds",
+    "mine",
+    "progress",
+    "publish",
+    "read",
+    "retry",
+    "unpublish",
+    "waiting",
+]
 
 CHANNEL = "steps"
 """The NOTIFY channel that tells dispatchers of queued steps."""
