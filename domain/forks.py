@@ -1,0 +1,32 @@
+"""Offshoots: a new pipeline whose first version has somebody's version as parent."""
+
+from uuid import UUID
+
+from domain import db, licenses, pipelines, steps
+from domain.errors import NotFound, Refused
+from domain.pipelines import Details, PipelineRef
+
+
+async def fork(version_id: UUID, person_id: UUID) -> PipelineRef:
+    """Make the person a private offshoot with the same title and recipe.
+
+    Raises NotFound for a version they may not see, Refused where the license allows no derivatives.
+    """
+    async with db.transaction():
+        row = await db.fetchrow(
+            """
+            SELECT p.owner_id, p.title, p.tags, p.license, v.recipe
+            FROM versions v JOIN pipelines p ON p.id = v.pipeline_id
+            WHERE v.id = $1 AND p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2)
+            FOR SHARE OF p
+            """,
+            version_id,
+            person_id,
+        )
+        if row is None:
+            raise NotFound("There is no such version, or it is private.")
+        license = licenses.of(row["license"])
+        if not license.derivatives and row["owner_id"] != person_id:
+            raise Refused(f"Its license, {license.name}, allows no offshoots. You can still run it as it is.")
+        details = Details(row["title"], "", row["tags"], row["license"], "private")
+        return await pipelines.create(person_id, details, steps.convert(row["recipe"]), version_id)

@@ -1,0 +1,212 @@
+"""Pipelines: create, save, delete. What their page shows is read in `pipeline_pages`."""
+
+import unicodedata
+from typing import Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+from domain import cards, db, licenses, steps, tags, versions
+from domain.errors import Invalid, NotFound
+
+Visibility = Literal["public", "unlisted", "private"]
+VISIBILITIES: dict[str, str] = {
+    "public": "Everyone",
+    "unlisted": "Everyone with the link",
+    "private": "Only me",
+}
+"""Who can see a pipeline, with the words for it."""
+REMOVED = "Removed by its owner"
+MAX_TITLE = 120
+MAX_DESCRIPTION = 10_000
+GONE = "There is no such pipeline, or it is private."
+
+
+class Details(Struct, frozen=True):
+    """What an owner says of a pipeline; everything else is in its versions."""
+
+    title: str
+    description: str = ""
+    tags: list[str] = []
+    license: str = licenses.DEFAULT
+    visibility: str = "private"
+
+
+class PipelineRef(Struct, frozen=True):
+    """A pipeline and one of its versions."""
+
+    id: UUID
+    version_id: UUID
+    number: int
+
+
+def clean(details: Details) -> Details:
+    """The details as they are kept. Raises Invalid with the words for every field at fault."""
+    errors: dict[str, str] = {}
+    kept_tags: list[str] = []
+    title = " ".join(unicodedata.normalize("NFC", details.title).split())
+    if not title:
+        errors["title"] = "Give it a title"
+    elif len(title) > MAX_TITLE:
+        errors["title"] = f"At most {MAX_TITLE} characters; this has {len(title)}"
+    if len(details.description) > MAX_DESCRIPTION:
+        errors["description"] = f"At most {MAX_DESCRIPTION:,} characters; this has {len(details.description):,}"
+    try:
+        kept_tags = tags.normalize(details.tags)
+    except Invalid as error:
+        errors.update(error.fields)
+    if details.license not in licenses.LICENSES:
+        errors["license"] = "Choose one of the list"
+    if details.visibility not in VISIBILITIES:
+        errors["visibility"] = "Choose one of the list"
+    if errors:
+        raise Invalid(errors)
+    return Details(title, details.description.strip(), kept_tags, details.license, details.visibility)
+
+
+async def create(
+    owner_id: UUID,
+    details: Details,
+    recipe: steps.Recipe,
+    parent_version_id: UUID | None = None,
+    note: str = "",
+) -> PipelineRef:
+    """Make a pipeline with its first version.
+
+    `parent_version_id` makes it an offshoot of that version's pipeline; whether the person may
+    is `forks.fork`'s to ask. Raises Invalid, and NotFound for an unknown parent.
+    """
+    kept = clean(details)
+    versions.require(recipe)
+    async with db.transaction():
+        parent = None if parent_version_id is None else await _parent(parent_version_id)
+        await _check_uploads(recipe, owner_id, parent and parent["recipe"])
+        pipeline_id = await db.fetchval(
+            """
+            INSERT INTO pipelines (owner_id, title, description, tags, license, visibility,
+                parent_id, root_id, generation)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id
+            """,
+            owner_id,
+            kept.title,
+            kept.description,
+            kept.tags,
+            kept.license,
+            kept.visibility,
+            parent and parent["pipeline_id"],
+            parent and parent["root_id"],
+            parent["generation"] + 1 if parent else 1,
+        )
+        saved = await versions.add(pipeline_id, recipe, parent_version_id, note)
+        await cards.refresh(pipeline_id)
+    return PipelineRef(pipeline_id, saved.id, saved.number)
+
+
+async def save(
+    pipeline_id: UUID, person_id: UUID, details: Details, recipe: steps.Recipe, note: str = ""
+) -> PipelineRef:
+    """Keep new details, and a changed recipe as a new version; an unchanged one makes none.
+
+    Raises NotFound for a pipeline that is not the person's, Invalid by form field.
+    """
+    kept = clean(details)
+    versions.require(recipe)
+    async with db.transaction():
+        row = await _own(pipeline_id, person_id)
+        _check_license(kept.license, row["parent_license"], row["parent_owner_id"] == person_id)
+        await _check_uploads(recipe, person_id, row["recipe"])
+        saved = await versions.add(pipeline_id, recipe, row["version_id"], note)
+        await db.execute(
+            """
+            UPDATE pipelines SET title = $2, description = $3, tags = $4, license = $5, visibility = $6,
+                updated_at = now()
+            WHERE id = $1 AND (title, description, tags, license, visibility)
+                IS DISTINCT FROM ($2::text, $3::text, $4::text[], $5::text, $6::text)
+            """,
+            pipeline_id,
+            kept.title,
+            kept.description,
+            kept.tags,
+            kept.license,
+            kept.visibility,
+        )
+        await cards.refresh(pipeline_id)
+    return PipelineRef(pipeline_id, saved.id, saved.number)
+
+
+async def delete(pipeline_id: UUID, person_id: UUID) -> None:
+    """Take a pipeline away: its words go, its place in the lineage of others stays.
+
+    Raises NotFound for a pipeline that is not the person's, or is gone already.
+    """
+    async with db.transaction():
+        row = await _own(pipeline_id, person_id)
+        await db.execute(
+            """
+            UPDATE pipelines SET deleted_at = now(), updated_at = now(), title = $2, description = '', tags = '{}'
+            WHERE id = $1
+            """,
+            row["id"],
+            REMOVED,
+        )
+        await db.execute("DELETE FROM drafts WHERE pipeline_id = $1", pipeline_id)
+        await cards.refresh(pipeline_id)
+
+
+async def _own(pipeline_id: UUID, person_id: UUID) -> db.Record:
+    """The person's pipeline, locked, with its latest recipe and its parent's license."""
+    row = await db.fetchrow(
+        """
+        SELECT p.id, v.id AS version_id, v.recipe, up.license AS parent_license, up.owner_id AS parent_owner_id
+        FROM pipelines p
+        JOIN versions v ON v.pipeline_id = p.id AND v.number = p.latest_version
+        LEFT JOIN pipelines up ON up.id = p.parent_id
+        WHERE p.id = $1 AND p.owner_id = $2 AND p.deleted_at IS NULL
+        FOR NO KEY UPDATE OF p
+        """,
+        pipeline_id,
+        person_id,
+    )
+    if row is None:
+        raise NotFound(GONE)
+    return row
+
+
+async def _parent(version_id: UUID) -> db.Record:
+    row = await db.fetchrow(
+        """
+        SELECT v.pipeline_id, v.recipe, p.generation, coalesce(p.root_id, p.id) AS root_id
+        FROM versions v JOIN pipelines p ON p.id = v.pipeline_id WHERE v.id = $1
+        """,
+        version_id,
+    )
+    if row is None:
+        raise NotFound("There is no such version, or it is private.")
+    return row
+
+
+def _check_license(chosen: str, parent: str | None, own: bool) -> None:
+    """A share-alike parent passes its license on, unless both are the same person's."""
+    if parent is not None and not own and licenses.of(parent).share_alike and chosen != parent:
+        name = licenses.of(parent).name
+        raise Invalid({"license": f"The parent’s license, {name}, asks offshoots to keep it"})
+
+
+async def _check_uploads(recipe: steps.Recipe, person_id: UUID, before: dict[str, object] | None) -> None:
+    """Pictures in a recipe are the person's own uploads, or were in the recipe it grew from."""
+    wanted = {
+        f"s{number}-upload": str(step.upload)
+        for number, step in enumerate(recipe.steps, 1)
+        if isinstance(step, steps.ImageToImage) and step.upload
+    }
+    if not wanted:
+        return
+    rows = await db.fetch(
+        "SELECT sha256 FROM uploads WHERE person_id = $1 AND sha256 = ANY($2::text[])", person_id, list(wanted.values())
+    )
+    known = {row["sha256"] for row in rows}
+    if before is not None:
+        known |= {getattr(step, "upload", None) for step in steps.convert(before).steps}
+    errors = {key: "Choose the picture again" for key, sha256 in wanted.items() if sha256 not in known}
+    if errors:
+        raise Invalid(errors)
