@@ -376,3 +376,37 @@ async def mine(person_id: UUID, after: UUID | None = None, limit: int = PAGE) ->
     )
     lines = [RunLine(**row) for row in rows[:limit]]
     return RunList(lines, lines[-1].id if len(rows) > limit else None)
+
+
+class RunForm(Struct, frozen=True, kw_only=True):
+    """What the form that starts a run shows: whose version it is and which inputs it declares."""
+
+    pipeline_id: UUID
+    title: str
+    owner_handle: str
+    owner_name: str
+    generation: int
+    offshoot_count: int
+    version_id: UUID
+    number: int
+    latest: int
+    recipe: steps.Recipe
+
+
+async def form(pipeline_id: UUID, number: int, viewer_id: UUID) -> RunForm:
+    """The version that somebody wants to run. Raises NotFound for what they may not see."""
+    row = await db.fetchrow(
+        """
+        SELECT p.id AS pipeline_id, p.title, o.handle AS owner_handle, o.name AS owner_name, p.generation,
+            p.offshoot_count, v.id AS version_id, v.number, p.latest_version AS latest, v.recipe
+        FROM versions v JOIN pipelines p ON p.id = v.pipeline_id JOIN people o ON o.id = p.owner_id
+        WHERE p.id = $1 AND v.number = $2 AND p.deleted_at IS NULL
+          AND (p.owner_id = $3 OR p.visibility <> 'private')
+        """,
+        pipeline_id,
+        number,
+        viewer_id,
+    )
+    if row is None:
+        raise NotFound("There is no such version, or it is private.")
+    return RunForm(**{**row, "recipe": steps.convert(row["recipe"])})

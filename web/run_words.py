@@ -1,0 +1,250 @@
+"""How a run's state reads: headline, announcement, numbers with their units."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from domain.run_pages import RunPage, StepPage
+from domain.steps import Recipe
+from web.filters import number, ratio, seconds
+
+DOING = {
+    "prompt_template": "Writing the prompt",
+    "text_to_image": "Drawing",
+    "image_to_image": "Redrawing",
+    "upscale": "Enlarging",
+}
+PHASES = {"loading": "loading the model", "saving": "saving the result"}
+STEM = {
+    "succeeded": "done",
+    "reused": "done",
+    "running": "running",
+    "queued": "waiting",
+    "waiting": "waiting",
+    "failed": "failed",
+    "cancelled": "plain",
+}
+_PLACES = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
+
+def place(position: int) -> str:
+    """1 is "first"; from the eleventh on in figures."""
+    if position <= len(_PLACES):
+        return _PLACES[position - 1]
+    ending = "th" if position % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(position % 10, "th")
+    return f"{number(position)}{ending}"
+
+
+def about(value: float | None) -> str:
+    """A duration one may rely on only roughly: "about 6 s", "about 3 min"; "" when unknown."""
+    if value is None:
+        return ""
+    if value < 1:
+        return "a moment"
+    if value < 90:
+        return f"about {round(value)} s"
+    return f"about {round(value / 60)} min"
+
+
+def headline(run: RunPage) -> str:
+    """The state of the whole run in a few words."""
+    step = run.current
+    if run.state == "succeeded":
+        return f"Done in {seconds(run.seconds)}" if run.seconds is not None else "Done"
+    if run.state == "failed":
+        return f"Failed in step {step.ordinal}" if step else "Failed"
+    if run.state == "cancelled":
+        return "Stopped"
+    if run.cancelling:
+        return "Stopping"
+    if step is None:
+        return "Waiting"
+    if step.state == "queued":
+        return _waiting(step)
+    return _doing(step)
+
+
+def _waiting(step: StepPage) -> str:
+    if step.attempt:
+        return "Trying again soon"
+    line = f", {place(step.place)} in the queue" if step.place else ""
+    return f"Waiting{line}" if step.ordinal == 1 else f"Step {step.ordinal} waits{line}"
+
+
+def _doing(step: StepPage) -> str:
+    doing = DOING.get(step.kind, step.label)
+    if step.phase in PHASES and not (step.phase == "loading" and step.progress):
+        return f"{doing}: {PHASES[step.phase]}"
+    return f"{doing}, {step.percent} %" if step.progress_total > 1 else doing
+
+
+def announcement(run: RunPage) -> str:
+    """One sentence for screen readers; changes only when a step starts or ends."""
+    step = run.current
+    if run.over or run.cancelling or step is None:
+        return headline(run)
+    total = len(run.steps)
+    if step.state == "running":
+        return f"Step {step.ordinal} of {total}, {step.label.lower()}, has started"
+    return "Waiting for the first step" if step.ordinal == 1 else f"Step {step.ordinal - 1} of {total} is done"
+
+
+def shown_step(run: RunPage) -> StepPage | None:
+    """The step whose picture or text stands large: the one being drawn, else the last with a result."""
+    for step in run.steps:
+        if step.state == "running" and step.preview is not None:
+            return step
+    results = [step for step in run.steps if step.pictures or step.output_text]
+    return results[-1] if results else None
+
+
+def size(step: StepPage) -> str:
+    """The size the finished picture will have, or "" where it is not known beforehand."""
+    width, height = step.value("width"), step.value("height")
+    return f"{width} × {height}" if width and height else ""
+
+
+def timing(step: StepPage) -> str:
+    """ "9.4 s, about 6 s left" while running, the time it took afterwards."""
+    if step.state == "running" and step.elapsed is not None:
+        left = about(step.left)
+        return f"{seconds(step.elapsed)}, {left} left" if left else seconds(step.elapsed)
+    return seconds(step.elapsed) if step.state in ("succeeded", "failed") else ""
+
+
+def speed(step: StepPage) -> str:
+    """Denoising passes a second, once there are enough to tell."""
+    if step.state != "running" or step.progress < 2 or not step.elapsed:
+        return ""
+    rate = step.progress / step.elapsed
+    return f"{rate:.1f} a second" if rate >= 1 else f"{1 / rate:.1f} s each"
+
+
+def mark(step: StepPage) -> str:
+    """The tag beside a step's name, or ""."""
+    if step.state == "running":
+        return "running" if step.attempt <= 1 else f"running, attempt {step.attempt}"
+    if step.state == "queued":
+        again = f", attempt {step.attempt + 1}" if step.attempt else ""
+        return (f"{place(step.place)} in the queue" if step.place else "in the queue") + again
+    return {
+        "waiting": f"waits for step {step.ordinal - 1}",
+        "failed": "failed",
+        "cancelled": "stopped",
+        "reused": "reused",
+    }.get(step.state, "")
+
+
+_FACTS = (
+    ("model", "Model"),
+    ("seed", "Seed"),
+    ("guidance_scale", "Guidance"),
+    ("scheduler", "Scheduler"),
+    ("num_inference_steps", "Sampling steps"),
+    ("strength", "Strength"),
+    ("num_images_per_prompt", "Pictures"),
+    ("factor", "Factor"),
+    ("method", "Method"),
+)
+
+
+def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
+    """The parameters that the stem shows, fewer while the run is alive."""
+    pairs: list[tuple[str, str]] = []
+    if step.state == "running" and step.progress_total:
+        pairs += [("Pass", f"{step.progress} of {step.progress_total}"), ("Speed", speed(step))]
+    for field, label in _FACTS if over else _FACTS[:3] + _FACTS[7:8]:
+        value = step.value(field)
+        if value is not None:
+            pairs.append((label, number(value) if field == "seed" else str(value)))
+    if over and size(step):
+        pairs.append(("Size", size(step)))
+    if not over and step.state in ("waiting", "queued"):
+        pairs.append(("Expected", about(step.left)))
+    return [(label, value) for label, value in pairs if value]
+
+
+def prompt(step: StepPage) -> str:
+    """The words the step was given, filled in if known; the text it made is in `output_text`."""
+    return str(step.value("prompt") or step.value("template") or "")
+
+
+def resume_at(run: RunPage) -> int:
+    """The step from which a failed or stopped run would go on."""
+    ended = [step.ordinal for step in run.steps if step.state in ("failed", "cancelled", "waiting")]
+    return min(ended, default=1)
+
+
+def alt(step: StepPage) -> str:
+    """What a screen reader says of a step's picture."""
+    asked = prompt(step)
+    return f"{step.label}: {asked[:200]}" if asked else f"Result of step {step.ordinal}, {step.label.lower()}"
+
+
+def bytes(size: int) -> str:
+    """A file's size: "812 B", "40 KB", "1.3 MB"."""
+    if size < 1_000:
+        return f"{size} B"
+    return f"{size / 1_000:.0f} KB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"
+
+
+def file_name(run: RunPage) -> str:
+    """A name for a downloaded result, without its ending."""
+    title = re.sub(r"[^a-z0-9]+", "-", run.pipeline_title.lower()).strip("-")[:60]
+    return f"{title or 'offshoot'}-run-{run.number}"
+
+
+def expected_ratio(run: RunPage) -> str:
+    """The nearest `data-ar` of the picture to come."""
+    for step in run.steps:
+        if step.step.get("width") and step.step.get("height"):
+            return ratio(step.step["width"], step.step["height"])
+    return "3:2"
+
+
+def nothing_yet(run: RunPage) -> str:
+    """Why there is no picture."""
+    if run.state == "failed":
+        return "Failed before there was anything to see"
+    if run.state == "cancelled":
+        return "Stopped before there was anything to see"
+    if run.over:
+        return "No picture, no text"
+    if run.state == "queued" and run.starts_in is not None and run.starts_in >= 1:
+        return f"Expected to start in {about(run.starts_in)}"
+    return "A rough preview appears after the first passes"
+
+
+STATE = {"queued": "waiting", "running": "running", "succeeded": "done", "failed": "failed", "cancelled": "stopped"}
+NO_PICTURE = {
+    "queued": "Waiting",
+    "running": "Running",
+    "succeeded": "No picture",
+    "failed": "Failed",
+    "cancelled": "Stopped",
+}
+
+
+def choices(values: Sequence[str]) -> list[tuple[str, str]]:
+    """Options for a select."""
+    return [(value, value or "(nothing)") for value in values]
+
+
+def recipe_steps(recipe: Recipe) -> list[dict[str, Any]]:
+    """A recipe's steps as the form lists them: label, prompt and the parameters that matter."""
+    listed: list[dict[str, Any]] = []
+    for step in recipe.steps:
+        plain: dict[str, Any] = msgspec.to_builtins(step)
+        facts = [(label, str(plain[field])) for field, label in _FACTS if plain.get(field) is not None]
+        if plain.get("width"):
+            facts.append(("Size", f"{plain['width']} × {plain['height']}"))
+        listed.append(
+            {
+                "label": step.title or step.label,
+                "prompt": plain.get("prompt") or plain.get("template") or "",
+                "facts": facts,
+            }
+        )
+    return listed

@@ -1,0 +1,185 @@
+"""Runs: the form that starts one, its page while it is alive and after, and a person's own list."""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from litestar import Request, Response, get, post
+
+from domain import forecast, run_pages, runs
+from domain.errors import Conflict, Invalid, NotFound
+from domain.run_pages import RunForm, RunPage, StepPage
+from web import run_words
+from web.auth import Viewer
+from web.forms import read_form
+from web.render import page, see_other
+
+MAX_VERSION = 2**31 - 1
+_Request = Request[Any, Any, Any]
+
+
+@get("/pipelines/{pipeline_id:uuid}/versions/{number:int}/runs")
+async def new(
+    request: _Request, pipeline_id: UUID, number: int, me: Viewer, run: UUID | None = None
+) -> Response[bytes]:
+    """The form with the version's inputs; `?run=` fills in what an earlier run used."""
+    form = await _form(pipeline_id, number, me)
+    values = {f"input-{entry.name}": entry.default for entry in form.recipe.inputs}
+    if run is not None:
+        earlier = await runs.progress(run, me.id)
+        values |= {f"input-{name}": value for name, value in earlier.inputs.items()} | {"seed": str(earlier.seed)}
+    return await _show_form(request, form, values)
+
+
+@post("/pipelines/{pipeline_id:uuid}/versions/{number:int}/runs")
+async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) -> Response[bytes]:
+    """Accept a run and go to its page. A form sent twice leads to the same run."""
+    form = await _form(pipeline_id, number, me)
+    sent = await read_form(request, lambda name: name in ("key", "seed") or name.startswith("input-"))
+    inputs = {name.removeprefix("input-"): value for name, value in sent.items() if name.startswith("input-")}
+    try:
+        seed = _seed(sent.get("seed", ""))
+        runs.check_inputs(form.recipe, inputs, seed)
+        accepted = await runs.accept(form.version_id, me.id, inputs, seed, sent.get("key") or _new_key())
+    except Invalid as error:
+        return await _show_form(request, form, sent, error.fields, status=422)
+    except Conflict:
+        words = {"key": "This form already started a run with other values. Press Run once more to run these."}
+        return await _show_form(request, form, {**sent, "key": _new_key()}, words, status=409)
+    return see_other(f"/runs/{accepted.run_id}")
+
+
+async def _form(pipeline_id: UUID, number: int, me: Viewer) -> RunForm:
+    if number > MAX_VERSION:
+        raise NotFound
+    return await run_pages.form(pipeline_id, number, me.id)
+
+
+def _new_key() -> str:
+    return secrets.token_urlsafe(18)
+
+
+def _seed(text: str) -> int | None:
+    """What was typed as a seed: None for nothing, spaces between digits allowed."""
+    digits = "".join(text.split())
+    if not digits:
+        return None
+    if not digits.isdecimal() or not digits.isascii() or len(digits) > 20:
+        raise Invalid({"seed": runs.SEED_BOUNDS})
+    return int(digits)
+
+
+async def _show_form(
+    request: _Request,
+    form: RunForm,
+    values: Mapping[str, str],
+    errors: Mapping[str, str] | None = None,
+    status: int = 200,
+) -> Response[bytes]:
+    """The form with what was typed. Never stored, so that Back fetches it with a fresh key."""
+    return page(
+        request,
+        "runs/new.html",
+        status=status,
+        headers={"Cache-Control": "no-store"},
+        form=form,
+        words=run_words,
+        values={"key": _new_key(), "seed": "", **values},
+        errors=errors or {},
+        waiting=await forecast.waiting(),
+        expected=await forecast.expected_seconds(form.recipe),
+    )
+
+
+@get("/runs")
+async def index(request: _Request, me: Viewer, after: UUID | None = None) -> Response[bytes]:
+    """The person's own runs, newest first."""
+    return page(request, "runs/index.html", listed=await runs.mine(me.id, after), after=after, words=run_words)
+
+
+@get("/runs/{run_id:uuid}")
+async def show(request: _Request, run_id: UUID, viewer: Viewer | None) -> Response[bytes]:
+    """One run: what it is doing, or what came of it."""
+    run = await runs.read(run_id, viewer.id if viewer else None)
+    return page(request, "runs/show.html", late="late" in request.query_params, **_words(run))
+
+
+@get("/runs/{run_id:uuid}/progress")
+async def progress(request: _Request, run_id: UUID, viewer: Viewer | None) -> Response[bytes]:
+    """What changes while a run is alive, for polls: 304 when nothing did.
+
+    Once the run is over the whole of its page's inside comes back, without a trigger, so that
+    polling ends by itself.
+    """
+    viewer_id = viewer.id if viewer else None
+    run = await runs.progress(run_id, viewer_id)
+    headers = {"ETag": f'"{run.tag}"', "HX-PTag": run.tag, "Cache-Control": "private, no-store"}
+    if run.tag in (request.headers.get("hx-ptag"), _bare(request.headers.get("if-none-match", ""))) and not run.over:
+        return Response(content=b"", status_code=304, headers=headers, media_type="text/html")
+    if run.over:
+        run = await runs.read(run_id, viewer_id)
+        headers |= {"HX-Retarget": "#run", "HX-Reswap": "outerMorph"}
+    return page(request, "runs/progress.html", headers=headers, late=False, **_words(run))
+
+
+def _bare(etag: str) -> str:
+    return etag.strip().removeprefix("W/").strip('"')
+
+
+def _words(run: RunPage) -> dict[str, Any]:
+    """The run with its sentences, as both templates want it."""
+    shown: StepPage | None = run_words.shown_step(run)
+    return {
+        "run": run,
+        "headline": run_words.headline(run),
+        "announcement": run_words.announcement(run),
+        "shown": shown,
+        "words": run_words,
+    }
+
+
+@get("/runs/{run_id:uuid}/previews/{step_run_id:uuid}")
+async def preview(run_id: UUID, step_run_id: UUID, viewer: Viewer | None) -> Response[bytes]:
+    """The rough picture of a step that is being drawn, as the worker left it last."""
+    data, media_type = await run_pages.preview(run_id, step_run_id, viewer.id if viewer else None)
+    headers = {"Cache-Control": "private, no-store", "Content-Security-Policy": "default-src 'none'; sandbox"}
+    return Response(content=data, media_type=media_type, headers=headers)
+
+
+@get("/runs/{run_id:uuid}/cancellation")
+async def stop(request: _Request, run_id: UUID, me: Viewer) -> Response[bytes]:
+    """The question whether to stop, for browsers without JavaScript."""
+    run = await runs.progress(run_id, me.id)
+    if run.over or not run.mine:
+        return see_other(f"/runs/{run_id}")
+    return page(request, "runs/stop.html", **_words(run))
+
+
+@post("/runs/{run_id:uuid}/cancellation")
+async def cancel(request: _Request, run_id: UUID, me: Viewer) -> Response[bytes]:
+    """Stop the run. One that ended first simply shows its page."""
+    await read_form(request, ())
+    try:
+        await runs.cancel(run_id, me.id)
+    except Conflict:
+        return see_other(f"/runs/{run_id}?late=1")
+    return see_other(f"/runs/{run_id}")
+
+
+@post("/runs/{run_id:uuid}/publication")
+async def publish(request: _Request, run_id: UUID, me: Viewer) -> Response[bytes]:
+    """Show the run to others (`published=1`) or keep it private again (`published=0`)."""
+    sent = await read_form(request, ("published",))
+    if sent.get("published") not in ("0", "1"):
+        raise Invalid({"published": "Choose public or private"})
+    await (runs.publish if sent["published"] == "1" else runs.unpublish)(run_id, me.id)
+    return see_other(f"/runs/{run_id}")
+
+
+@post("/runs/{run_id:uuid}/retry")
+async def retry(request: _Request, run_id: UUID, me: Viewer) -> Response[bytes]:
+    """Run a failed or stopped run again from the step it ended at."""
+    await read_form(request, ())
+    await runs.retry(run_id, me.id)
+    return see_other(f"/runs/{run_id}")
