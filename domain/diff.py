@@ -11,7 +11,7 @@ from domain import steps
 
 Op = Literal["same", "added", "removed"]
 
-_TOKEN = re.compile(r"\s+|\w+(?:['’\-]\w+)*|[^\w\s]")
+_TOKEN = re.compile(r"\s+|\{\w+\}|\w+(?:['’\-]\w+)*|[^\w\s]")
 MAX_WORK = 4_000_000
 """Pairs of tokens compared at most; longer texts are shown as replaced whole."""
 

@@ -8,6 +8,9 @@ from msgspec import Struct
 
 from domain import cards, db, licenses, steps, tags, versions
 from domain.errors import Invalid, NotFound
+from domain.pipeline_pages import PipelinePage, read
+
+__all__ = ["VISIBILITIES", "Details", "PipelinePage", "PipelineRef", "clean", "create", "delete", "read", "save"]
 
 Visibility = Literal["public", "unlisted", "private"]
 VISIBILITIES: dict[str, str] = {

@@ -1,0 +1,424 @@
+"""Reading a pipeline as its page shows it: one struct, a handful of queries, none per output."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from domain import db, diff, licenses, lineage, ranking, steps
+from domain.errors import NotFound
+
+RUNS = 12
+"""Runs whose outputs a page shows; older ones are reached by their own address."""
+SHOTS = 30
+GONE = "There is no such pipeline, or it is private."
+
+
+class Owner(Struct, frozen=True):
+    """The person a pipeline belongs to."""
+
+    id: UUID
+    handle: str
+    name: str
+
+    @property
+    def shown(self) -> str:
+        return self.name or self.handle
+
+
+class VersionLine(Struct, frozen=True):
+    """A version in the page's list."""
+
+    id: UUID
+    number: int
+    note: str
+    created_at: datetime
+
+
+class Parent(Struct, frozen=True, kw_only=True):
+    """The version that a pipeline grew from. Title and owner are empty when it is private or removed."""
+
+    pipeline_id: UUID
+    version_id: UUID
+    version_number: int
+    state: Literal["shown", "private", "removed"]
+    title: str
+    owner: Owner
+    cover_sha256: str | None
+    cover_width: int | None
+    cover_height: int | None
+    recipe: steps.Recipe | None
+    """None when the viewer may not see what it was."""
+
+
+class Picture(Struct, frozen=True):
+    """A file that a step of the shown run made."""
+
+    sha256: str
+    media_type: str
+    bytes: int
+    width: int | None
+    height: int | None
+    seed: int | None
+
+
+class Shot(Struct, frozen=True, kw_only=True):
+    """A thumbnail: one output of a run, or the run's state where it has none."""
+
+    run_id: UUID
+    run_number: int
+    run_state: str
+    published: bool
+    version_number: int
+    output: int
+    """1 for the first output of the run's last step."""
+    sha256: str | None
+    width: int | None
+    height: int | None
+    text: str
+    seed: int | None
+    kind: str
+
+    @property
+    def medium(self) -> str:
+        kind = steps.KINDS.get(self.kind)
+        return kind.gives if kind else "image"
+
+
+class StepShown(Struct, frozen=True, kw_only=True):
+    """One step of the shown version, with what the shown run made of it (empty without one)."""
+
+    ordinal: int
+    kind: str
+    label: str
+    medium: str
+    step: dict[str, Any]
+    resolved: dict[str, Any]
+    pictures: list[Picture]
+    output_text: str
+    receipt: dict[str, Any] | None
+    seconds: float | None
+
+    def value(self, field: str) -> Any:
+        """A parameter as it was used: resolved if known, else as the version has it."""
+        found = self.resolved.get(field)
+        return self.step.get(field) if found is None else found
+
+    @property
+    def prompts(self) -> list[tuple[str, str, str]]:
+        """(title, template, resolved text) of every prompt that is not empty; the text is empty
+        when it equals its template or was never resolved."""
+        found = []
+        for field in steps.fields_of(self.kind):
+            template = self.step.get(field.name) or ""
+            if field.widget == "prompt" and template:
+                resolved = str(self.resolved.get(field.name) or "")
+                if self.kind == "prompt_template" and self.output_text:
+                    resolved = self.output_text
+                found.append((field.title, template, "" if resolved == template else resolved))
+        return found
+
+    @property
+    def parameters(self) -> list[tuple[str, Any]]:
+        """(title, value) of everything else that is set."""
+        hidden = ("prompt", "title", "upload")
+        found = []
+        for field in steps.fields_of(self.kind):
+            value = self.value(field.name)
+            if field.widget not in hidden and value not in (None, ""):
+                found.append((field.title, value))
+        return found
+
+
+class RunShown(Struct, frozen=True, kw_only=True):
+    """The run whose output stands large on the page."""
+
+    id: UUID
+    number: int
+    state: str
+    published: bool
+    mine: bool
+    owner: Owner
+    inputs: dict[str, str]
+    seed: int
+    seconds: float | None
+    finished_at: datetime | None
+
+
+class PipelinePage(Struct, kw_only=True):
+    """Everything the page of a pipeline, or of one of its versions, shows."""
+
+    id: UUID
+    title: str
+    description: str
+    tags: list[str]
+    license: licenses.License
+    visibility: str
+    generation: int
+    offshoot_count: int
+    rating: float | None
+    rating_count: int
+    created_at: datetime
+    published_at: datetime | None
+    owner: Owner
+    mine: bool
+    may_fork: bool
+    my_stars: int | None
+    running: UUID | None
+    """The viewer's own run of this pipeline that has not ended, if any."""
+    version: VersionLine
+    latest_version: int
+    versions: list[VersionLine]
+    recipe: steps.Recipe
+    steps: list[StepShown]
+    shots: list[Shot]
+    shot: Shot | None
+    """The output that stands large."""
+    run: RunShown | None
+    parent: Parent | None
+    changes: diff.Changes | None
+    """Against the parent; None for the first of a line, or where the parent is hidden."""
+    lineage: lineage.Lineage
+
+    @property
+    def label(self) -> list[tuple[str, Any]]:
+        """The parameters of the shown output, as (label, value), for the framed box."""
+        return _label(self)
+
+
+_PIPELINE = """
+SELECT p.id, p.owner_id, p.title, p.description, p.tags, p.license, p.visibility, p.generation, p.offshoot_count,
+    p.rating_sum, p.rating_count, p.created_at, p.published_at, p.latest_version, o.handle, o.name,
+    grown.parent_id AS parent_version_id, pv.number AS parent_number, pv.recipe AS parent_recipe,
+    up.id AS parent_id, up.title AS parent_title, up.deleted_at AS parent_deleted_at,
+    up.visibility AS parent_visibility, up.owner_id AS parent_owner_id,
+    up.cover_sha256 AS parent_sha256, up.cover_width AS parent_width, up.cover_height AS parent_height,
+    po.handle AS parent_handle, po.name AS parent_name,
+    (SELECT stars FROM ratings r WHERE r.pipeline_id = p.id AND r.person_id = $2) AS my_stars,
+    (SELECT r.id FROM runs r WHERE r.pipeline_id = p.id AND r.owner_id = $2 AND r.finished_at IS NULL
+        ORDER BY r.id DESC LIMIT 1) AS running
+FROM pipelines p
+JOIN people o ON o.id = p.owner_id
+JOIN versions grown ON grown.pipeline_id = p.id AND grown.number = 1
+LEFT JOIN versions pv ON pv.id = grown.parent_id
+LEFT JOIN pipelines up ON up.id = pv.pipeline_id
+LEFT JOIN people po ON po.id = up.owner_id
+WHERE p.id = $1 AND p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2)
+"""
+
+_VERSIONS = "SELECT id, number, note, created_at FROM versions WHERE pipeline_id = $1 ORDER BY number DESC LIMIT 200"
+
+_SHOTS = f"""
+WITH seen AS (
+    SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.published_at
+    FROM runs r WHERE r.pipeline_id = $1 AND (r.visibility = 'published' OR r.owner_id = $2)
+      AND ($3::uuid IS NULL OR r.version_id = $3)
+    ORDER BY r.number DESC LIMIT {RUNS}
+), chosen AS (
+    SELECT * FROM seen
+    UNION
+    SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.published_at
+    FROM runs r WHERE r.id = $4 AND r.pipeline_id = $1 AND (r.visibility = 'published' OR r.owner_id = $2)
+)
+SELECT c.id AS run_id, c.number AS run_number, c.state AS run_state, c.visibility = 'published' AS published,
+    v.number AS version_number, coalesce(made.output, 1) AS output, made.sha256, made.width, made.height, made.seed,
+    coalesce(left(last.output_text, 2000), '') AS text, last.kind
+FROM chosen c
+JOIN versions v ON v.id = c.version_id
+CROSS JOIN LATERAL (
+    SELECT s.id, s.kind, s.output_text FROM step_runs s WHERE s.run_id = c.id ORDER BY s.ordinal DESC LIMIT 1
+) last
+LEFT JOIN LATERAL (
+    SELECT row_number() OVER (ORDER BY f.position) AS output, a.sha256, a.width, a.height, f.seed
+    FROM outputs f JOIN artifacts a ON a.sha256 = f.sha256 WHERE f.step_run_id = last.id
+) made ON true
+ORDER BY c.id DESC, made.output
+"""  # noqa: S608 - only constants are put in
+
+_RUN = """
+SELECT r.id AS run_id, r.number, r.version_id, r.state, r.visibility, r.owner_id, o.handle, o.name, r.inputs, r.seed,
+    r.finished_at AS run_finished, extract(epoch FROM r.finished_at - r.started_at)::float8 AS run_seconds,
+    s.ordinal, s.kind, s.step, s.resolved, s.output_text, s.receipt,
+    extract(epoch FROM s.finished_at - s.started_at)::float8 AS seconds,
+    (SELECT jsonb_agg(jsonb_build_object('sha256', a.sha256, 'media_type', a.media_type, 'bytes', a.bytes,
+            'width', a.width, 'height', a.height, 'seed', f.seed) ORDER BY f.position)
+        FROM outputs f JOIN artifacts a ON a.sha256 = f.sha256 WHERE f.step_run_id = s.id) AS pictures
+FROM runs r JOIN people o ON o.id = r.owner_id JOIN step_runs s ON s.run_id = r.id
+WHERE r.id = $1 ORDER BY s.ordinal
+"""
+
+
+async def read(
+    pipeline_id: UUID,
+    viewer_id: UUID | None,
+    number: int | None = None,
+    *,
+    run_id: UUID | None = None,
+    output: int = 1,
+) -> PipelinePage:
+    """The page of a pipeline: of its newest version with a result, or of version `number`.
+
+    `run_id` and `output` choose what stands large, and with it the version shown. Raises
+    NotFound for what does not exist and for what the viewer may not see alike. Eight queries at most.
+    """
+    row = await db.fetchrow(_PIPELINE, pipeline_id, viewer_id)
+    if row is None:
+        raise NotFound(GONE)
+    versions = [VersionLine(**line) for line in await db.fetch(_VERSIONS, pipeline_id)]
+    asked = _version(versions, number) if number is not None else None
+    shots = await _shots(pipeline_id, viewer_id, asked and asked.id, run_id)
+    shot = _chosen(shots, run_id, output)
+    version = asked or _version(versions, shot.version_number if shot else row["latest_version"])
+    recipe = steps.convert(await db.fetchval("SELECT recipe FROM versions WHERE id = $1", version.id))
+    parts = await db.fetch(_RUN, shot.run_id) if shot else []
+    parent = _parent(row, viewer_id)
+    return PipelinePage(
+        id=row["id"],
+        title=row["title"],
+        description=row["description"],
+        tags=row["tags"],
+        license=licenses.of(row["license"]),
+        visibility=row["visibility"],
+        generation=row["generation"],
+        offshoot_count=row["offshoot_count"],
+        rating=ranking.mean(row["rating_sum"], row["rating_count"]),
+        rating_count=row["rating_count"],
+        created_at=row["created_at"],
+        published_at=row["published_at"],
+        owner=Owner(row["owner_id"], row["handle"], row["name"]),
+        mine=row["owner_id"] == viewer_id,
+        may_fork=row["owner_id"] == viewer_id or licenses.of(row["license"]).derivatives,
+        my_stars=row["my_stars"],
+        running=row["running"],
+        version=version,
+        latest_version=row["latest_version"],
+        versions=versions,
+        recipe=recipe,
+        steps=_steps(recipe, parts),
+        shots=shots[:SHOTS],
+        shot=shot,
+        run=_run(parts, viewer_id),
+        parent=parent,
+        changes=diff.changes(parent.recipe, recipe) if parent and parent.recipe else None,
+        lineage=await lineage.around(pipeline_id, viewer_id),
+    )
+
+
+def _version(versions: Sequence[VersionLine], number: int) -> VersionLine:
+    for line in versions:
+        if line.number == number:
+            return line
+    raise NotFound("There is no such version.")
+
+
+async def _shots(
+    pipeline_id: UUID, viewer_id: UUID | None, version_id: UUID | None, run_id: UUID | None
+) -> list[Shot]:
+    """Thumbnails, newest run first. Raises NotFound for a chosen run that cannot be shown here."""
+    rows = await db.fetch(_SHOTS, pipeline_id, viewer_id, version_id, run_id)
+    shots = [Shot(**row) for row in rows]
+    if run_id is not None and not any(shot.run_id == run_id for shot in shots):
+        raise NotFound("There is no such result, or it is private.")
+    return shots
+
+
+def _chosen(shots: Sequence[Shot], run_id: UUID | None, output: int) -> Shot | None:
+    """The output to show large: the one asked for, else the newest published, else the newest."""
+    done = [shot for shot in shots if shot.run_state == "succeeded"]
+    if run_id is not None:
+        own = [shot for shot in done if shot.run_id == run_id]
+        return next((shot for shot in own if shot.output == output), own[0] if own else None)
+    return next((shot for shot in done if shot.published), done[0] if done else None)
+
+
+def _parent(row: Mapping[str, Any], viewer_id: UUID | None) -> Parent | None:
+    if row["parent_id"] is None:
+        return None
+    removed = row["parent_deleted_at"] is not None
+    visible = row["parent_visibility"] != "private" or row["parent_owner_id"] == viewer_id
+    shown = visible and not removed
+    return Parent(
+        pipeline_id=row["parent_id"],
+        version_id=row["parent_version_id"],
+        version_number=row["parent_number"],
+        state="removed" if removed else "shown" if visible else "private",
+        title=row["parent_title"] if shown else "",
+        owner=Owner(row["parent_owner_id"], row["parent_handle"] if shown else "", row["parent_name"] if shown else ""),
+        cover_sha256=row["parent_sha256"] if shown else None,
+        cover_width=row["parent_width"] if shown else None,
+        cover_height=row["parent_height"] if shown else None,
+        recipe=steps.convert(row["parent_recipe"]) if visible else None,
+    )
+
+
+def _run(parts: Sequence[Mapping[str, Any]], viewer_id: UUID | None) -> RunShown | None:
+    if not parts:
+        return None
+    run = parts[0]
+    return RunShown(
+        id=run["run_id"],
+        number=run["number"],
+        state=run["state"],
+        published=run["visibility"] == "published",
+        mine=run["owner_id"] == viewer_id,
+        owner=Owner(run["owner_id"], run["handle"], run["name"]),
+        inputs=run["inputs"],
+        seed=run["seed"],
+        seconds=run["run_seconds"],
+        finished_at=run["run_finished"],
+    )
+
+
+def _steps(recipe: steps.Recipe, parts: Sequence[Mapping[str, Any]]) -> list[StepShown]:
+    """The version's steps, each with its part of the shown run, which is a run of this version."""
+    made = {part["ordinal"]: part for part in parts}
+    shown: list[StepShown] = []
+    for ordinal, step in enumerate(recipe.steps, 1):
+        part: Mapping[str, Any] = made.get(ordinal, {})
+        shown.append(
+            StepShown(
+                ordinal=ordinal,
+                kind=steps.kind_of(step),
+                label=step.title or type(step).label,
+                medium=type(step).gives,
+                step=msgspec.to_builtins(step),
+                resolved=part.get("resolved") or {},
+                pictures=msgspec.convert(part.get("pictures") or [], list[Picture]),
+                output_text=part.get("output_text") or "",
+                receipt=part.get("receipt"),
+                seconds=part.get("seconds"),
+            )
+        )
+    return shown
+
+
+def _label(page: PipelinePage) -> list[tuple[str, Any]]:
+    """Model, size, seed, sampling, guidance, time and license of the shown output, as words."""
+    drawing = next((step for step in page.steps if step.value("num_inference_steps")), None)
+    models = list(dict.fromkeys(step.step["model"] for step in page.steps if step.step.get("model")))
+    found: list[tuple[str, Any]] = [("Model", ", ".join(models))] if models else []
+    shot = page.shot
+    if shot and shot.width:
+        found.append(("Size", f"{shot.width} × {shot.height}"))
+    elif drawing and drawing.value("width"):
+        found.append(("Size", f"{drawing.value('width')} × {drawing.value('height')}"))
+    seed = _seed(page, drawing)
+    if seed is not None:
+        found.append(("Seed", f"{seed:,}".replace(",", "\u202f")))
+    if drawing:
+        scheduler = str(drawing.value("scheduler")).removesuffix("Scheduler")
+        found.append(("Sampling", f"{drawing.value('num_inference_steps')} steps, {scheduler}"))
+        found.append(("Guidance", f"{drawing.value('guidance_scale'):g}"))
+    return found
+
+
+def _seed(page: PipelinePage, drawing: StepShown | None) -> int | None:
+    """The seed that made the shown output: its own, else its step's, else the run's."""
+    if page.shot and page.shot.seed is not None:
+        return page.shot.seed
+    if drawing and drawing.value("seed") is not None:
+        return int(drawing.value("seed"))
+    return page.run.seed if page.run else None
