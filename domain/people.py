@@ -1,0 +1,116 @@
+"""People as others see them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from domain import db
+from domain.errors import Invalid, NotFound
+
+MAX_NAME = 60
+MAX_ABOUT = 4_000
+
+
+class Person(Struct, frozen=True):
+    """One account. `email` is for its owner alone."""
+
+    id: UUID
+    email: str
+    handle: str
+    name: str
+    about: str
+    role: str
+    created_at: datetime
+
+    @property
+    def shown(self) -> str:
+        """The name to show: the chosen one, or the handle."""
+        return self.name or self.handle
+
+
+class CardName(Struct, frozen=True):
+    """How a card names somebody."""
+
+    handle: str
+    name: str
+
+
+class Figures(Struct, frozen=True):
+    """The numbers on a profile. `rating` is the mean of all stars received, None before the first."""
+
+    pipelines: int
+    runs: int
+    offshoots: int
+    rating: float | None
+
+
+COLUMNS = "id, email, handle, name, about, role, created_at"
+
+
+async def by_handle(handle: str) -> Person:
+    """The person with this handle, whatever its case. Raises NotFound."""
+    row = await db.fetchrow(f"SELECT {COLUMNS} FROM people WHERE lower(handle) = lower($1)", handle)
+    if row is None:
+        raise NotFound
+    return Person(**row)
+
+
+async def by_id(person_id: UUID) -> Person:
+    """The person with this id. Raises NotFound."""
+    row = await db.fetchrow(f"SELECT {COLUMNS} FROM people WHERE id = $1", person_id)
+    if row is None:
+        raise NotFound
+    return Person(**row)
+
+
+async def card_names(ids: Sequence[UUID]) -> dict[UUID, CardName]:
+    """Handle and name of each id that exists, in one query."""
+    rows = await db.fetch("SELECT id, handle, name FROM people WHERE id = ANY($1)", list(ids))
+    return {row["id"]: CardName(row["handle"], row["name"]) for row in rows}
+
+
+async def figures(person_id: UUID, own: bool) -> Figures:
+    """The numbers on a profile: everything for the owner, what others may see for others."""
+    row = await db.fetchrow(
+        """
+        WITH mine AS (
+            SELECT id, rating_count, rating_sum, visibility = 'public' AND published_at IS NOT NULL AS listed
+            FROM pipelines WHERE owner_id = $1 AND deleted_at IS NULL
+        )
+        SELECT count(*) FILTER (WHERE listed OR $2) AS pipelines,
+               sum(rating_sum)::float8 / nullif(sum(rating_count), 0) AS rating,
+               (SELECT count(*) FROM runs r JOIN mine m ON m.id = r.pipeline_id
+                 WHERE r.owner_id = $1 AND r.visibility = 'published' AND (m.listed OR $2)) AS runs,
+               (SELECT count(*) FROM pipelines p JOIN pipelines parent ON parent.id = p.parent_id
+                 WHERE parent.owner_id = $1 AND p.owner_id <> $1) AS offshoots
+        FROM mine
+        """,
+        person_id,
+        own,
+    )
+    assert row is not None  # an aggregate always answers
+    return Figures(row["pipelines"], row["runs"], row["offshoots"], row["rating"])
+
+
+async def edit(person_id: UUID, name: str, about: str) -> None:
+    """Change one's shown name (up to 60 characters) and about text (Markdown, up to 4,000).
+
+    Raises Invalid.
+    """
+    check(name, about)
+    await db.execute("UPDATE people SET name = $2, about = $3 WHERE id = $1", person_id, name.strip(), about.strip())
+
+
+def check(name: str, about: str = "") -> None:
+    """Raises Invalid for a name or about text that is too long or unprintable."""
+    wrong: dict[str, str] = {}
+    if len(name.strip()) > MAX_NAME:
+        wrong["name"] = f"At most {MAX_NAME} characters; this has {len(name.strip())}"
+    elif not name.isprintable():
+        wrong["name"] = "One line of letters, without invisible characters"
+    if len(about.strip()) > MAX_ABOUT:
+        wrong["about"] = f"At most {MAX_ABOUT:,} characters; this has {len(about.strip()):,}"
+    if wrong:
+        raise Invalid(wrong)

@@ -1,0 +1,74 @@
+"""Published runs of one person, as a list shows them."""
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from domain import db
+from domain.errors import NotFound
+
+PAGE = 24
+
+
+class Result(Struct, frozen=True):
+    """A published run and the first thing it made: a picture, or words."""
+
+    id: UUID
+    number: int
+    pipeline_id: UUID
+    pipeline_title: str
+    sha256: str | None
+    width: int | None
+    height: int | None
+    text: str
+    prompt: str
+    published_at: datetime
+
+
+class ResultPage(Struct, frozen=True):
+    """Some results, newest first; `next` leads to older ones, None at the end."""
+
+    results: list[Result]
+    next: str | None
+
+
+async def published(person_id: UUID, after: str | None = None, limit: int = PAGE) -> ResultPage:
+    """A person's published runs of public pipelines, newest first, in one query.
+
+    Raises NotFound for a place that does not exist.
+    """
+    rows = await db.fetch(_PUBLISHED, person_id, _place(after), limit + 1)
+    results = [Result(**row) for row in rows[:limit]]
+    return ResultPage(results, str(results[-1].id) if len(rows) > limit else None)
+
+
+def _place(after: str | None) -> UUID | None:
+    try:
+        return UUID(after) if after else None
+    except ValueError:
+        raise NotFound("There is no such page.") from None
+
+
+_PUBLISHED = """
+SELECT r.id, r.number, r.pipeline_id, p.title AS pipeline_title, made.sha256, made.width, made.height,
+       coalesce(said.output_text, '') AS text, coalesce(asked.prompt, p.prompt) AS prompt, r.published_at
+FROM runs r
+JOIN pipelines p ON p.id = r.pipeline_id
+LEFT JOIN LATERAL (
+    SELECT o.sha256, a.width, a.height
+    FROM step_runs s JOIN outputs o ON o.step_run_id = s.id JOIN artifacts a ON a.sha256 = o.sha256
+    WHERE s.run_id = r.id ORDER BY s.ordinal DESC, o.position LIMIT 1
+) made ON true
+LEFT JOIN LATERAL (
+    SELECT left(s.output_text, 400) AS output_text FROM step_runs s
+    WHERE s.run_id = r.id AND s.output_text IS NOT NULL ORDER BY s.ordinal DESC LIMIT 1
+) said ON true
+LEFT JOIN LATERAL (
+    SELECT left(s.resolved ->> 'prompt', 400) AS prompt FROM step_runs s
+    WHERE s.run_id = r.id AND s.resolved ? 'prompt' ORDER BY s.ordinal LIMIT 1
+) asked ON true
+WHERE r.owner_id = $1 AND r.visibility = 'published' AND p.visibility = 'public' AND p.deleted_at IS NULL
+  AND ($2::uuid IS NULL OR r.id < $2)
+ORDER BY r.id DESC LIMIT $3
+"""

@@ -1,0 +1,90 @@
+"""The site: every route on one screen."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.types import LifeSpanReceive, LifeSpanSend, Message, Receive, Scope, Send
+
+from domain import db
+from domain.config import Config
+from web import accounts, assets, auth, errors, health, profiles, sessions, settings
+from web.forms import MAX_BODY
+from web.headers import secure
+from web.render import environment
+
+ROUTES: list[Any] = [
+    # people
+    accounts.new,
+    accounts.create,
+    sessions.new,
+    sessions.create,
+    sessions.delete,
+    profiles.show,
+    settings.profile,
+    settings.save_profile,
+    settings.theme,
+    # the site itself
+    assets.show,
+    assets.favicon,
+    health.show,
+]
+
+
+class Site(Litestar):
+    """Litestar that knows the person before it routes, and answers HEAD as GET without the body."""
+
+    async def __call__(self, scope: Any, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend) -> None:
+        """The ASGI entry."""
+        if scope["type"] == "http":
+            scope["litestar_app"] = self
+            scope.setdefault("state", {})
+            if scope["method"] == "HEAD":
+                scope = {**scope, "method": "GET"}
+                send = _headless(send)  # type: ignore[arg-type]
+            await auth.identify(scope)
+        await super().__call__(scope, receive, send)
+
+
+def _headless(send: Send) -> Send:
+    async def without_body(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return without_body
+
+
+def create_app(config: Config) -> Litestar:
+    """The ASGI application. Connects at startup, not here."""
+    logging.getLogger("web").setLevel(config.log_level.upper())
+    files = assets.Assets(reload=config.log_level == "debug")
+    return Site(
+        route_handlers=ROUTES,
+        lifespan=[_connected],
+        state=State({"config": config, "assets": files, "templates": environment(config, files)}),
+        middleware=[auth.Guard],
+        before_send=[secure],
+        exception_handlers={Exception: errors.handle},
+        dependencies={"viewer": Provide(auth.provide_viewer), "me": Provide(auth.provide_me)},
+        request_max_body_size=MAX_BODY,
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+@asynccontextmanager
+async def _connected(app: Litestar) -> AsyncIterator[None]:
+    """Hold the database pool and the object store while the site runs."""
+    config: Config = app.state.config
+    await db.bind(config.database_url)
+    from domain.storage import Storage
+    app.state.storage = Storage(config.s3_url)
+    try:
+        yield
+    finally:
+        await db.unbind()

@@ -1,0 +1,153 @@
+"""Jinja filters and small drawings: times, numbers, Markdown, picture ratios, sprigs."""
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+import nh3
+from markdown_it import MarkdownIt
+from markupsafe import Markup, escape
+
+RATIOS = {"16:9": 1.7778, "3:2": 1.5, "4:3": 1.3333, "1:1": 1.0, "4:5": 0.8, "2:3": 0.6667, "9:16": 0.5625}
+WIDTHS = (320, 640, 1280)
+"""Renditions that the worker makes, in pixels."""
+
+_TAGS = frozenset("a b blockquote br code del em h3 h4 h5 h6 hr i li ol p pre s strong ul".split())
+_MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False, "maxNesting": 20}).disable("image")
+
+
+def ago(when: datetime | None, now: datetime | None = None) -> Markup:
+    """A `<time>`: "today, 14:03", "yesterday, 21:40", or "14 March 2026". Times are UTC."""
+    if when is None:
+        return Markup("")
+    when = when.astimezone(UTC)
+    today = (now or datetime.now(UTC)).date()
+    clock = f"{when:%H:%M}"
+    if when.date() == today:
+        words = f"today, {clock}"
+    elif when.date() == today - timedelta(days=1):
+        words = f"yesterday, {clock}"
+    else:
+        words = f"{when.day} {when:%B %Y}"
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+        f"{when:%Y-%m-%dT%H:%M:%SZ}", f"{when:%Y-%m-%d %H:%M}", words
+    )
+
+
+def month(when: datetime) -> Markup:
+    """A `<time>` as coarse as "May 2025"."""
+    return Markup('<time datetime="{}">{}</time>').format(f"{when:%Y-%m}", f"{when:%B %Y}")
+
+
+def number(value: float | None) -> str:
+    """Digits in groups of three, with narrow spaces that do not break: 481 516 342."""
+    if value is None:
+        return ""
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def seconds(value: float | None) -> str:
+    """A duration: "0.4 s", "41.8 s", "3 min 20 s", "2 h 5 min"."""
+    if value is None:
+        return ""
+    if value < 60:
+        return f"{max(value, 0):.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """The count with its noun: "1 run", "2 runs", "3 entries" for `plural(3, "entry", "entries")`."""
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def initial(text: str) -> str:
+    """The letter in a face."""
+    return next((letter.upper() for letter in text if letter.isalnum()), "·")
+
+
+@lru_cache(maxsize=512)
+def markdown(text: str) -> Markup:
+    """Markdown as safe HTML. The only place that marks HTML from people as safe.
+
+    Raw HTML is shown as text, headings start at level 3, pictures are left out, and the result
+    is rebuilt from a list of allowed tags: no `on*`, `style`, `hx-*` or `data-hx-*` survives.
+    """
+    tokens = _MARKDOWN.parse(text)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
+    html = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
+    clean = nh3.clean(
+        html,
+        tags=set(_TAGS),
+        attributes={"a": {"href", "title"}, "ol": {"start"}},
+        url_schemes={"http", "https", "mailto"},
+        link_rel="nofollow ugc noopener",
+    )
+    return Markup(clean)  # noqa: S704 - sanitized on the line above
+
+
+def ratio(width: int | None, height: int | None) -> str:
+    """The nearest `data-ar` to a picture's real ratio; 3:2 when it is not known."""
+    if not width or not height:
+        return "3:2"
+    real = width / height
+    return min(RATIOS, key=lambda name: abs(RATIOS[name] / real - 1) if RATIOS[name] > real else real / RATIOS[name] - 1)
+
+
+@lru_cache(maxsize=256)
+def sprig(generation: int, offshoots: int) -> Markup:
+    """The tiny drawing on a card: a dot per generation, then 0 to 4 twigs."""
+    dots = min(generation, 6) - 1
+    twigs = min(offshoots, 4)
+    tip = 3 + 6 * dots
+    width = tip + (13 if twigs else 4)
+    if twigs and not dots:
+        width = 16
+    line = f'<path d="M3 10H{tip}"/>' if dots else ""
+    heights = {0: (), 1: (10,), 2: (5.5, 14.5), 3: (3, 10, 17), 4: (2, 7.3, 12.7, 18)}[twigs]
+    branch = "".join(
+        f'<path d="M{tip} 10C{tip + 5} 10 {tip + 4} {y:g} {tip + 10} {y:g}"/>'
+        f'<circle class="dot" cx="{tip + 10.5:g}" cy="{y:g}" r="1.7"/>'
+        for y in heights
+    )
+    past = "".join(f'<circle class="dot" cx="{3 + 6 * i}" cy="10" r="1.7"/>' for i in range(dots))
+    place = "First of its line" if generation <= 1 else f"Generation {generation}"
+    grown = plural(offshoots, "offshoot") if offshoots else "no offshoots yet"
+    return Markup(
+        f'<svg class="sprig" viewBox="0 0 {width} 20" width="{width}" height="20" role="img" '
+        f'aria-label="{escape(place)}, {escape(grown)}">{line}{branch}{past}'
+        f'<circle class="now" cx="{tip}" cy="10" r="3.1"/></svg>'
+    )
+
+
+def rendition(width: int | None, wanted: int) -> int:
+    """The rendition to show for an original `width` pixels wide where `wanted` pixels would do."""
+    made = [w for w in WIDTHS if width is None or w < width] or [WIDTHS[0]]
+    return min((w for w in made if w >= wanted), default=made[-1])
+
+
+def srcset(url: str, width: int | None, full: bool = False) -> str:
+    """`srcset` of the renditions that exist; `full` adds the original as the largest candidate."""
+    made = [w for w in WIDTHS if width is None or w < width]
+    if not made:
+        return f"{url}/{WIDTHS[0]} {min(width or WIDTHS[0], WIDTHS[0])}w"
+    parts = [f"{url}/{w} {w}w" for w in made]
+    if full and width:
+        parts.append(f"{url} {width}w")
+    return ", ".join(parts)
+
+
+FILTERS: dict[str, Any] = {
+    "ago": ago,
+    "month": month,
+    "number": number,
+    "seconds": seconds,
+    "plural": plural,
+    "initial": initial,
+    "markdown": markdown,
+}
