@@ -117,7 +117,7 @@ def _query(
     """The list's SQL. Words of a closed set and the limit are written out, so that PostgreSQL
     plans for them; everything that people type is an argument."""
     key = _KEYS[order].column
-    joins, where = "", [LISTED]
+    where = [LISTED]
     args: list[Any] = []
     if medium is not None:
         where.append(f"p.medium = '{medium}'")
@@ -131,13 +131,13 @@ def _query(
         args.append(owner_id)
         where.append(f"p.owner_id = ${len(args)}")
     if forked_from is not None:
-        joins = "JOIN pipelines parent ON parent.id = p.parent_id"
         args.append(forked_from)
-        where.append(f"parent.owner_id = ${len(args)} AND p.owner_id <> ${len(args)}")
+        where.append(f"p.parent_id IN (SELECT id FROM pipelines WHERE owner_id = ${len(args)})")
+        where.append(f"p.owner_id <> ${len(args)}")
     if place is not None:
         args += [place.value, place.id]
         where.append(f"(p.{key}, p.id) < (${len(args) - 1}, ${len(args)})")
-    sql = f"SELECT p.{key}, {COLUMNS} FROM pipelines p JOIN people o ON o.id = p.owner_id {joins} "
+    sql = f"SELECT p.{key}, {COLUMNS} FROM pipelines p JOIN people o ON o.id = p.owner_id"
     return f"{sql} WHERE {' AND '.join(where)} ORDER BY p.{key} DESC, p.id DESC LIMIT {limit + 1}", args
 
 

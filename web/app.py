@@ -12,12 +12,16 @@ from litestar.types import LifeSpanReceive, LifeSpanSend, Message, Receive, Scop
 
 from domain import db
 from domain.config import Config
-from web import accounts, assets, auth, errors, health, profiles, sessions, settings
+from web import accounts, assets, auth, errors, gallery, health, profiles, ratings, sessions, settings, tags
 from web.forms import MAX_BODY
 from web.headers import secure
 from web.render import environment
 
 ROUTES: list[Any] = [
+    # browse
+    gallery.show,
+    tags.show,
+    ratings.save,
     # people
     accounts.new,
     accounts.create,

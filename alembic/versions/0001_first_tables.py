@@ -111,6 +111,8 @@ CREATE TABLE pipelines (
     deleted_at timestamptz
 );
 CREATE INDEX pipelines_owner ON pipelines (owner_id, id DESC);
+CREATE INDEX pipelines_owner_newest ON pipelines (owner_id, published_at DESC, id DESC)
+    WHERE visibility = 'public' AND deleted_at IS NULL AND published_at IS NOT NULL;
 CREATE INDEX pipelines_parent ON pipelines (parent_id, id);
 CREATE INDEX pipelines_root ON pipelines (root_id, id);
 CREATE INDEX pipelines_newest ON pipelines (published_at DESC, id DESC)

@@ -33,28 +33,31 @@ FROM generate_series(1, $1::int) n
 _PIPELINES = """
 CREATE TEMP TABLE bulk AS
 SELECT uuidv7() AS pipeline_id, uuidv7() AS version_id, uuidv7() AS run_id, n,
-    (SELECT array_agg(id ORDER BY id) FROM people WHERE handle LIKE 'bulk%') [1 + n % $2] AS owner_id,
-    1 + n % $3 AS cover, (n * 7919::bigint) % 40 AS votes, 2 + (n * 104729::bigint) % 4 AS stars,
-    now() - make_interval(secs => ($1 - n) * 86400.0 * $4 / $1) AS published_at
+    CASE WHEN n % 4 = 0 THEN 1 + n / 40 END AS parent, n <= $1 / 40 AS grown,
+    (SELECT array_agg(id ORDER BY id) FROM people WHERE handle LIKE 'bulk%') [1 + abs(hashint4(n) % $2)] AS owner_id,
+    1 + n % $3 AS cover, abs(hashint4(n + 1) % 40) AS votes, 2 + abs(hashint4(n + 2) % 4) AS stars,
+    abs(hashint4(n + 3) % 20000) AS luck, now() - make_interval(secs => ($1 - n) * 86400.0 * $4 / $1) AS published_at
 FROM generate_series(1, $1::int) n
 """
 
 _INSERTS = (
     """
-INSERT INTO pipelines (id, owner_id, title, tags, visibility, root_id, latest_version, run_count, offshoot_count,
+INSERT INTO pipelines (id, owner_id, title, tags, visibility, parent_id, root_id, generation, latest_version,
+    run_count, offshoot_count,
     rating_count, rating_sum, rating_score, trend, prompt, model, medium, cover_run_id, cover_sha256, cover_width,
     cover_height, created_at, updated_at, published_at)
 SELECT b.pipeline_id, b.owner_id, format('Harbor %s at dusk', b.n),
-    ARRAY[(ARRAY['harbor', 'night', 'portrait', 'city', 'forest'])[1 + b.n % 5], format('rare%s', b.n % 20000)],
-    'public', b.pipeline_id, 1, 1, greatest(0, (b.n * 31::bigint) % 97 - 90), b.votes, b.votes * b.stars,
+    ARRAY[(ARRAY['harbor', 'night', 'portrait', 'city', 'forest'])[1 + b.luck % 5], format('rare%s', b.luck)],
+    'public', p.pipeline_id, coalesce(p.pipeline_id, b.pipeline_id), CASE WHEN b.parent IS NULL THEN 1 ELSE 2 END, 1, 1,
+    CASE WHEN b.grown THEN 10 ELSE 0 END, b.votes, b.votes * b.stars,
     ($1::float8 * $2::float8 + b.votes * b.stars) / ($1::float8 + b.votes),
     extract(epoch FROM b.published_at - $3::timestamptz) / $4::float8
         + sign(b.votes * (b.stars - 3)) * ln(1 + abs(b.votes * (b.stars - 3))) / ln(2),
     format('A small fishing harbor number %s, paper lanterns between the houses, gouache, muted colors', b.n),
-    'starter', CASE WHEN b.n % 50 = 0 THEN 'animation' WHEN b.n % 20 = 0 THEN 'text' ELSE 'image' END,
+    'starter', CASE WHEN b.luck % 50 = 0 THEN 'animation' WHEN b.luck % 20 = 1 THEN 'text' ELSE 'image' END,
     b.run_id, a.sha256, a.width, a.height, b.published_at, b.published_at, b.published_at
-FROM bulk b
-JOIN (SELECT row_number() OVER (ORDER BY sha256) AS cover, * FROM artifacts LIMIT $5) a USING (cover)
+FROM bulk b LEFT JOIN bulk p ON p.n = b.parent
+JOIN (SELECT row_number() OVER (ORDER BY sha256) AS cover, * FROM artifacts LIMIT $5) a ON a.cover = b.cover
 ORDER BY b.n
 """,
     """

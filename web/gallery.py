@@ -1,0 +1,153 @@
+"""The front page: the gallery in its orders and kinds, page by page."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import Request, Response, get
+from msgspec import Struct
+
+from domain import diff, gallery, tags
+from domain.errors import Invalid, NotFound
+from web import conditional
+from web.render import page, wants_part
+
+ORDERS = {
+    "newest": ("Newest", "New in the gallery"),
+    "trending": ("Trending", "Trending"),
+    "best": ("Best this week", "Best this week"),
+    "offshoots": ("Most offshoots", "Most offshoots"),
+}
+"""The link's words and the list's heading."""
+
+
+class Kind(Struct, frozen=True):
+    """A tab: the medium it keeps to ("" for all), its words, its icon, and what an empty list lacks."""
+
+    medium: str
+    label: str
+    icon: str
+    missing: str
+
+
+KINDS = (
+    Kind("", "All", "", "Nothing here yet"),
+    Kind("image", "Images", "image", "No images yet"),
+    Kind("animation", "GIFs", "film", "No GIFs yet"),
+    Kind("mesh", "3D", "cube", "No 3D models yet"),
+    Kind("text", "Text", "words", "No texts yet"),
+    Kind("audio", "Speech", "sound", "No speech yet"),
+)
+_KNOWN = frozenset({"order", "kind", "tag", "after"})
+
+
+@get("/", include_in_schema=False)
+async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The gallery: ?order=newest|trending|best|offshoots, ?kind=, ?tag=, ?after= the cursor of the page before."""
+    cached = conditional.unchanged(request)
+    if cached is not None:
+        return cached
+    asked = query_of(request)
+    tag = asked.get("tag")
+    if tag is not None:
+        tag = known_tag(tag)
+    opening = await gallery.branch() if not asked and not wants_part(request) else None
+    return await listing(request, "gallery/show.html", asked, tag=tag, base="/", branch=opening, grown=changed_words)
+
+
+async def listing(
+    request: Request[Any, Any, Any],
+    template: str,
+    asked: Mapping[str, str],
+    *,
+    tag: str | None,
+    base: str,
+    **context: Any,
+) -> Response[bytes]:
+    """One page of cards as `template`; to htmx only the cards to append and the next pager."""
+    order, kind = asked.get("order", "newest"), asked.get("kind", "")
+    found = await gallery.cards(order, kind or None, tag, after=asked.get("after"))
+    kept = {"tag": tag} if tag is not None and base == "/" else {}
+    response = page(
+        request,
+        template,
+        block="more",
+        part=wants_part(request),
+        list=found,
+        order=order,
+        kind=next(one for one in KINDS if one.medium == kind),
+        orders=ORDERS,
+        kinds=KINDS,
+        tag=tag,
+        later="after" in asked,
+        to=lambda **change: address(base, {"order": order, "kind": kind, **kept, **change}),
+        query=query_string({"order": order, "kind": kind}),
+        **context,
+    )
+    return conditional.tagged(request, response)
+
+
+def query_of(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """The query's words, empty ones left out. Raises NotFound for words that no list has, such as a page number."""
+    asked = {name: value for name, value in request.query_params.items() if value != ""}
+    if not asked.keys() <= _KNOWN:
+        raise NotFound("There is no such page. The list begins at its first page.")
+    return asked
+
+
+def known_tag(text: str) -> str:
+    """A tag as it is kept. Raises NotFound for one that cannot exist."""
+    try:
+        kept = tags.normalize([text])
+    except Invalid:
+        kept = []
+    if not kept:
+        raise NotFound("There is no such tag.")
+    return kept[0]
+
+
+def address(base: str, query: Mapping[str, str | None]) -> str:
+    """A list's address; the usual order and empty words are left out."""
+    tail = query_string(query)
+    return f"{base}?{tail}" if tail else base
+
+
+def query_string(query: Mapping[str, str | None]) -> str:
+    """The query without what goes without saying."""
+    return urlencode({name: value for name, value in query.items() if value and (name, value) != ("order", "newest")})
+
+
+class Changed(Struct, frozen=True):
+    """The first words that a fork's prompt lost and won, and how many more places changed."""
+
+    removed: str
+    added: str
+    more: int
+
+
+SHOWN = 60
+"""Characters of a change in the opening."""
+
+
+@lru_cache(maxsize=64)
+def changed_words(before: str, after: str) -> Changed:
+    """What a fork changed in the prompt, short enough for one line."""
+    changes: list[list[str]] = []
+    fresh = True
+    for token in diff.words(before, after):
+        if token.op == "same":
+            fresh = True
+            continue
+        if fresh:
+            changes.append(["", ""])
+            fresh = False
+        changes[-1][token.op == "added"] += token.text
+    if not changes:
+        return Changed("", "", 0)
+    removed, added = (_short(text.strip()) for text in changes[0])
+    return Changed(removed, added, len(changes) - 1)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else text[: SHOWN - 1].rstrip() + "…"

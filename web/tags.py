@@ -1,0 +1,25 @@
+"""Everything listed under a tag."""
+
+from typing import Any
+from urllib.parse import quote
+
+from litestar import Request, Response, get
+
+from web import conditional
+from web.gallery import address, known_tag, listing, query_of
+from web.render import see_other
+
+
+@get("/tags/{tag:str}", include_in_schema=False)
+async def show(request: Request[Any, Any, Any], tag: str) -> Response[bytes]:
+    """A tag's list: ?order=, ?kind=, ?after= as in the gallery. Another spelling leads to the kept one."""
+    cached = conditional.unchanged(request)
+    if cached is not None:
+        return cached
+    kept = known_tag(tag)
+    base = f"/tags/{quote(kept, safe='')}"
+    asked = query_of(request)
+    asked.pop("tag", None)
+    if kept != tag:
+        return see_other(address(base, asked))
+    return await listing(request, "tags/show.html", asked, tag=kept, base=base)
