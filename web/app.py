@@ -12,7 +12,8 @@ from litestar.types import LifeSpanReceive, LifeSpanSend, Message, Receive, Scop
 
 from domain import db
 from domain.config import Config
-from web import accounts, assets, auth, errors, gallery, health, profiles, ratings, sessions, settings, tags
+from domain.storage import Storage
+from web import accounts, assets, auth, errors, gallery, health, profiles, ratings, runs, sessions, settings, tags
 from web.forms import MAX_BODY
 from web.headers import secure
 from web.render import environment
@@ -22,6 +23,17 @@ ROUTES: list[Any] = [
     gallery.show,
     tags.show,
     ratings.save,
+    # run
+    runs.new,
+    runs.create,
+    runs.index,
+    runs.show,
+    runs.progress,
+    runs.preview,
+    runs.stop,
+    runs.cancel,
+    runs.publish,
+    runs.retry,
     # people
     accounts.new,
     accounts.create,
@@ -86,7 +98,6 @@ async def _connected(app: Litestar) -> AsyncIterator[None]:
     """Hold the database pool and the object store while the site runs."""
     config: Config = app.state.config
     await db.bind(config.database_url)
-    from domain.storage import Storage
     app.state.storage = Storage(config.s3_url)
     try:
         yield
