@@ -140,6 +140,7 @@ CREATE TABLE versions (
     UNIQUE (pipeline_id, number)
 );
 CREATE INDEX versions_parent ON versions (parent_id);
+CREATE INDEX versions_uploads ON versions USING gin (jsonb_path_query_array(recipe, '$.steps[*].upload'));
 
 CREATE TABLE drafts (
     id uuid PRIMARY KEY DEFAULT uuidv7(),

@@ -1,0 +1,131 @@
+"""Artifacts: what steps make and people upload, stored once under the SHA-256 of their bytes."""
+
+import hashlib
+from uuid import UUID
+
+from msgspec import Struct
+
+from domain import db
+from domain.errors import NotFound
+from domain.storage import Storage, key_of
+
+WIDTHS = (320, 640, 1280)
+"""Widths of the WebP renditions. The first exists for every picture, at its own size if smaller."""
+
+_VISIBLE = """
+WITH asked AS (
+    SELECT $1::text AS sha256 UNION SELECT source FROM renditions WHERE sha256 = $1
+), public AS (
+    SELECT EXISTS (
+        SELECT FROM asked JOIN outputs o USING (sha256) JOIN step_runs s ON s.id = o.step_run_id
+        JOIN runs r ON r.id = s.run_id JOIN pipelines p ON p.id = r.pipeline_id
+        WHERE r.visibility = 'published' AND p.deleted_at IS NULL AND p.visibility <> 'private'
+    ) OR EXISTS (
+        SELECT FROM asked JOIN versions v
+            ON jsonb_path_query_array(v.recipe, '$.steps[*].upload') @> to_jsonb(asked.sha256)
+        JOIN pipelines p ON p.id = v.pipeline_id
+        WHERE p.deleted_at IS NULL AND p.visibility <> 'private'
+    ) AS yes
+)
+SELECT a.sha256, a.media_type, a.bytes, a.width, a.height, public.yes AS public
+FROM artifacts a, public WHERE a.sha256 = $1 AND a.state = 'stored' AND (
+    public.yes
+    OR EXISTS (
+        SELECT FROM asked JOIN outputs o USING (sha256) JOIN step_runs s ON s.id = o.step_run_id
+        JOIN runs r ON r.id = s.run_id JOIN pipelines p ON p.id = r.pipeline_id
+        WHERE r.owner_id = $2 OR r.visibility = 'published' AND p.deleted_at IS NULL AND p.owner_id = $2
+    )
+    OR EXISTS (SELECT FROM asked JOIN uploads u USING (sha256) WHERE u.person_id = $2)
+    OR EXISTS (
+        SELECT FROM asked JOIN versions v
+            ON jsonb_path_query_array(v.recipe, '$.steps[*].upload') @> to_jsonb(asked.sha256)
+        JOIN pipelines p ON p.id = v.pipeline_id
+        WHERE p.deleted_at IS NULL AND p.owner_id = $2
+    )
+)
+"""
+
+
+class Artifact(Struct, frozen=True):
+    """A stored file. Width and height are pixels, None for what has none."""
+
+    sha256: str
+    media_type: str
+    bytes: int
+    width: int | None
+    height: int | None
+    public: bool
+    """Whether anybody may see it, so that shared caches may keep it."""
+
+
+async def record(
+    storage: Storage, data: bytes, media_type: str, width: int | None = None, height: int | None = None
+) -> str:
+    """Store bytes and return their SHA-256. Storing the same bytes again changes nothing.
+
+    The row comes first, so that a sweep never takes an object that is being written.
+    Raises Unavailable when the file store cannot be reached; the call may then be repeated.
+    """
+    sha256 = hashlib.sha256(data).hexdigest()
+    stored = await db.fetchval(
+        """
+        INSERT INTO artifacts (sha256, media_type, bytes, width, height, state) VALUES ($1, $2, $3, $4, $5, 'writing')
+        ON CONFLICT (sha256) DO UPDATE SET touched_at = clock_timestamp(),
+            state = CASE artifacts.state WHEN 'stored' THEN 'stored' ELSE 'writing' END
+        RETURNING state = 'stored'
+        """,
+        sha256,
+        media_type,
+        len(data),
+        width,
+        height,
+    )
+    if stored:
+        return sha256
+    await storage.put(key_of(sha256), data, media_type)
+    await db.execute("UPDATE artifacts SET state = 'stored', touched_at = clock_timestamp() WHERE sha256 = $1", sha256)
+    return sha256
+
+
+async def visible(sha256: str, viewer_id: UUID | None) -> Artifact:
+    """The artifact, if the viewer may see it: through a run, a rendition, an upload or a version.
+
+    Raises NotFound, the same for what is private and what never was. One query.
+    """
+    row = await db.fetchrow(_VISIBLE, sha256, viewer_id)
+    if row is None:
+        raise NotFound("There is no such file, or it is private.")
+    return Artifact(**row)
+
+
+async def add_rendition(source: str, width: int, sha256: str) -> None:
+    """Say that `sha256` is `source` at `width` pixels."""
+    await db.execute(
+        """INSERT INTO renditions (source, width, sha256) VALUES ($1, $2, $3)
+           ON CONFLICT (source, width) DO UPDATE SET sha256 = excluded.sha256""",
+        source,
+        width,
+        sha256,
+    )
+
+
+async def renditions(sha256: str) -> dict[int, str]:
+    """The SHA-256 of each rendition by width."""
+    rows = await db.fetch("SELECT width, sha256 FROM renditions WHERE source = $1 ORDER BY width", sha256)
+    return {row["width"]: row["sha256"] for row in rows}
+
+
+async def rendition(source: str, width: int) -> str:
+    """The SHA-256 of the smallest rendition at least `width` wide, else of the widest.
+
+    Raises NotFound for a picture without any.
+    """
+    found = await db.fetchval(
+        """SELECT sha256 FROM renditions WHERE source = $1
+           ORDER BY width >= $2 DESC, CASE WHEN width >= $2 THEN width ELSE -width END LIMIT 1""",
+        source,
+        width,
+    )
+    if found is None:
+        raise NotFound("There is no such picture, or it is private.")
+    return str(found)

@@ -1,0 +1,142 @@
+"""Objects in any S3 server, keyed by the SHA-256 of their bytes. The only user of boto3."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import cached_property
+from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
+
+from domain.errors import NotFound, Unavailable
+
+CHUNK = 256 * 1024
+"""Bytes read at a time when an object is streamed."""
+
+
+def key_of(sha256: str) -> str:
+    """Where an artifact lies in the bucket."""
+    return f"{sha256[:2]}/{sha256}"
+
+
+class Storage:
+    """One bucket, from `http(s)://KEY:SECRET@HOST:PORT/BUCKET`. Nothing connects before first use.
+
+    Calls run in threads. Each raises Unavailable when the server cannot be reached.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.bucket = parts.path.strip("/")
+        self._endpoint = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+        self._key = unquote(parts.username or "")
+        self._secret = unquote(parts.password or "")
+
+    @cached_property
+    def _client(self) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self._endpoint,
+            aws_access_key_id=self._key,
+            aws_secret_access_key=self._secret,
+            region_name="us-east-1",
+            config=Config(
+                connect_timeout=5,
+                read_timeout=20,
+                retries={"total_max_attempts": 2},
+                s3={"addressing_style": "path", "payload_signing_enabled": False},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                max_pool_connections=16,
+            ),
+        )
+
+    async def open_bucket(self) -> None:
+        """Make the bucket unless it is there, and warm the connection."""
+        await self._call("create_bucket", Bucket=self.bucket, missing_ok=True)
+
+    async def put(self, key: str, data: bytes | BinaryIO, media_type: str) -> None:
+        """Write an object, replacing what was there."""
+        await self._call("put_object", Bucket=self.bucket, Key=key, Body=data, ContentType=media_type)
+
+    async def get(self, key: str) -> bytes:
+        """The whole object. Raises NotFound."""
+        answer = await self._call("get_object", Bucket=self.bucket, Key=key)
+        data: bytes = await self._guard(answer["Body"].read)
+        return data
+
+    async def open(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to but without `end`, in chunks. Raises NotFound at once.
+
+        Servers that ignore ranges are read from the beginning; what was not asked for is dropped.
+        """
+        last = "" if end is None else str(end - 1)
+        ranged = {"Range": f"bytes={start}-{last}"} if start or end is not None else {}
+        answer = await self._call("get_object", Bucket=self.bucket, Key=key, **ranged)
+        skip = 0 if answer.get("ContentRange") else start
+        return self._chunks(answer["Body"], skip, None if end is None else end - start)
+
+    async def _chunks(self, body: Any, skip: int, count: int | None) -> AsyncIterator[bytes]:
+        try:
+            while count is None or count > 0:
+                data: bytes = await self._guard(body.read, CHUNK)
+                if not data:
+                    return
+                dropped = min(skip, len(data))
+                skip -= dropped
+                data = data[dropped:] if count is None else data[dropped : dropped + count]
+                if count is not None:
+                    count -= len(data)
+                if data:
+                    yield data
+        finally:
+            body.close()
+
+    async def exists(self, key: str) -> bool:
+        """Whether the object is there."""
+        try:
+            await self._call("head_object", Bucket=self.bucket, Key=key)
+        except NotFound:
+            return False
+        return True
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is fine."""
+        await self._call("delete_object", Bucket=self.bucket, Key=key)
+
+    def presigned(self, key: str, seconds: int = 3600) -> str:
+        """An address that reads the object for a while, for external servers."""
+        url: str = self._client.generate_presigned_url(
+            "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
+        )
+        return url
+
+    async def _call(self, operation: str, *, missing_ok: bool = False, **arguments: Any) -> Any:
+        def call() -> Any:
+            return getattr(self._client, operation)(**arguments)
+
+        return await self._guard(call, exists_ok=missing_ok)
+
+    async def _guard(self, call: Any, *arguments: Any, exists_ok: bool = False) -> Any:
+        """Run in a thread and turn boto's errors into ours."""
+        try:
+            return await asyncio.to_thread(call, *arguments)
+        except Exception as error:
+            code = _code(error)
+            if exists_ok and code in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists", "409"):
+                return None
+            if code in ("NoSuchKey", "NoSuchBucket", "404", "NotFound"):
+                raise NotFound("The file is not there.") from error
+            if code is None:
+                raise
+            raise Unavailable("The file store cannot be reached just now.") from error
+
+
+def _code(error: Exception) -> str | None:
+    """S3's code for an error that its server or the way to it made; None for any other."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        return str(response.get("Error", {}).get("Code", ""))
+    module = type(error).__module__
+    return "" if module.startswith(("botocore", "urllib3")) or isinstance(error, OSError) else None
