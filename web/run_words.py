@@ -96,7 +96,7 @@ def shown_step(run: RunPage) -> StepPage | None:
     for step in run.steps:
         if step.state == "running" and step.preview is not None:
             return step
-    results = [step for step in run.steps if step.pictures or step.output_text]
+    results = [step for step in run.steps if step.pictures or (run.state == "succeeded" and step.output_text)]
     return results[-1] if results else None
 
 
