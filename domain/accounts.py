@@ -14,18 +14,32 @@ import asyncpg
 
 from domain import db, handles, passwords, people
 from domain.errors import Invalid
-from domain.people import COLUMNS, Person
+from domain.people import Person
 
 IDLE_DAYS = 30
 ABSOLUTE_DAYS = 90
 BRIEF_DAYS = 1
-"""A session ends 30 days after its last use and 90 days after login; after a day where the person did not ask to stay."""
+"""A session ends 30 days after its last use and 90 days after login, or after a day without "stay logged in"."""
 
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)+")
 _HASHERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="argon2")
 """Each hash in flight takes 19 MiB and a core."""
 
 Answer = TypeVar("Answer")
+
+_SIGN_UP = """
+INSERT INTO people (email, handle, name, password_hash) VALUES ($1, $2, $3, $4)
+RETURNING id, email, handle, name, about, role, created_at
+"""
+_LOGIN = """
+SELECT id, email, handle, name, about, role, created_at, password_hash
+FROM people WHERE lower(handle) = lower($1) OR lower(email) = lower($1)
+"""
+_SESSION = """
+SELECT p.id, p.email, p.handle, p.name, p.about, p.role, p.created_at, s.seen_at < now() - interval '1 hour' AS stale
+FROM sessions s JOIN people p ON p.id = s.person_id
+WHERE s.token_hash = $1 AND s.expires_at > now() AND s.seen_at > now() - make_interval(days => $2)
+"""
 
 WRONG = "That name and password do not match."
 
@@ -40,13 +54,7 @@ async def sign_up(email: str, handle: str, password: str, name: str = "") -> Per
         raise Invalid(taken)
     digest = await _in_thread(passwords.hashed, password)
     try:
-        row = await db.fetchrow(
-            f"INSERT INTO people (email, handle, name, password_hash) VALUES ($1, $2, $3, $4) RETURNING {COLUMNS}",
-            email,
-            handle,
-            name,
-            digest,
-        )
+        row = await db.fetchrow(_SIGN_UP, email, handle, name, digest)
     except asyncpg.UniqueViolationError:
         raise Invalid(await _taken(email, handle) or {"handle": "This handle is taken"}) from None
     assert row is not None
@@ -58,10 +66,7 @@ async def log_in(login: str, password: str) -> Person:
 
     Raises Invalid with the same words, after the same time, for an unknown account and a wrong password.
     """
-    row = await db.fetchrow(
-        f"SELECT {COLUMNS}, password_hash FROM people WHERE lower(handle) = lower($1) OR lower(email) = lower($1)",
-        unicodedata.normalize("NFC", login.strip()),
-    )
+    row = await db.fetchrow(_LOGIN, unicodedata.normalize("NFC", login.strip()))
     known = row["password_hash"] if row else await _in_thread(passwords.nobodys)
     right = len(password) <= passwords.MAX and await _in_thread(passwords.matches, known, password)
     if row is None or not right:
@@ -78,7 +83,8 @@ async def open_session(person_id: UUID, stay: bool = True) -> str:
     async with db.transaction():
         await db.execute("DELETE FROM sessions WHERE person_id = $1 AND expires_at < now()", person_id)
         await db.execute(
-            "INSERT INTO sessions (token_hash, person_id, expires_at) VALUES ($1, $2, now() + make_interval(days => $3))",
+            "INSERT INTO sessions (token_hash, person_id, expires_at)"
+            " VALUES ($1, $2, now() + make_interval(days => $3))",
             _digest(token),
             person_id,
             ABSOLUTE_DAYS if stay else BRIEF_DAYS,
@@ -96,15 +102,7 @@ async def person_of(token: str) -> Person | None:
     if not 20 <= len(token) <= 100:
         return None
     digest = _digest(token)
-    row = await db.fetchrow(
-        f"""
-        SELECT {", ".join("p." + name for name in COLUMNS.split(", "))}, s.seen_at < now() - interval '1 hour' AS stale
-        FROM sessions s JOIN people p ON p.id = s.person_id
-        WHERE s.token_hash = $1 AND s.expires_at > now() AND s.seen_at > now() - make_interval(days => $2)
-        """,
-        digest,
-        IDLE_DAYS,
-    )
+    row = await db.fetchrow(_SESSION, digest, IDLE_DAYS)
     if row is None:
         return None
     if row["stale"]:

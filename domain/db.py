@@ -10,12 +10,11 @@ from typing import Any, cast
 
 import asyncpg
 import msgspec
+from asyncpg import Record as Record
 from pgvector.asyncpg import register_vector
 from piccolo.engine.postgres import PostgresEngine
 
 from domain import tables
-
-Record = asyncpg.Record
 
 _engine: PostgresEngine | None = None
 

@@ -6,26 +6,24 @@ import unicodedata
 MIN, MAX = 2, 32
 _SHAPE = re.compile(r"[a-z0-9](?:[._-]?[a-z0-9])*", re.ASCII | re.IGNORECASE)
 
-RESERVED = frozenset(
-    "about abuse account accounts admin administrator all anonymous anyone api app artifact artifacts atom auth blog "
-    "bot bots contact cookies copyright css dashboard deleted delete docs drafts edit everyone example explore favicon "
-    "feed feeds feedback gallery group groups guest health help host hostmaster hosting icons images info js json legal "
-    "license licenses local localhost login logout mail mailer me metrics mod moderation moderator moderators new news "
-    "nobody noreply none null offshoot offshoots official operator owner owners password people pipeline pipelines "
-    "postmaster press privacy profile profiles public report robots root rss rules run runs search security self "
-    "service session sessions settings setup signin signout signup site sitemap staff static status super superuser "
-    "support sys sysadmin system tag tags team terms test tokens undefined unknown upload uploads user users version "
-    "versions webmaster www you yours".split()
-)
+_NAMES = """
+about abuse account accounts admin administrator all anonymous anyone api app artifact artifacts atom auth blog bot
+bots contact cookies copyright css dashboard delete deleted docs drafts edit everyone example explore favicon feed
+feedback feeds gallery group groups guest health help host hosting hostmaster icons images info js json legal license
+licenses local localhost login logout mail mailer me metrics mod moderation moderator moderators new news nobody none
+noreply null official offshoot offshoots operator owner owners password people pipeline pipelines postmaster press
+privacy profile profiles public report robots root rss rules run runs search security self service session sessions
+settings setup signin signout signup site sitemap staff static status super superuser support sys sysadmin system tag
+tags team terms test tokens undefined unknown upload uploads user users version versions webmaster www you yours
+"""
+RESERVED = frozenset(_NAMES.split())
 """Names that a page, a rule or an officer of the site could be mistaken for."""
 
 STRONG = ("admin", "moderator", "offshoot", "official", "sysadmin", "support")
 """Also refused at the start or the end of a longer handle."""
 
 _ALIKE = str.maketrans("013456789@$!|", "oleasgtbga" + "sll")
-_FOREIGN = dict(
-    zip("аеорсухіјѕһԁոցѵԝкмтвнαεορτυνικηγ", "aeopcyxijshdngvwkmtbhaeoptuvikny", strict=True)
-)
+_FOREIGN = dict(zip("аеорсухіјѕһԁոցѵԝкмтвнαεορτυνικηγ", "aeopcyxijshdngvwkmtbhaeoptuvikny", strict=True))
 """Cyrillic, Armenian and Greek letters that look like Latin ones."""
 
 

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerifyMismatchError, VerificationError
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 MIN, MAX = 10, 128
 MEMORY_KIB, PASSES, LANES = 19_456, 2, 1

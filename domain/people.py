@@ -51,7 +51,7 @@ COLUMNS = "id, email, handle, name, about, role, created_at"
 
 async def by_handle(handle: str) -> Person:
     """The person with this handle, whatever its case. Raises NotFound."""
-    row = await db.fetchrow(f"SELECT {COLUMNS} FROM people WHERE lower(handle) = lower($1)", handle)
+    row = await db.fetchrow(f"SELECT {COLUMNS} FROM people WHERE lower(handle) = lower($1)", handle)  # noqa: S608
     if row is None:
         raise NotFound
     return Person(**row)
@@ -59,7 +59,7 @@ async def by_handle(handle: str) -> Person:
 
 async def by_id(person_id: UUID) -> Person:
     """The person with this id. Raises NotFound."""
-    row = await db.fetchrow(f"SELECT {COLUMNS} FROM people WHERE id = $1", person_id)
+    row = await db.fetchrow(f"SELECT {COLUMNS} FROM people WHERE id = $1", person_id)  # noqa: S608
     if row is None:
         raise NotFound
     return Person(**row)

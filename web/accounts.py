@@ -25,7 +25,7 @@ async def new(request: Request[Any, Any, Any], viewer: auth.Viewer | None) -> Re
 @post("/signup", include_in_schema=False)
 async def create(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Make the account and log in. What was typed stays on an error, but for the password."""
-    form = {name: "" for name in FIELDS} | await read_form(request, allowed=FIELDS)
+    form = dict.fromkeys(FIELDS, "") | await read_form(request, allowed=FIELDS)
     try:
         person = await accounts.sign_up(form["email"], form["handle"], form["password"], form["name"])
     except Invalid as invalid:

@@ -8,7 +8,7 @@ from typing import Any
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.types import LifeSpanReceive, LifeSpanSend, Message, Receive, Scope, Send
+from litestar.types import LifeSpanReceive, LifeSpanSend, Message, Receive, Send
 
 from domain import db
 from domain.config import Config

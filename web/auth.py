@@ -9,6 +9,7 @@ from uuid import UUID
 
 from litestar import Request
 from litestar.datastructures import Cookie
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
@@ -86,7 +87,7 @@ async def identify(scope: Scope) -> None:
 
     A failure is kept for `Guard` to raise where it becomes a page.
     """
-    state = cast("dict[str, Any]", scope["state"])
+    state: dict[str, Any] = scope["state"]
     state["viewer"] = None
     request: Request[Any, Any, Any] = Request(scope)
     token = token_of(request)
@@ -132,7 +133,7 @@ def csrf_token(request: Request[Any, Any, Any]) -> str:
 
 def _visitor(request: Request[Any, Any, Any]) -> str:
     """The visitor cookie, or a new one that `render.page` sends along."""
-    state = cast("dict[str, Any]", request.scope["state"])
+    state: dict[str, Any] = request.scope["state"]
     sent = request.cookies.get(cookie_name(config_of(request.scope), "visitor"), "")
     if len(sent) == 43:
         return sent
@@ -163,11 +164,15 @@ async def check_csrf(request: Request[Any, Any, Any]) -> None:
         return
     if _from_elsewhere(request):
         raise Refused("This form was sent from another site.")
-    given = request.headers.get(CSRF_HEADER)
+    given: object = request.headers.get(CSRF_HEADER)
     if given is None:
         given = next((value for name, value in await form_items(request) if name == CSRF_FIELD), None)
-    if not isinstance(given, str) or not hmac.compare_digest(given.encode("utf-8", "replace"), csrf_token(request).encode()):
+    if not isinstance(given, str) or not _same(given, csrf_token(request)):
         raise Refused(_STALE)
+
+
+def _same(given: str, right: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), right.encode())
 
 
 class Guard:
@@ -178,7 +183,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, then pass on."""
-        if scope["type"] == "http":
+        if scope["type"] == ScopeType.HTTP:
             error = scope["state"].get("identify_error")
             if error is not None:
                 raise error

@@ -30,7 +30,10 @@ PLAIN: dict[int, tuple[str, str]] = {
     413: ("Too large", "That is more than the site takes at once. Send less."),
     422: ("Something needs mending", "Part of what was sent cannot be used as it is."),
     429: ("Slow down a little", "That was many requests in a short time. Wait a minute, then go on."),
-    500: ("That broke on our side", "Nothing you did is lost on purpose. Try again; if it happens again, tell the host the request number."),
+    500: (
+        "That broke on our side",
+        "Try again. If it happens once more, tell the host the request number below.",
+    ),
     503: ("Back in a moment", "A part of the site cannot be reached just now. Try again in a few seconds."),
 }
 RETRY = {"Retry-After": "5"}
@@ -49,7 +52,7 @@ _AWAY = (
 
 def request_id(scope: Scope) -> str:
     """Eight letters that name this request to the person, in the header and in the log."""
-    state = cast("dict[str, Any]", scope["state"])
+    state: dict[str, Any] = scope["state"]
     if "request_id" not in state:
         state["request_id"] = secrets.token_hex(4)
     return cast("str", state["request_id"])

@@ -12,7 +12,7 @@ RATIOS = {"16:9": 1.7778, "3:2": 1.5, "4:3": 1.3333, "1:1": 1.0, "4:5": 0.8, "2:
 WIDTHS = (320, 640, 1280)
 """Renditions that the worker makes, in pixels."""
 
-_TAGS = frozenset("a b blockquote br code del em h3 h4 h5 h6 hr i li ol p pre s strong ul".split())
+_TAGS = frozenset("a b blockquote br code del em h3 h4 h5 h6 hr i li ol p pre s strong ul".split())  # noqa: SIM905
 _MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False, "maxNesting": 20}).disable("image")
 
 
@@ -96,7 +96,7 @@ def ratio(width: int | None, height: int | None) -> str:
     if not width or not height:
         return "3:2"
     real = width / height
-    return min(RATIOS, key=lambda name: abs(RATIOS[name] / real - 1) if RATIOS[name] > real else real / RATIOS[name] - 1)
+    return min(RATIOS, key=lambda name: max(RATIOS[name] / real, real / RATIOS[name]))
 
 
 @lru_cache(maxsize=256)
@@ -118,7 +118,7 @@ def sprig(generation: int, offshoots: int) -> Markup:
     past = "".join(f'<circle class="dot" cx="{3 + 6 * i}" cy="10" r="1.7"/>' for i in range(dots))
     place = "First of its line" if generation <= 1 else f"Generation {generation}"
     grown = plural(offshoots, "offshoot") if offshoots else "no offshoots yet"
-    return Markup(
+    return Markup(  # noqa: S704 - numbers and our own words
         f'<svg class="sprig" viewBox="0 0 {width} 20" width="{width}" height="20" role="img" '
         f'aria-label="{escape(place)}, {escape(grown)}">{line}{branch}{past}'
         f'<circle class="now" cx="{tip}" cy="10" r="3.1"/></svg>'

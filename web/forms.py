@@ -52,7 +52,7 @@ async def read_files(request: Request[Any, Any, Any], allowed: Collection[str]) 
 
 async def form_items(request: Request[Any, Any, Any]) -> list[tuple[str, str | UploadFile]]:
     """Every field in order, read once a request. Raises Invalid for what is not UTF-8."""
-    state = cast("dict[str, Any]", request.scope["state"])
+    state: dict[str, Any] = request.scope["state"]
     if "form_items" not in state:
         state["form_items"] = await _parse(request)
     return cast("list[tuple[str, str | UploadFile]]", state["form_items"])

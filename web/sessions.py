@@ -25,7 +25,7 @@ async def new(request: Request[Any, Any, Any], viewer: auth.Viewer | None) -> Re
 @post("/login", include_in_schema=False)
 async def create(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Start a session with a new token, or say once more that the two do not match."""
-    form = {name: "" for name in FIELDS} | await read_form(request, allowed=FIELDS)
+    form = dict.fromkeys(FIELDS, "") | await read_form(request, allowed=FIELDS)
     try:
         person = await accounts.log_in(form["login"], form["password"])
     except Invalid as invalid:
