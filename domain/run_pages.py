@@ -245,7 +245,18 @@ def _between(start: datetime | None, end: datetime) -> float | None:
     return None if start is None else max((end - start).total_seconds(), 0.0)
 
 
-_TRUTH = ("id", "state", "attempt", "progress", "progress_total", "phase", "error_message", "preview", "ahead", "pictures")
+_TRUTH = (
+    "id",
+    "state",
+    "attempt",
+    "progress",
+    "progress_total",
+    "phase",
+    "error_message",
+    "preview",
+    "ahead",
+    "pictures",
+)
 
 
 def _tag(rows: Sequence[db.Record]) -> str:
@@ -262,22 +273,19 @@ async def _events(run_id: UUID) -> list[EventLine]:
 
 _EVENTS = {
     "accepted": "Joined the queue",
-    "queued": "Step {n} joined the queue",
-    "claimed": "Step {n} started",
-    "started": "Step {n} started",
+    "claimed": "Step {n} started{again}",
     "succeeded": "Step {n} done",
     "reused": "Step {n} reused an earlier result",
     "failed": "Step {n} failed",
     "retrying": "Step {n} is tried again",
     "handed_back": "Step {n} went back to the queue",
-    "reaped": "Step {n} lost its worker and went back to the queue",
-    "crashed": "Step {n} lost its worker and went back to the queue",
+    "crashed": "Step {n} lost its worker, time {count}",
+    "step_stopped": "Step {n} stopped",
     "cancel_requested": "Asked to stop",
     "cancelled": "Stopped",
     "retried": "Asked to run again from step {n}",
     "published": "Published",
     "unpublished": "Made private again",
-    "finished": "Done",
     "run_succeeded": "Done",
     "run_failed": "Ended without a result",
 }
@@ -285,9 +293,10 @@ _EVENTS = {
 
 def event_words(name: str, ordinal: int | None, data: Mapping[str, Any]) -> str:
     """An event as a sentence; names nobody foresaw come out readable too."""
-    words = _EVENTS.get(name, name.replace("_", " ").capitalize()).replace("{n}", str(ordinal or 1))
-    if ordinal is not None and "{n}" not in _EVENTS.get(name, "") and name not in ("retried",):
-        words += f" (step {ordinal})"
+    words = _EVENTS.get(name, name.replace("_", " ").capitalize())
+    again = f", attempt {data['attempt']}" if data.get("attempt", 1) != 1 else ""
+    words = words.replace("{n}", str(ordinal or 1)).replace("{count}", str(data.get("count", 1)))
+    words = words.replace("{again}", again)
     reason = data.get("message") or data.get("reason")
     return f"{words}: {reason}" if reason else words
 

@@ -293,7 +293,9 @@ async def retry(run_id: UUID, person_id: UUID) -> None:
         )
         await _requeue(run_id, first)
         await db.execute(
-            "UPDATE runs SET state = 'queued', finished_at = NULL, cancel_requested_at = NULL WHERE id = $1", run_id
+            """UPDATE runs SET state = 'queued', started_at = NULL, finished_at = NULL, cancel_requested_at = NULL
+               WHERE id = $1""",
+            run_id,
         )
         await _note(run_id, "retried", ordinal=first)
         await _notify()

@@ -13,7 +13,7 @@ from litestar.types import LifeSpanReceive, LifeSpanSend, Message, Receive, Send
 from domain import db
 from domain.config import Config
 from domain.storage import Storage
-from web import accounts, assets, auth, errors, gallery, health, profiles, ratings, runs, sessions, settings, tags
+from web import accounts, artifacts, assets, auth, errors, gallery, health, profiles, ratings, runs, sessions, settings, tags
 from web.forms import MAX_BODY
 from web.headers import secure
 from web.render import environment
@@ -34,6 +34,8 @@ ROUTES: list[Any] = [
     runs.cancel,
     runs.publish,
     runs.retry,
+    artifacts.show,
+    artifacts.show_rendition,
     # people
     accounts.new,
     accounts.create,
@@ -61,6 +63,7 @@ class Site(Litestar):
             scope.setdefault("state", {})
             if scope["method"] == "HEAD":
                 scope = {**scope, "method": "GET"}
+                scope["state"]["head"] = True
                 send = _headless(send)  # type: ignore[arg-type]
             await auth.identify(scope)
         await super().__call__(scope, receive, send)

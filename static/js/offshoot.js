@@ -1,4 +1,5 @@
-// Polls rest in a hidden tab and back off 1, 2, 5 s after errors; focus lands where the page changed.
+// Polls rest in a hidden tab and back off 1, 2, 5 s after errors; focus lands where the page changed;
+// a link with data-dialog opens that dialog instead of the page that asks the same.
 (() => {
   const waits = [1000, 2000, 5000];
   const polls = (ctx) => ctx.sourceEvent?.type === "every";
@@ -25,6 +26,14 @@
   document.addEventListener("htmx:error", (event) => {
     const { ctx } = event.detail;
     if (ctx && polls(ctx)) later(ctx.sourceElement);
+  });
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-dialog]");
+    const dialog = link && document.getElementById(link.dataset.dialog);
+    if (!dialog || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    dialog.showModal();
   });
 
   // what a request changes is busy meanwhile
