@@ -90,7 +90,7 @@ async def transaction() -> AsyncIterator[asyncpg.Connection]:
         return
     pool = cast("asyncpg.Pool", bound.pool)
     async with pool.acquire() as borrowed, borrowed.transaction():
-        token = bound.current_transaction.set(_Transaction(borrowed))
+        token = bound.current_transaction.set(cast("Any", _Transaction(borrowed)))
         try:
             yield cast("asyncpg.Connection", borrowed)
         finally:
