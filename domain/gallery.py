@@ -1,30 +1,17 @@
-"""Lists of cards: the public gallery, a tag's, a person's, each in an order, page by page.
+"""Lists of cards: the public gallery, a tag's, a person's; and the branch that opens the gallery.
 
-Pages are keyset pages: a cursor holds the place after the last card (its order value and id), so
-what is published meanwhile never makes a page repeat or skip a card, and page ten thousand
-costs what page one costs. A list is one query, people joined in.
+A list is one query, people joined in; `domain.lists` pages through it.
 """
 
-import base64
-import binascii
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NamedTuple, cast, get_args
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
-from domain import db
-from domain.errors import NotFound
-from domain.steps import Medium
+from domain import db, lists
+from domain.lists import LISTED, MEDIA, ORDERS, PAGE
 
-Order = Literal["newest", "trending", "best", "offshoots"]
-ORDERS: tuple[str, ...] = get_args(Order)
-MEDIA: tuple[str, ...] = get_args(Medium)
-PAGE = 24
-"""Cards on a page."""
-WEEK = timedelta(days=7)
-"""How far back "best this week" looks, by the day of publication."""
+__all__ = ["MEDIA", "ORDERS", "PAGE", "Branch", "Card", "CardPage", "Offshoot", "branch", "cards"]
 
 
 class Card(msgspec.Struct, frozen=True, gc=False):
@@ -58,21 +45,6 @@ class CardPage(msgspec.Struct, frozen=True):
     first: int = 1
 
 
-class _Key(NamedTuple):
-    column: str
-    decode: type[datetime] | type[float] | type[int]
-
-
-_KEYS = {
-    "newest": _Key("published_at", datetime),
-    "trending": _Key("trend", float),
-    "best": _Key("rating_score", float),
-    "offshoots": _Key("offshoot_count", int),
-}
-
-LISTED = "p.visibility = 'public' AND p.deleted_at IS NULL AND p.published_at IS NOT NULL"
-"""The condition of the partial indexes, word for word: what the public lists hold."""
-
 COLUMNS = """p.id, p.title, p.prompt, o.handle, o.name, p.model, p.medium,
     p.cover_sha256, p.cover_width, p.cover_height, p.cover_text,
     p.rating_sum::float8 / nullif(p.rating_count, 0), p.rating_count, p.generation, p.offshoot_count,
@@ -96,112 +68,12 @@ async def cards(
     these grew from. `after` is the `next` of the page before. Raises NotFound, with words, for
     an order, medium or cursor that doesn't exist.
     """
-    place = _decode(after, order) if after else None
-    sql, args = _query(_known_order(order), _known_medium(medium), tag, owner_id, forked_from, place, limit)
+    place = lists.decode(after, order) if after else None
+    of = lists.Filter(order, medium, tag, owner_id, forked_from)
+    sql, args = lists.select(COLUMNS, "JOIN people o ON o.id = p.owner_id", of, place, limit + 1)
     rows = await db.fetch(sql, *args)
-    first = place.before + 1 if place else 1
     page = [Card(*row[1:]) for row in rows[:limit]]
-    last = _encode(order, rows[limit - 1], first + limit - 1) if len(rows) > limit else None
-    return CardPage(page, last, first)
-
-
-def _query(
-    order: Order,
-    medium: Medium | None,
-    tag: str | None,
-    owner_id: UUID | None,
-    forked_from: UUID | None,
-    place: "_Place | None",
-    limit: int,
-) -> tuple[str, list[Any]]:
-    """The list's SQL. Words of a closed set and the limit are written out, so that PostgreSQL
-    plans for them; everything that people type is an argument."""
-    key = _KEYS[order].column
-    where = [LISTED]
-    args: list[Any] = []
-    if medium is not None:
-        where.append(f"p.medium = '{medium}'")
-    if order == "best":
-        args.append(_week_start())
-        where.append(f"p.published_at >= ${len(args)}")
-    if tag is not None:
-        args.append([tag])
-        where.append(f"p.tags @> ${len(args)}")
-    if owner_id is not None:
-        args.append(owner_id)
-        where.append(f"p.owner_id = ${len(args)}")
-    if forked_from is not None:
-        args.append(forked_from)
-        where.append(f"p.parent_id IN (SELECT id FROM pipelines WHERE owner_id = ${len(args)})")
-        where.append(f"p.owner_id <> ${len(args)}")
-    if place is not None:
-        args += [place.value, place.id]
-        where.append(f"(p.{key}, p.id) < (${len(args) - 1}, ${len(args)})")
-    sql = f"SELECT p.{key}, {COLUMNS} FROM pipelines p JOIN people o ON o.id = p.owner_id"
-    return f"{sql} WHERE {' AND '.join(where)} ORDER BY p.{key} DESC, p.id DESC LIMIT {limit + 1}", args
-
-
-def _week_start() -> datetime:
-    """A week ago, to the minute: pages read in one sitting then share their edge."""
-    return (datetime.now(UTC) - WEEK).replace(second=0, microsecond=0)
-
-
-def _known_order(order: str) -> Order:
-    if order not in ORDERS:
-        raise NotFound(f"There is no order “{order[:40]}”. Choose newest, trending, best or offshoots.")
-    return cast("Order", order)
-
-
-def _known_medium(medium: str | None) -> Medium | None:
-    if medium is not None and medium not in MEDIA:
-        raise NotFound(f"There is no kind “{medium[:40]}”. Choose image, animation, mesh, text or audio.")
-    return cast("Medium | None", medium)
-
-
-# -- cursors -----------------------------------------------------------------------------------
-
-
-class _Place(NamedTuple):
-    """Where a page ended: the last card's order value and id, and how many cards came before."""
-
-    value: datetime | float
-    id: UUID
-    before: int
-
-
-_cursor = msgspec.json.Decoder(tuple[str, datetime | int | float, UUID, int])
-
-
-def _encode(order: str, row: Sequence[Any], count: int) -> str:
-    packed = msgspec.json.encode((order, row[0], row[1], count))
-    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
-
-
-def _decode(text: str, order: str) -> _Place:
-    """Read a cursor. It is opaque but holds no secret: a made-up one only names another place."""
-    gone = NotFound("There is no such page. The list begins at its first page.")
-    if len(text) > 300:
-        raise gone
-    try:
-        packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        kind, value, id_, before = _cursor.decode(packed)
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        raise gone from None
-    wanted = _KEYS[_known_order(order)].decode
-    if kind != order or not 0 <= before < 2**31 or not _fits(value, wanted):
-        raise gone
-    return _Place(float(value) if wanted is float else value, id_, before)  # type: ignore[arg-type]
-
-
-def _fits(value: datetime | float, wanted: type) -> bool:
-    if wanted is datetime:
-        return isinstance(value, datetime) and value.tzinfo is not None
-    if wanted is int:
-        return isinstance(value, int) and abs(value) < 2**31
-    return not isinstance(value, datetime)
-
-
-# -- the front page's opening --------------------------------------------------------------------
+    return CardPage(page, lists.next_of(order, rows, limit, place), place.before + 1 if place else 1)
 
 
 class Offshoot(msgspec.Struct, frozen=True):
@@ -246,7 +118,7 @@ WITH recent AS (
 SELECT s.level, s.above, {COLUMNS}
 FROM shown s JOIN pipelines p ON p.id = s.id JOIN people o ON o.id = p.owner_id
 ORDER BY s.level, p.offshoot_count DESC, p.id DESC
-"""
+"""  # noqa: S608 - constants only
 
 
 async def branch() -> Branch | None:

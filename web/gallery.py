@@ -1,16 +1,19 @@
 """The front page: the gallery in its orders and kinds, page by page."""
 
+import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
 from litestar import Request, Response, get
+from markupsafe import Markup
 from msgspec import Struct
 
 from domain import diff, gallery, tags
 from domain.errors import Invalid, NotFound
 from web import conditional
+from web.auth import viewer_of
 from web.render import page, wants_part
 
 ORDERS = {
@@ -39,6 +42,7 @@ KINDS = (
     Kind("text", "Text", "words", "No texts yet"),
     Kind("audio", "Speech", "sound", "No speech yet"),
 )
+OPENING_FRESH = 1.0
 _KNOWN = frozenset({"order", "kind", "tag", "after"})
 
 
@@ -52,8 +56,27 @@ async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
     tag = asked.get("tag")
     if tag is not None:
         tag = known_tag(tag)
-    opening = await gallery.branch() if not asked and not wants_part(request) else None
-    return await listing(request, "gallery/show.html", asked, tag=tag, base="/", branch=opening, grown=changed_words)
+    opening = await _opening(request) if not asked and not wants_part(request) else None
+    return await listing(request, "gallery/show.html", asked, tag=tag, base="/", opening=opening)
+
+
+_openings: dict[int, tuple[float, Markup]] = {}
+
+
+async def _opening(request: Request[Any, Any, Any]) -> Markup:
+    """The branch that opens the gallery, as HTML that is the same for everybody; empty without one.
+
+    Visitors may get one that is `OPENING_FRESH` seconds old; who is logged in sees it as it is.
+    """
+    app = id(request.app)
+    kept = _openings.get(app)
+    if kept is not None and kept[0] > time.monotonic() and viewer_of(request) is None:
+        return kept[1]
+    branch = await gallery.branch()
+    template = request.app.state.templates.get_template("gallery/branch.html")
+    html = Markup(template.render(branch=branch, grown=changed_words) if branch else "")  # noqa: S704 - escaped there
+    _openings[app] = time.monotonic() + OPENING_FRESH, html
+    return html
 
 
 async def listing(
