@@ -13,7 +13,21 @@ from litestar.types import LifeSpanReceive, LifeSpanSend, Message, Receive, Send
 from domain import db
 from domain.config import Config
 from domain.storage import Storage
-from web import accounts, artifacts, assets, auth, errors, gallery, health, profiles, ratings, runs, sessions, settings, tags
+from web import (
+    accounts,
+    artifacts,
+    assets,
+    auth,
+    errors,
+    gallery,
+    health,
+    profiles,
+    ratings,
+    runs,
+    sessions,
+    settings,
+    tags,
+)
 from web.forms import MAX_BODY
 from web.headers import secure
 from web.render import environment
