@@ -1,5 +1,6 @@
 """Programs that live and die with this process."""
 
+import contextlib
 import os
 import secrets
 import signal
@@ -60,7 +61,9 @@ class Child:
         self.stop_signal = stop_signal
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, command: Sequence[str], env: Mapping[str, str], *, nobody: bool = False) -> None:
+    def start(
+        self, command: Sequence[str], env: Mapping[str, str], *, nobody: bool = False, cwd: Path | None = None
+    ) -> None:
         """Start the program. Its secrets come by `env`, never as arguments.
 
         Call from the main thread: the kernel ties a child's life to the thread that made it.
@@ -74,6 +77,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                cwd=cwd,
                 env={**env, "OFFSHOOT_STACK": self.guard.token},
             )
         self.guard.say(f"+ {self.process.pid} {int(self.stop_signal)}")
@@ -87,6 +91,10 @@ class Child:
         assert self.process is not None
         return self.process.pid
 
+    @property
+    def returncode(self) -> int | None:
+        return None if self.process is None else self.process.poll()
+
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
@@ -97,7 +105,7 @@ class Child:
 
     def obituary(self) -> str:
         """One line on why the program ended."""
-        code = self.process.returncode if self.process is not None else None
+        code = self.returncode
         words = last_words(self.log)
         if code == NO_NAMESPACE:
             return (
@@ -124,15 +132,17 @@ class Child:
                 self.process.wait()
         self.sweep()
 
+    def kill(self) -> None:
+        """End the program and its whole group at once."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
     def sweep(self) -> None:
         """Kill what the ended program left of its process group."""
-        if self.process is None:
-            return
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
-        self.guard.say(f"- {self.process.pid}")
+        self.kill()
+        if self.process is not None:
+            self.guard.say(f"- {self.process.pid}")
 
 
 def describe(code: int | None) -> str:

@@ -1,0 +1,60 @@
+"""The command `offshoot`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.problems import Problem
+from domain.config import ConfigError
+from domain.errors import DomainError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command. What a person can mend is one line on standard error and exit status 1."""
+    given = _parser().parse_args(arguments)
+    try:
+        status = _run(given)
+    except (Problem, ConfigError, DomainError) as problem:
+        print(f"offshoot: {problem}", file=sys.stderr)
+        status = 1
+    sys.exit(status)
+
+
+def _run(given: argparse.Namespace) -> int:
+    if given.command == "run":
+        from deploy import supervisor
+
+        return supervisor.run()
+    from deploy import commands
+
+    if given.command == "migrate":
+        return commands.migrate()
+    if given.command == "examples":
+        return commands.examples()
+    if given.action == "add":
+        return commands.add_model(given.name, given.path, given.license)
+    if given.action == "remove":
+        return commands.remove_model(given.name)
+    return commands.list_models()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="offshoot", description="Share prompts that work, and how they were made.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="start everything on this machine and say where the site is")
+    commands.add_parser("migrate", help="bring the database to the schema of this version")
+    commands.add_parser("examples", help="fill an empty gallery by running the example pipelines")
+    models = commands.add_parser("models", help="which models can be used").add_subparsers(dest="action", required=True)
+    models.add_parser("list", help="show the registered models")
+    add = models.add_parser("add", help="register a diffusers folder or a single safetensors file")
+    add.add_argument("name", help="how steps call it")
+    add.add_argument("path", type=Path, help="the folder or file")
+    add.add_argument("--license", default="", help="its SPDX identifier")
+    remove = models.add_parser("remove", help="offer a model no longer; what it made stays")
+    remove.add_argument("name")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

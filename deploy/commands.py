@@ -1,0 +1,110 @@
+"""Commands that need the database: of the environment, of a running Offshoot, or started for a moment."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy import migrations
+from deploy.embedded import Services, Urls
+from deploy.problems import Problem
+from deploy.surroundings import Surroundings
+from domain import db, models
+
+NOT_NEEDED = "unix:///not-needed"
+
+
+@contextmanager
+def database(surroundings: Surroundings) -> Iterator[str]:
+    """The database's URL, migrated."""
+    if surroundings.external.database:
+        migrations.migrate(surroundings.external.database)
+        yield surroundings.external.database
+        return
+    folder = surroundings.config.data_dir
+    services = Services(folder, Urls("", NOT_NEEDED, NOT_NEEDED))
+    try:
+        urls = services.start()
+    except Problem:
+        running = _running(folder)
+        if running is None:
+            raise
+        yield running.database
+        return
+    try:
+        migrations.migrate(urls.database)
+        yield urls.database
+    finally:
+        services.stop()
+
+
+def _running(folder: Path) -> Urls | None:
+    """The addresses that a running supervisor left in its folder."""
+    try:
+        return Urls(**json.loads((folder / "run" / "urls.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _with_database(work: Callable[[], Awaitable[None]]) -> int:
+    async def bound(url: str) -> None:
+        await db.bind(url, max_size=2)
+        try:
+            await work()
+        finally:
+            await db.unbind()
+
+    with database(Surroundings.of_process()) as url:
+        asyncio.run(bound(url))
+    return 0
+
+
+def migrate() -> int:
+    """`offshoot migrate`"""
+    with database(Surroundings.of_process()):
+        print("The database has the schema of this version.")
+    return 0
+
+
+def add_model(name: str, path: Path, license: str) -> int:
+    """`offshoot models add NAME PATH`"""
+
+    found = path.expanduser().resolve()
+
+    async def work() -> None:
+        model = await models.register(name, found, license)
+        print(f"{model.name}: {', '.join(model.kinds)}, {model.bytes / 1e6:.0f} MB, revision {model.revision[:12]}")
+
+    return _with_database(work)
+
+
+def remove_model(name: str) -> int:
+    """`offshoot models remove NAME`"""
+
+    async def work() -> None:
+        await models.remove(name)
+        print(f"{name} is offered no longer.")
+
+    return _with_database(work)
+
+
+def list_models() -> int:
+    """`offshoot models list`"""
+
+    async def work() -> None:
+        for model in await models.everything():
+            print(f"{model.name:20} {model.family:30} {', '.join(model.kinds):32} {model.path}")
+
+    return _with_database(work)
+
+
+def examples() -> int:
+    """`offshoot examples`: queue the examples; they run where a worker runs."""
+    from deploy import examples as planted
+
+    async def work() -> None:
+        count = len(await planted.plant())
+        print(f"{count} example runs are queued." if count else "The gallery is not empty, so nothing was added.")
+
+    return _with_database(work)
