@@ -1,19 +1,14 @@
 """The registry of models: diffusers folders and single-file checkpoints, safetensors only."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
-from domain import db
+from domain import db, weights
 from domain.errors import Invalid, NotFound
 
-PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".npz", ".h5", ".msgpack"})
-"""File endings of formats that can run code when opened, or that diffusers would not read safely."""
-WEIGHTS = ".safetensors"
 IMAGE_KINDS = ("text_to_image", "image_to_image")
 STARTER = "starter"
 STARTER_PATH = Path(__file__).resolve().parent.parent / "tasks" / "weights" / "starter"
@@ -24,8 +19,6 @@ STARTER_DEFAULTS: dict[str, Any] = {
     "guidance_scale": 3.0,
     "scheduler": "DDIMScheduler",
 }
-_CHUNK = 1 << 20
-_LATENT_SCALE = 8
 
 
 class Model(Struct, frozen=True, kw_only=True):
@@ -89,10 +82,22 @@ async def register_all(extra: Mapping[str, Path]) -> list[Model]:
     found = [await register(STARTER, STARTER_PATH, "Apache-2.0", IMAGE_KINDS, STARTER_DEFAULTS)]
     for name, path in extra.items():
         try:
-            found.append(await register(name, path))
+            found.append(await _unchanged(name, path) or await register(name, path))
         except Invalid as error:
             raise Invalid(error.fields, f"MODELS: {name}: {error.message}") from error
     return found
+
+
+async def _unchanged(name: str, path: Path) -> Model | None:
+    """The model as it is registered, if its files still have the same size: hashing gigabytes takes
+    long, and a worker checks the hash anyway before it opens them."""
+    row = await db.fetchrow(
+        f"SELECT {_COLUMNS} FROM models WHERE name = $1 AND path = $2 AND bytes = $3 AND removed_at IS NULL",  # noqa: S608
+        name,
+        str(path),
+        weights.size_of(weights.files_of(path)),
+    )
+    return None if row is None else Model(**row)
 
 
 async def remove(name: str) -> None:
@@ -133,9 +138,6 @@ async def require(name: str, kind: str) -> Model:
     return Model(**row)
 
 
-# -- files ------------------------------------------------------------------------------------
-
-
 def inspect(
     name: str, path: Path, license: str, kinds: Sequence[str], defaults: Mapping[str, Any] | None = None
 ) -> Model:
@@ -143,118 +145,15 @@ def inspect(
     if not 1 <= len(name) <= 80 or not all(char.isalnum() or char in "-_." for char in name):
         raise Invalid({"name": "1 to 80 letters, digits, dots, dashes and underscores"})
     path = path.expanduser().resolve()
-    files = files_of(path)
-    hashes = {relative: _sha256(file) for relative, file in files.items()}
+    files = weights.files_of(path)
+    hashes = {relative: weights.sha256_of(file) for relative, file in files.items()}
     return Model(
         name=name,
-        family=_family(path),
+        family=weights.family(path),
         path=str(path),
-        revision=revision_of(hashes),
+        revision=weights.revision_of(hashes),
         license=license,
         kinds=list(kinds),
-        defaults=dict(defaults) if defaults is not None else _defaults(path),
-        bytes=sum(file.stat().st_size for file in files.values()),
+        defaults=dict(defaults) if defaults is not None else weights.defaults_of(path),
+        bytes=weights.size_of(files),
     )
-
-
-def files_of(path: Path) -> dict[str, Path]:
-    """Every file of the model by its relative name. Raises Invalid for pickled or missing weights."""
-    if path.is_file():
-        if path.suffix.lower() != WEIGHTS:
-            raise _refusal(path)
-        _check_header(path)
-        return {path.name: path}
-    if not (path / "model_index.json").is_file():
-        raise Invalid({"path": f"{path} is neither a diffusers folder (model_index.json) nor a {WEIGHTS} file"})
-    files = {
-        str(file.relative_to(path)): file
-        for file in sorted(path.rglob("*"))
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
-    }
-    for relative, file in files.items():
-        if file.suffix.lower() in PICKLED:
-            raise _refusal(Path(relative))
-        if file.suffix.lower() == ".py":
-            raise Invalid({"path": f"{relative} is code: this site runs no model's own code"})
-        if file.suffix.lower() == WEIGHTS:
-            _check_header(file)
-    for part in _parts_with_weights(path):
-        if not any((path / part).glob(f"*{WEIGHTS}")):
-            raise Invalid({"path": f"{part}/ has no {WEIGHTS} file, so its weights cannot be loaded safely"})
-    return files
-
-
-def revision_of(hashes: Mapping[str, str]) -> str:
-    """One hash for a set of files: SHA-256 over their names and hashes, sorted."""
-    lines = "".join(f"{name}\0{hashes[name]}\n" for name in sorted(hashes))
-    return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def revision(path: Path) -> str:
-    """The revision of the files that lie at `path` now. Raises Invalid as `register` does."""
-    return revision_of({relative: _sha256(file) for relative, file in files_of(path).items()})
-
-
-def _refusal(path: Path) -> Invalid:
-    return Invalid(
-        {"path": f"{path.name} is refused: only {WEIGHTS} files are safe to open; pickled weights can run code"}
-    )
-
-
-def _check_header(path: Path) -> None:
-    """A safetensors file starts with the length of a JSON object; anything else only has the name."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        start = file.read(1)
-    if start != b"{" or not 2 <= length <= path.stat().st_size - 8:
-        raise Invalid({"path": f"{path.name} is not a safetensors file, whatever its name says"})
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-_WEIGHTLESS = ("Scheduler", "Tokenizer", "TokenizerFast", "ImageProcessor", "FeatureExtractor", "Processor")
-
-
-def _parts_with_weights(path: Path) -> list[str]:
-    """The folder's components that hold tensors: everything but schedulers, tokenizers and processors."""
-    index = _read_json(path / "model_index.json")
-    return [
-        name
-        for name, value in index.items()
-        if isinstance(value, list) and len(value) == 2 and value[1] and not str(value[1]).endswith(_WEIGHTLESS)
-    ]
-
-
-def _family(path: Path) -> str:
-    if path.is_file():
-        return "single-file"
-    return str(_read_json(path / "model_index.json").get("_class_name", "unknown"))
-
-
-def _defaults(path: Path) -> dict[str, Any]:
-    """Width, height, steps, guidance and scheduler that suit the model, as its folder tells them."""
-    defaults: dict[str, Any] = {"width": 512, "height": 512, "num_inference_steps": 30, "guidance_scale": 7.0}
-    if path.is_file():
-        return defaults
-    for part in ("unet", "transformer"):
-        sample = _read_json(path / part / "config.json").get("sample_size")
-        if isinstance(sample, int) and 8 <= sample <= 256:
-            defaults["width"] = defaults["height"] = sample * _LATENT_SCALE
-    scheduler = _read_json(path / "scheduler" / "scheduler_config.json").get("_class_name")
-    if isinstance(scheduler, str):
-        defaults["scheduler"] = scheduler
-    return defaults

@@ -60,7 +60,8 @@ class Claim(Struct, frozen=True, kw_only=True):
 
     def decoded(self) -> steps.AnyStep:
         """The step as its struct. Raises msgspec.ValidationError for a kind that is gone."""
-        return msgspec.convert(self.step, steps.AnyStep)
+        step: steps.AnyStep = msgspec.convert(self.step, steps.AnyStep)
+        return step
 
 
 class Beat(Struct, frozen=True):

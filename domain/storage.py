@@ -72,7 +72,7 @@ class Storage:
         Servers that ignore ranges are read from the beginning; what was not asked for is dropped.
         """
         last = "" if end is None else str(end - 1)
-        ranged = {"Range": f"bytes={start}-{last}"} if start or end is not None else {}
+        ranged: dict[str, Any] = {"Range": f"bytes={start}-{last}"} if start or end is not None else {}
         answer = await self._call("get_object", Bucket=self.bucket, Key=key, **ranged)
         skip = 0 if answer.get("ContentRange") else start
         return self._chunks(answer["Body"], skip, None if end is None else end - start)

@@ -1,0 +1,124 @@
+"""The files of a model: what may be opened, what it is, and one hash for all of it. Pure but for reading."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from domain.errors import Invalid
+
+PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".npz", ".h5", ".msgpack"})
+"""File endings of formats that can run code when opened, or that diffusers would not read safely."""
+SAFE = ".safetensors"
+_CHUNK = 1 << 20
+_LATENT_SCALE = 8
+
+
+def files_of(path: Path) -> dict[str, Path]:
+    """Every file of the model by its relative name. Raises Invalid for pickled or missing weights."""
+    if path.is_file():
+        if path.suffix.lower() != SAFE:
+            raise _refusal(path)
+        _check_header(path)
+        return {path.name: path}
+    if not (path / "model_index.json").is_file():
+        raise Invalid({"path": f"{path} is neither a diffusers folder (model_index.json) nor a {SAFE} file"})
+    files = {
+        str(file.relative_to(path)): file
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    }
+    for relative, file in files.items():
+        if file.suffix.lower() in PICKLED:
+            raise _refusal(Path(relative))
+        if file.suffix.lower() == ".py":
+            raise Invalid({"path": f"{relative} is code: this site runs no model's own code"})
+        if file.suffix.lower() == SAFE:
+            _check_header(file)
+    for part in _parts_with_weights(path):
+        if not any((path / part).glob(f"*{SAFE}")):
+            raise Invalid({"path": f"{part}/ has no {SAFE} file, so its weights cannot be loaded safely"})
+    return files
+
+
+def revision_of(hashes: Mapping[str, str]) -> str:
+    """One hash for a set of files: SHA-256 over their names and hashes, sorted."""
+    lines = "".join(f"{name}\0{hashes[name]}\n" for name in sorted(hashes))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def revision(path: Path) -> str:
+    """The revision of the files that lie at `path` now. Raises Invalid as `register` does."""
+    return revision_of({relative: sha256_of(file) for relative, file in files_of(path).items()})
+
+
+def _refusal(path: Path) -> Invalid:
+    return Invalid(
+        {"path": f"{path.name} is refused: only {SAFE} files are safe to open; pickled weights can run code"}
+    )
+
+
+def _check_header(path: Path) -> None:
+    """A safetensors file starts with the length of a JSON object; anything else only has the name."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        start = file.read(1)
+    if start != b"{" or not 2 <= length <= path.stat().st_size - 8:
+        raise Invalid({"path": f"{path.name} is not a safetensors file, whatever its name says"})
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+_WEIGHTLESS = ("Scheduler", "Tokenizer", "TokenizerFast", "ImageProcessor", "FeatureExtractor", "Processor")
+
+
+def _parts_with_weights(path: Path) -> list[str]:
+    """The folder's components that hold tensors: everything but schedulers, tokenizers and processors."""
+    index = _read_json(path / "model_index.json")
+    return [
+        name
+        for name, value in index.items()
+        if isinstance(value, list) and len(value) == 2 and value[1] and not str(value[1]).endswith(_WEIGHTLESS)
+    ]
+
+
+def family(path: Path) -> str:
+    """The pipeline class that the folder names."""
+    if path.is_file():
+        return "single-file"
+    return str(_read_json(path / "model_index.json").get("_class_name", "unknown"))
+
+
+def defaults_of(path: Path) -> dict[str, Any]:
+    """Width, height, steps, guidance and scheduler that suit the model, as its folder tells them."""
+    defaults: dict[str, Any] = {"width": 512, "height": 512, "num_inference_steps": 30, "guidance_scale": 7.0}
+    if path.is_file():
+        return defaults
+    for part in ("unet", "transformer"):
+        sample = _read_json(path / part / "config.json").get("sample_size")
+        if isinstance(sample, int) and 8 <= sample <= 256:
+            defaults["width"] = defaults["height"] = sample * _LATENT_SCALE
+    scheduler = _read_json(path / "scheduler" / "scheduler_config.json").get("_class_name")
+    if isinstance(scheduler, str):
+        defaults["scheduler"] = scheduler
+    return defaults
+
+
+def size_of(files: Mapping[str, Path]) -> int:
+    """Bytes of all files together."""
+    return sum(file.stat().st_size for file in files.values())
