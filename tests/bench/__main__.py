@@ -1,0 +1,69 @@
+"""`make bench`: measure, print a table, write JSON to tests/bench/results/.
+
+Only ratios within one run mean something across machines; seconds are given for the reader.
+`python -m tests.bench pages` measures one part: pages, starts or overhead.
+"""
+
+import asyncio
+import json
+import platform
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.bench import overhead, pages, starts
+
+RESULTS = Path(__file__).parent / "results"
+
+AIMS = {
+    "gallery at 10,000 / floor": (">=", 0.8),
+    "gallery at 1,000,000 / floor": (">=", 0.8),
+    "page after 500,000 / first page, time": ("<=", 1.2),
+    "conditional GET at 10,000 / plain text": (">=", 0.6),
+    "conditional GET at 1,000,000 / plain text": (">=", 0.6),
+    "first start": ("<=", 6.0),
+    "later start": ("<=", 2.5),
+    "wait a run adds": ("<=", 0.120),
+    "web, resident": ("<=", 150.0),
+}
+
+
+async def main(parts: list[str]) -> None:
+    """Measure the named parts, or all of them."""
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="offshoot-bench-") as folder:
+        place = Path(folder)
+        place.chmod(0o755)
+        if "pages" in parts:
+            results |= await pages.measure(place / "pages")
+        if "starts" in parts:
+            results |= starts.measure(place / "starts")
+        if "overhead" in parts:
+            results |= await overhead.measure(place / "overhead")
+    _print(results)
+    _write(results)
+
+
+def _print(results: dict[str, Any]) -> None:
+    print(f"\n{'':44} {'measured':>12}  {'aim':>10}")
+    for name, found in results.items():
+        value = next(found[key] for key in ("ratio", "seconds", "megabytes") if key in found)
+        unit = {"ratio": "×", "seconds": "s", "megabytes": "MB"}[next(k for k in found if k in ("ratio", "seconds", "megabytes"))]
+        aim = AIMS.get(name)
+        verdict = "" if aim is None else ("ok" if (value >= aim[1] if aim[0] == ">=" else value <= aim[1]) else "MISSED")
+        print(f"{name:44} {value:>9.3f} {unit:2}  {f'{aim[0]} {aim[1]:g}' if aim else '':>10} {verdict}")
+
+
+def _write(results: dict[str, Any]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    stamp = datetime.now(UTC)
+    file = RESULTS / f"{stamp:%Y%m%dT%H%M%SZ}.json"
+    about = {"at": stamp.isoformat(), "python": platform.python_version(), "machine": platform.machine()}
+    file.write_text(json.dumps({"about": about, "results": results, "aims": AIMS}, indent=2) + "\n")
+    print(f"\n{file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:] or ["pages", "starts", "overhead"]))

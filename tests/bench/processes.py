@@ -1,0 +1,94 @@
+"""Start what is measured, and look at it from outside."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(url: str, seconds: float = 60) -> None:
+    """Return when `url` answers 200. Raises TimeoutError."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            pass
+        time.sleep(0.005)
+    raise TimeoutError(f"{url} did not answer within {seconds} s")
+
+
+@contextmanager
+def running(arguments: list[str], env: Mapping[str, str], url: str) -> Iterator[tuple[psutil.Process, float]]:
+    """A process of ours until the block ends, and the seconds until `url` answered."""
+    began = time.perf_counter()
+    child = subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, env={**os.environ, **env}, stdout=subprocess.DEVNULL
+    )
+    try:
+        wait_for(url)
+        yield psutil.Process(child.pid), time.perf_counter() - began
+    finally:
+        child.send_signal(signal.SIGINT)
+        try:
+            child.wait(30)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def resident(process: psutil.Process) -> dict[str, float]:
+    """Resident memory in MB of every process below `process`, by what it is."""
+    sizes: dict[str, float] = {}
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            name = _name(one.cmdline())
+            sizes[name] = sizes.get(name, 0) + one.memory_info().rss / 1e6
+        except psutil.Error:
+            continue
+    return sizes
+
+
+_NAMES = {
+    "postgres": "PostgreSQL, all backends",
+    "valkey": "Valkey",
+    "rclone": "S3 server",
+    "tasks.dispatcher": "dispatcher",
+    "tasks.engine": "worker's engine",
+    "multiprocessing": "worker",
+    "dramatiq": "worker",
+    "tasks.worker": "worker",
+    "web": "web",
+    "run": "supervisor",
+}
+
+
+def _name(command: list[str]) -> str:
+    words = " ".join(command)
+    for mark, name in _NAMES.items():
+        if mark in ("web", "run"):
+            if command and command[-1] == mark or f"-m {mark}" in words:
+                return name
+        elif mark in words:
+            return name
+    return "other"
