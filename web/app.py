@@ -19,6 +19,7 @@ from web import (
     assets,
     auth,
     errors,
+    feeds,
     gallery,
     health,
     profiles,
@@ -37,6 +38,12 @@ ROUTES: list[Any] = [
     gallery.show,
     tags.show,
     ratings.save,
+    # follow
+    feeds.of_gallery,
+    feeds.of_tag,
+    feeds.of_person,
+    feeds.of_results,
+    feeds.of_lineage,
     # run
     runs.new,
     runs.create,

@@ -1,0 +1,191 @@
+"""What feeds say: the newest of a list, with prompt, license, author and picture.
+
+A list's entry is a pipeline, a result's entry is a published run. Only what everybody may see
+is here: feed readers don't log in.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from domain import db, lists
+from domain.errors import NotFound
+from domain.lists import LISTED, PAGE, Filter, Place
+
+MAX_LINEAGE = 2_000
+"""Offshoots of one pipeline that its lineage feed looks through."""
+
+
+class Picture(Struct, frozen=True):
+    """A stored file. Width and height in pixels, where they are known."""
+
+    sha256: str
+    media_type: str
+    bytes: int
+    width: int | None
+    height: int | None
+
+
+class Entry(Struct, frozen=True):
+    """One entry. `run_id` is None for a pipeline; `text` is the result in words, where it is one.
+
+    `parent_id` and `parent_title` name the pipeline it grew from, if everybody may see that.
+    """
+
+    id: UUID
+    pipeline_id: UUID
+    run_id: UUID | None
+    number: int | None
+    title: str
+    prompt: str
+    text: str
+    model: str
+    seed: int | None
+    description: str
+    license: str
+    tags: list[str]
+    handle: str
+    name: str
+    generation: int
+    published: datetime
+    updated: datetime
+    parent_id: UUID | None
+    parent_title: str | None
+    picture: Picture | None
+
+
+class Page(Struct, frozen=True):
+    """One page of a feed, newest first: cursors of the pages around it.
+
+    `previous` is "" when that is the first page, and None on the first page itself."""
+
+    entries: list[Entry]
+    next: str | None
+    previous: str | None = None
+
+
+class Subject(Struct, frozen=True):
+    """The pipeline that a feed is about."""
+
+    id: UUID
+    title: str
+    handle: str
+
+
+_ENTRY = """p.id AS entry_id, p.id, NULL::uuid, NULL::int, p.title, p.prompt, p.cover_text, p.model, r.seed,
+    p.description, p.license, p.tags, o.handle, o.name, p.generation, p.published_at,
+    greatest(p.published_at, p.updated_at), parent.id, parent.title,
+    a.sha256, a.media_type, a.bytes, a.width, a.height"""
+
+_VISIBLE_PARENT = """LEFT JOIN pipelines parent ON parent.id = p.parent_id
+    AND parent.visibility = 'public' AND parent.deleted_at IS NULL"""
+
+_JOINS = f"""JOIN people o ON o.id = p.owner_id
+LEFT JOIN artifacts a ON a.sha256 = p.cover_sha256
+LEFT JOIN runs r ON r.id = p.cover_run_id
+{_VISIBLE_PARENT}"""
+
+
+async def of_list(of: Filter, after: str | None = None, limit: int = PAGE) -> Page:
+    """A page of listed pipelines: the gallery in an order, a medium, a tag or a person.
+
+    Raises NotFound, with words, for an order, medium or cursor that does not exist.
+    """
+    place = lists.decode(after, of.order) if after else None
+    sql, args = lists.select(_ENTRY, _JOINS, of, place, limit + 1)
+    rows = await db.fetch(sql, *args)
+    previous = await _previous(of, place, rows, limit) if place is not None else None
+    return Page([_entry(row) for row in rows[:limit]], lists.next_of(of.order, rows, limit, place), previous)
+
+
+async def _previous(of: Filter, place: Place, rows: list[db.Record], limit: int) -> str:
+    """The cursor of the page before: it ends where this one begins."""
+    edge = Place(rows[0][0], rows[0][1], 0) if rows else place
+    sql, args = lists.select("p.id", "", of, edge, limit + 1, backward=True)
+    before = await db.fetch(sql, *args)
+    if len(before) <= limit:
+        return ""
+    return lists.encode(of.order, before[limit][0], before[limit][1], max(place.before - limit, 0))
+
+
+_SUBJECT = """
+SELECT p.id, p.title, o.handle FROM pipelines p JOIN people o ON o.id = p.owner_id
+WHERE p.id = $1 AND p.visibility IN ('public', 'unlisted') AND p.deleted_at IS NULL
+"""
+
+
+async def subject(pipeline_id: UUID) -> Subject:
+    """The pipeline a feed is about. Raises NotFound for one that not everybody may see."""
+    row = await db.fetchrow(_SUBJECT, pipeline_id)
+    if row is None:
+        raise NotFound
+    return Subject(*row)
+
+
+_RESULTS = f"""
+SELECT r.published_at, r.id AS entry_id, p.id, r.id, r.number, p.title,
+    coalesce(drawn.prompt, p.prompt), coalesce(last.output_text, ''), coalesce(drawn.model, p.model), r.seed,
+    p.description, p.license, p.tags, o.handle, o.name, p.generation, r.published_at, r.published_at,
+    parent.id, parent.title, a.sha256, a.media_type, a.bytes, a.width, a.height
+FROM runs r JOIN pipelines p ON p.id = r.pipeline_id JOIN people o ON o.id = r.owner_id
+{_VISIBLE_PARENT}
+LEFT JOIN LATERAL (
+    SELECT s.resolved ->> 'prompt' AS prompt, s.model FROM step_runs s
+    WHERE s.run_id = r.id AND s.resolved ? 'prompt' ORDER BY s.ordinal LIMIT 1
+) drawn ON true
+LEFT JOIN LATERAL (
+    SELECT s.output_text FROM step_runs s WHERE s.run_id = r.id ORDER BY s.ordinal DESC LIMIT 1
+) last ON true
+LEFT JOIN LATERAL (
+    SELECT u.sha256 FROM step_runs s JOIN outputs u ON u.step_run_id = s.id
+    WHERE s.run_id = r.id ORDER BY s.ordinal DESC, u.position LIMIT 1
+) cover ON true
+LEFT JOIN artifacts a ON a.sha256 = cover.sha256
+WHERE r.pipeline_id = $1 AND r.visibility = 'published'"""  # noqa: S608 - constants only
+
+
+async def of_results(pipeline_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
+    """A page of a pipeline's published runs. Raises NotFound for a cursor that does not exist."""
+    return await _paged(_RESULTS, "r.published_at", "r.id", pipeline_id, after, limit)
+
+
+_LINEAGE = f"""
+WITH RECURSIVE grown (id, depth) AS (
+    SELECT id, 1 FROM pipelines WHERE parent_id = $1
+    UNION ALL
+    SELECT c.id, g.depth + 1 FROM pipelines c JOIN grown g ON c.parent_id = g.id WHERE g.depth < 100
+), family AS (SELECT id FROM grown LIMIT {MAX_LINEAGE})
+SELECT p.published_at, {_ENTRY} FROM family f JOIN pipelines p ON p.id = f.id {_JOINS}
+WHERE $1 IS NOT NULL AND {LISTED}"""  # noqa: S608 - constants only
+
+
+async def of_lineage(pipeline_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
+    """A page of everything listed that grew from a pipeline, near or far."""
+    return await _paged(_LINEAGE, "p.published_at", "p.id", pipeline_id, after, limit)
+
+
+async def _paged(sql: str, at: str, id_: str, pipeline_id: UUID, after: str | None, limit: int) -> Page:
+    place = lists.decode(after, "newest") if after else None
+    args: list[Any] = [pipeline_id]
+    later = ""
+    if place is not None:
+        args += [place.value, place.id]
+        later = f" AND ({at}, {id_}) < ($2, $3)"
+    rows = await db.fetch(f"{sql}{later} ORDER BY {at} DESC, {id_} DESC LIMIT {limit + 1}", *args)
+    previous = None
+    if place is not None:
+        edge = rows[0] if rows else (place.value, place.id)
+        turned = f"{sql} AND ({at}, {id_}) > ($2, $3) ORDER BY {at}, {id_} LIMIT {limit + 1}"
+        before = await db.fetch(turned, pipeline_id, edge[0], edge[1])
+        previous = ""
+        if len(before) > limit:
+            previous = lists.encode("newest", before[limit][0], before[limit][1], max(place.before - limit, 0))
+    return Page([_entry(row) for row in rows[:limit]], lists.next_of("newest", rows, limit, place), previous)
+
+
+def _entry(row: db.Record) -> Entry:
+    """An entry from a row: the order value, then the fields in order, then the picture's."""
+    picture = Picture(*row[20:25]) if row[20] is not None else None
+    return Entry(*(*row[1:20], picture))
