@@ -1,0 +1,95 @@
+"""What a run costs beyond the bare diffusers call: from POST to a page that shows the result."""
+
+import json
+import re
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from domain import accounts, db, pipelines
+from domain.steps import Recipe, TextToImage
+from tests.bench.processes import ROOT, free_port, running
+
+ROUNDS = 20
+STEP = TextToImage(prompt="a red circle on a blue background", num_inference_steps=20)
+
+
+async def measure(data_dir: Path) -> dict[str, Any]:
+    """Both in turn, `ROUNDS` times: the same prompt, size, steps, guidance and scheduler, everything warm."""
+    port = free_port()
+    site = f"http://127.0.0.1:{port}"
+    env = {"DATA_DIR": str(data_dir), "PORT": str(port), "SITE_URL": site, "SEED_EXAMPLES": "0"}
+    with running(["-m", "deploy.cli", "run"], env, f"{site}/"):
+        database = json.loads((data_dir / "run" / "urls.json").read_text())["database"]
+        await db.bind(database, max_size=2)
+        async with httpx.AsyncClient(base_url=site, timeout=60) as client:
+            path = await _prepare(client)
+            bare = _bare()
+            for _ in range(3):
+                await _run(client, path)
+                bare()
+            pairs = [(await _run(client, path), bare()) for _ in range(ROUNDS)]
+        await db.unbind()
+    waits = [ours - theirs for ours, theirs in pairs]
+    return {
+        "run, POST to result": {"seconds": statistics.median(pair[0] for pair in pairs)},
+        "bare diffusers call": {"seconds": statistics.median(pair[1] for pair in pairs)},
+        "wait a run adds": {"seconds": statistics.median(waits), "worst": max(waits), "best": min(waits)},
+    }
+
+
+async def _prepare(client: httpx.AsyncClient) -> str:
+    """A logged-in person with a pipeline of one step; the address that starts its runs."""
+    person = await accounts.sign_up("bench@example.org", "bench", "a long enough password")
+    client.cookies.set("session", await accounts.open_session(person.id))
+    details = pipelines.Details(title="Bench", visibility="private")
+    made = await pipelines.create(person.id, details, Recipe(steps=[STEP]))
+    return f"/pipelines/{made.id}/versions/{made.number}/runs"
+
+
+async def _run(client: httpx.AsyncClient, path: str) -> float:
+    """Seconds from sending the form to having read a page with the finished result."""
+    form = (await client.get(path)).text
+    sent = dict(re.findall(r'name="(_csrf|key)" value="([^"]+)"', form))
+    began = time.perf_counter()
+    answer = await client.post(path, data={**sent, "seed": ""})
+    where = answer.headers["location"]
+    run = where.rsplit("/", 1)[1]
+    while True:
+        state = await db.fetchval("SELECT state FROM runs WHERE id = $1", run)
+        if state not in ("queued", "running"):
+            break
+        time.sleep(0.002)
+    shown = await client.get(where)
+    seconds = time.perf_counter() - began
+    if state != "succeeded" or "/artifacts/" not in shown.text:
+        raise RuntimeError(f"the run ended {state}")
+    return seconds
+
+
+def _bare() -> Any:
+    """A warm diffusers call with the step's parameters, as a function that returns its seconds."""
+    import torch
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    pipe = StableDiffusionPipeline.from_pretrained(ROOT / "tasks/weights/starter", local_files_only=True)
+    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
+    pipe.set_progress_bar_config(disable=True)
+
+    def call() -> float:
+        began = time.perf_counter()
+        pipe(
+            prompt=STEP.prompt,
+            negative_prompt=STEP.negative_prompt,
+            width=STEP.width,
+            height=STEP.height,
+            num_inference_steps=STEP.num_inference_steps,
+            guidance_scale=STEP.guidance_scale,
+            generator=[torch.Generator().manual_seed(1)],
+        )
+        return time.perf_counter() - began
+
+    return call
