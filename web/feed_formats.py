@@ -132,19 +132,22 @@ class _Threads(BaseExtension):  # type: ignore[misc]
 
 
 class _ThreadEntry(BaseEntryExtension):  # type: ignore[misc]
-    """RFC 4685: what an entry answers to; here, the pipeline it grew from."""
+    """RFC 4685: what an entry answers to, here the pipeline it grew from; RFC 4946: its license."""
 
     def __init__(self) -> None:
         self.parent: tuple[str, str] | None = None
+        self.license_url = ""
 
     def extend_atom(self, entry: Any) -> Any:
         if self.parent is not None:
             ref, href = self.parent
             xml_elem(f"{{{THREAD_NS}}}in-reply-to", entry, ref=ref, href=href, type="text/html")
+        if self.license_url:
+            xml_elem("link", entry, rel="license", href=self.license_url)
         return entry
 
 
-class _RightsEntry(BaseEntryExtension):  # type: ignore[misc]
+class _CreditsEntry(BaseEntryExtension):  # type: ignore[misc]
     """Media RSS's credit and license, which feedgen leaves out."""
 
     def __init__(self) -> None:
@@ -176,7 +179,7 @@ def atom(channel: Channel) -> bytes:
 def _generator(channel: Channel, kind: str) -> Any:
     feed = FeedGenerator()
     feed.register_extension("media", MediaExtension, MediaEntryExtension, atom=False)
-    feed.register_extension("rights", BaseExtension, _RightsEntry, atom=False)
+    feed.register_extension("credits", BaseExtension, _CreditsEntry, atom=False)
     feed.register_extension("dc", DcExtension, DcEntryExtension, atom=False)
     feed.register_extension("paging", _Paging, _NoExtension, atom=False)
     feed.register_extension("threads", _Threads, _ThreadEntry, rss=False)
@@ -217,8 +220,7 @@ def _add(channel: Channel, entry: Entry, item: FeedEntry, kind: str) -> None:
 def _add_atom(channel: Channel, entry: Entry, item: Any, license_: licenses.License) -> None:
     item.author({"name": clean(entry.name or entry.handle), "uri": channel.person(entry)})
     item.rights(license_.name)
-    if license_.url:
-        item.link(href=license_.url, rel="license")
+    item.threads.license_url = license_.url
     if entry.parent_id is not None:
         item.threads.parent = (urn(entry.parent_id), channel.pipeline(entry.parent_id))
     if entry.picture is not None:
@@ -228,8 +230,8 @@ def _add_atom(channel: Channel, entry: Entry, item: Any, license_: licenses.Lice
 
 def _add_rss(channel: Channel, entry: Entry, item: Any, license_: licenses.License) -> None:
     item.dc.dc_creator(clean(entry.name or entry.handle))
-    item.rights.credit = clean(entry.name or entry.handle)
-    item.rights.license = license_
+    item.credits.credit = clean(entry.name or entry.handle)
+    item.credits.license = license_
     picture = entry.picture
     if picture is None:
         return
@@ -289,14 +291,14 @@ class _About(Struct):
 
 
 class _Feed(Struct, omit_defaults=True):
+    version: str
+    language: str
     title: str
     home_page_url: str
     feed_url: str
     description: str
     items: list[_Item]
     offshoot: _About = field(name="_offshoot")
-    version: str = field(default_factory=lambda: "https://jsonfeed.org/version/1.1")
-    language: str = field(default_factory=lambda: "en")
     next_url: str | None = None
 
 
@@ -304,6 +306,8 @@ def json(channel: Channel) -> bytes:
     """JSON Feed 1.1, with how things were made under `_offshoot`."""
     return msgspec.json.encode(
         _Feed(
+            version="https://jsonfeed.org/version/1.1",
+            language="en",
             title=clean(channel.title),
             home_page_url=channel.home,
             feed_url=channel.self,
