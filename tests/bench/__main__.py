@@ -46,14 +46,22 @@ async def main(parts: list[str]) -> None:
     _write(results)
 
 
+UNITS = {"ratio": "×", "seconds": "s", "megabytes": "MB"}
+
+
 def _print(results: dict[str, Any]) -> None:
     print(f"\n{'':44} {'measured':>12}  {'aim':>10}")
     for name, found in results.items():
-        value = next(found[key] for key in ("ratio", "seconds", "megabytes") if key in found)
-        unit = {"ratio": "×", "seconds": "s", "megabytes": "MB"}[next(k for k in found if k in ("ratio", "seconds", "megabytes"))]
-        aim = AIMS.get(name)
-        verdict = "" if aim is None else ("ok" if (value >= aim[1] if aim[0] == ">=" else value <= aim[1]) else "MISSED")
-        print(f"{name:44} {value:>9.3f} {unit:2}  {f'{aim[0]} {aim[1]:g}' if aim else '':>10} {verdict}")
+        key = next(unit for unit in UNITS if unit in found)
+        print(f"{name:44} {found[key]:>9.3f} {UNITS[key]:2}  {_verdict(name, found[key])}")
+
+
+def _verdict(name: str, value: float) -> str:
+    if name not in AIMS:
+        return ""
+    sign, aim = AIMS[name]
+    met = value >= aim if sign == ">=" else value <= aim
+    return f"{sign} {aim:>7g} {'ok' if met else 'MISSED'}"
 
 
 def _write(results: dict[str, Any]) -> None:

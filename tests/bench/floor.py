@@ -48,7 +48,5 @@ def create_app(config: Config) -> Litestar:
 
 
 if __name__ == "__main__":
-    settings = Config.from_env()
-    uvicorn.run(
-        create_app(settings), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", access_log=False, loop="uvloop"
-    )
+    app = create_app(Config.from_env())
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", access_log=False, loop="uvloop")
