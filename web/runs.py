@@ -78,6 +78,8 @@ async def _show_form(
     status: int = 200,
 ) -> Response[bytes]:
     """The form with what was typed. Never stored, so that Back fetches it with a fresh key."""
+    fields = {"key", "seed", *(f"input-{entry.name}" for entry in form.recipe.inputs)}
+    astray = [f"{name.removeprefix('input-')}: {words}" for name, words in (errors or {}).items() if name not in fields]
     return page(
         request,
         "runs/new.html",
@@ -87,6 +89,7 @@ async def _show_form(
         words=run_words,
         values={"key": _new_key(), "seed": "", **values},
         errors=errors or {},
+        astray=astray,
         waiting=await forecast.waiting(),
         expected=await forecast.expected_seconds(form.recipe),
     )
