@@ -53,6 +53,11 @@ class StepChange(Struct, frozen=True):
     parameters: list[ParameterChange] = []
     same: list[tuple[str, Any]] = []
 
+    @property
+    def label(self) -> str:
+        """What the page calls the step's kind."""
+        return steps.KINDS[self.kind].label
+
 
 class Changes(Struct, frozen=True):
     """Everything between two recipes, steps in the order of the newer one."""
@@ -84,6 +89,12 @@ class Changes(Struct, frozen=True):
     @property
     def steps_removed(self) -> int:
         return sum(step.op == "removed" for step in self.steps)
+
+    @property
+    def unchanged(self) -> list[tuple[str, Any]]:
+        """Title and value of the set parameters that stayed the same, words and names left out."""
+        hidden = ("Name", "Prompt", "Negative prompt", "Template")
+        return [pair for step in self.steps for pair in step.same if pair[0] not in hidden and pair[1] not in (None, "")]
 
     @property
     def nothing(self) -> bool:
@@ -233,6 +244,11 @@ def _step(
     prompts: list[PromptChange] = []
     parameters: list[ParameterChange] = []
     same: list[tuple[str, Any]] = []
+
+    @property
+    def label(self) -> str:
+        """What the page calls the step's kind."""
+        return steps.KINDS[self.kind].label
     for field in steps.fields_of(steps.kind_of(after)):
         was, now = getattr(before, field.name), getattr(after, field.name)
         if field.name == "source" and was is not None:

@@ -108,6 +108,11 @@ class StepShown(Struct, frozen=True, kw_only=True):
         return self.step.get(field) if found is None else found
 
     @property
+    def receipt_text(self) -> str:
+        """The receipt as indented JSON."""
+        return msgspec.json.format(msgspec.json.encode(self.receipt, order="sorted"), indent=2).decode()
+
+    @property
     def prompts(self) -> list[tuple[str, str, str]]:
         """(title, template, resolved text) of every prompt that is not empty; the text is empty
         when it equals its template or was never resolved."""
@@ -146,6 +151,26 @@ class RunShown(Struct, frozen=True, kw_only=True):
     seed: int
     seconds: float | None
     finished_at: datetime | None
+
+
+class Editing(Struct, kw_only=True):
+    """What the composer needs of a saved pipeline: its details, latest recipe, parent and picture."""
+
+    id: UUID
+    title: str
+    description: str
+    tags: list[str]
+    license: str
+    visibility: str
+    generation: int
+    offshoot_count: int
+    number: int
+    recipe: steps.Recipe
+    saved_at: datetime
+    parent: Parent | None
+    cover_sha256: str | None
+    cover_width: int | None
+    cover_height: int | None
 
 
 class PipelinePage(Struct, kw_only=True):
@@ -207,6 +232,13 @@ LEFT JOIN versions pv ON pv.id = grown.parent_id
 LEFT JOIN pipelines up ON up.id = pv.pipeline_id
 LEFT JOIN people po ON po.id = up.owner_id
 WHERE p.id = $1 AND p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2)
+"""
+
+_EDITING = """
+SELECT p.id, p.owner_id, p.title, p.description, p.tags, p.license, p.visibility, p.generation, p.offshoot_count,
+    p.cover_sha256, p.cover_width, p.cover_height, v.number, v.recipe, greatest(v.created_at, p.updated_at) AS saved_at
+FROM pipelines p JOIN versions v ON v.pipeline_id = p.id AND v.number = p.latest_version
+WHERE p.id = $1 AND p.owner_id = $2 AND p.deleted_at IS NULL
 """
 
 _VERSIONS = "SELECT id, number, note, created_at FROM versions WHERE pipeline_id = $1 ORDER BY number DESC LIMIT 200"
@@ -305,6 +337,16 @@ async def read(
         changes=diff.changes(parent.recipe, recipe) if parent and parent.recipe else None,
         lineage=await lineage.around(pipeline_id, viewer_id),
     )
+
+
+async def editing(pipeline_id: UUID, person_id: UUID) -> Editing:
+    """The person's own pipeline for the composer. Two queries. Raises NotFound for everybody else's."""
+    row = await db.fetchrow(_EDITING, pipeline_id, person_id)
+    whole = await db.fetchrow(_PIPELINE, pipeline_id, person_id)
+    if row is None or whole is None:
+        raise NotFound(GONE)
+    plain = {name: value for name, value in row.items() if name not in ("owner_id", "recipe")}
+    return Editing(**plain, recipe=steps.convert(row["recipe"]), parent=_parent(whole, person_id))
 
 
 def _version(versions: Sequence[VersionLine], number: int) -> VersionLine:

@@ -8,9 +8,21 @@ from msgspec import Struct
 
 from domain import cards, db, licenses, steps, tags, versions
 from domain.errors import Invalid, NotFound
-from domain.pipeline_pages import PipelinePage, read
+from domain.pipeline_pages import Editing, PipelinePage, editing, read
 
-__all__ = ["VISIBILITIES", "Details", "PipelinePage", "PipelineRef", "clean", "create", "delete", "read", "save"]
+__all__ = [
+    "VISIBILITIES",
+    "Details",
+    "Editing",
+    "PipelinePage",
+    "PipelineRef",
+    "clean",
+    "create",
+    "delete",
+    "editing",
+    "read",
+    "save",
+]
 
 Visibility = Literal["public", "unlisted", "private"]
 VISIBILITIES: dict[str, str] = {
@@ -73,15 +85,21 @@ async def create(
     recipe: steps.Recipe,
     parent_version_id: UUID | None = None,
     note: str = "",
+    once: str = "",
 ) -> PipelineRef:
     """Make a pipeline with its first version.
 
     `parent_version_id` makes it an offshoot of that version's pipeline; whether the person may
-    is `forks.fork`'s to ask. Raises Invalid, and NotFound for an unknown parent.
+    is `forks.fork`'s to ask. With `once`, the same request sent twice within a minute makes one
+    pipeline: a double click on the form that carries it. Raises Invalid, and NotFound for an
+    unknown parent.
     """
     kept = clean(details)
     versions.require(recipe)
     async with db.transaction():
+        made = await _made_just_now(owner_id, kept.title, steps.digest(recipe), once) if once else None
+        if made is not None:
+            return made
         parent = None if parent_version_id is None else await _parent(parent_version_id)
         await _check_uploads(recipe, owner_id, parent and parent["recipe"])
         pipeline_id = await db.fetchval(
@@ -103,6 +121,24 @@ async def create(
         saved = await versions.add(pipeline_id, recipe, parent_version_id, note)
         await cards.refresh(pipeline_id)
     return PipelineRef(pipeline_id, saved.id, saved.number)
+
+
+async def _made_just_now(owner_id: UUID, title: str, digest: str, once: str) -> PipelineRef | None:
+    """The pipeline that a request with this key made less than a minute ago; waits for one under way."""
+    await db.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{owner_id} {once}")
+    row = await db.fetchrow(
+        """
+        SELECT p.id, v.id AS version_id, v.number FROM pipelines p
+        JOIN versions v ON v.pipeline_id = p.id AND v.number = 1
+        WHERE p.owner_id = $1 AND p.title = $2 AND v.digest = $3 AND p.deleted_at IS NULL AND p.parent_id IS NULL
+          AND p.created_at > clock_timestamp() - interval '1 minute'
+        ORDER BY p.id DESC LIMIT 1
+        """,
+        owner_id,
+        title,
+        digest,
+    )
+    return None if row is None else PipelineRef(**row)
 
 
 async def save(

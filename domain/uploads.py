@@ -1,0 +1,128 @@
+"""Uploaded pictures: told apart by their first bytes, measured before decoding, made anew
+without metadata, and stored like anything else."""
+
+import asyncio
+import io
+import unicodedata
+from typing import Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+from domain import artifacts, db
+from domain.errors import Invalid, TooLarge
+from domain.storage import Storage
+
+MAX_BYTES = 20_000_000
+MAX_PIXELS = 25_000_000
+MAX_TOTAL = 1_000_000_000
+"""Bytes that one person's uploads may take together."""
+FIELD = "file"
+
+Format = Literal["PNG", "JPEG", "WEBP", "GIF"]
+_BROKEN = "The picture is cut off or damaged. Save it again and upload the whole file"
+_OTHERS = (
+    (b"PK\x03\x04", "This is a ZIP archive. Unpack it and upload the picture inside"),
+    (b"%PDF", "This is a PDF. Save the page as PNG or JPEG and upload that"),
+    (b"BM", "This is a BMP. Save it as PNG and upload that"),
+    (b"II*\x00", "This is a TIFF. Save it as PNG and upload that"),
+    (b"MM\x00*", "This is a TIFF. Save it as PNG and upload that"),
+)
+
+
+class Uploaded(Struct, frozen=True):
+    """A stored picture: its address and its size in pixels."""
+
+    sha256: str
+    width: int
+    height: int
+    filename: str
+
+
+async def add(storage: Storage, person_id: UUID, data: bytes, filename: str = "") -> Uploaded:
+    """Check a picture, make it anew without its metadata, and keep it for the person.
+
+    Raises Invalid (field `file`) for what is no whole PNG, JPEG, WebP or GIF, TooLarge past
+    20 MB, 25 megapixels or the person's share.
+    """
+    if len(data) > MAX_BYTES:
+        raise TooLarge(f"The file has {len(data) / 1e6:.0f} MB; at most {MAX_BYTES // 1_000_000} MB fit.")
+    kind = sniff(data)
+    taken = await db.fetchval(
+        "SELECT coalesce(sum(a.bytes), 0) FROM uploads u JOIN artifacts a USING (sha256) WHERE u.person_id = $1",
+        person_id,
+    )
+    if taken + len(data) > MAX_TOTAL:
+        raise TooLarge("Your uploads have reached 1 GB together, and this one does not fit.")
+    made, media_type, width, height = await asyncio.to_thread(remake, data, kind)
+    sha256 = await artifacts.record(storage, made, media_type, width, height)
+    name = _name(filename)
+    await db.execute(
+        """INSERT INTO uploads (person_id, sha256, filename) VALUES ($1, $2, $3)
+           ON CONFLICT (person_id, sha256) DO UPDATE SET filename = excluded.filename""",
+        person_id,
+        sha256,
+        name,
+    )
+    return Uploaded(sha256, width, height, name)
+
+
+def sniff(data: bytes) -> Format:
+    """The picture format by its first bytes; names and declared types are not believed. Raises Invalid."""
+    if not data:
+        raise Invalid({FIELD: "The file is empty"})
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    head = data[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head.startswith((b"<svg", b"<?xml", b"<!doctype svg")) or b"<svg" in head:
+        raise Invalid({FIELD: "SVG drawings are not taken. Save it as PNG and upload that"})
+    for magic, words in _OTHERS:
+        if data.startswith(magic):
+            raise Invalid({FIELD: words})
+    raise Invalid({FIELD: "This is no picture we can read. Upload a PNG, JPEG, WebP or GIF"})
+
+
+def remake(data: bytes, kind: Format) -> tuple[bytes, str, int, int]:
+    """Decode and encode again: bytes, media type, width and height, upright and without metadata.
+
+    Of an animation the first frame stays. Photographs become WebP, everything else PNG.
+    Raises Invalid for a broken file and TooLarge past 25 megapixels, before decoding it.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(data), formats=[kind]) as picture:
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise _too_many(width, height)
+            picture.load()
+            upright = ImageOps.exif_transpose(picture)
+            plain = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_many() from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError):
+        raise Invalid({FIELD: _BROKEN}) from None
+    plain.info.clear()
+    file = io.BytesIO()
+    if kind == "JPEG":
+        plain.save(file, "WEBP", quality=92)
+        return file.getvalue(), "image/webp", *plain.size
+    plain.save(file, "PNG")
+    return file.getvalue(), "image/png", *plain.size
+
+
+def _too_many(width: int = 0, height: int = 0) -> TooLarge:
+    size = f"The picture has {width * height / 1e6:.0f} megapixels ({width} × {height})" if width else "Too many pixels"
+    return TooLarge(f"{size}; at most {MAX_PIXELS // 1_000_000} megapixels fit. Make it smaller and upload it again.")
+
+
+def _name(filename: str) -> str:
+    """The file's last name, without folders and control characters."""
+    last = filename.replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(char for char in last if unicodedata.category(char)[0] != "C")[:120]

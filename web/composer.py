@@ -1,0 +1,447 @@
+"""The composer's form: from a recipe to fields, from fields back, and moving steps about.
+
+A form is a flat dict of what was typed, valid or not: `title`, `i1-name`, `l1-items`,
+`s2-guidance_scale`. Drafts keep it as it is; only `read` judges it.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from domain import diff, licenses, steps, tags, versions
+from domain.errors import Invalid
+from domain.models import ModelChoice
+from domain.pipelines import VISIBILITIES, Details, clean
+
+Form = dict[str, str]
+
+DETAILS = ("title", "description", "tags", "license", "visibility", "note")
+_ROW = re.compile(
+    r"(?:i[1-9]\d?-(?:name|kind|default|choices)|l[1-9]\d?-(?:name|items)|add-\d{1,2}-kind|s[1-9]\d?-[a-z_]{1,40})"
+)
+_FIELDS = {"kind", "file"} | {field.name for kind in steps.KINDS for field in steps.fields_of(kind)}
+RARE = ("title", "negative_prompt", "scheduler", "num_images_per_prompt", "method", "sharpen")
+"""Fields folded under "More" until they are used."""
+STARTS: dict[str, tuple[str, list[steps.AnyStep]]] = {
+    "picture": ("A picture", [steps.TextToImage()]),
+    "template": ("A template and a picture", [steps.PromptTemplate(), steps.TextToImage(prompt="{text}")]),
+    "redraw": ("Draw, redraw, enlarge", [steps.TextToImage(), steps.ImageToImage(), steps.Upscale()]),
+}
+
+
+def knows(name: str) -> bool:
+    """Whether the composer has a field of this name."""
+    if name in DETAILS or name in ("do", "key"):
+        return True
+    if not _ROW.fullmatch(name):
+        return False
+    return name[0] != "s" or name.split("-", 1)[1] in _FIELDS
+
+
+def kept(form: Mapping[str, str]) -> Form:
+    """What a draft keeps of a request: everything typed, without buttons, keys and files."""
+    return {
+        name: value
+        for name, value in form.items()
+        if name not in ("do", "key") and not name.endswith("-file") and not name.startswith("add-")
+    }
+
+
+# -- from a recipe to a form -------------------------------------------------------------------
+
+
+def form_of(details: Details, recipe: steps.Recipe) -> Form:
+    """The form that shows a saved pipeline."""
+    form = {
+        "title": details.title,
+        "description": details.description,
+        "tags": ", ".join(details.tags),
+        "license": details.license,
+        "visibility": details.visibility,
+        "note": "",
+    }
+    for number, entry in enumerate(recipe.inputs, 1):
+        form |= {
+            f"i{number}-name": entry.name,
+            f"i{number}-kind": entry.kind,
+            f"i{number}-default": entry.default,
+            f"i{number}-choices": "\n".join(entry.choices),
+        }
+    for number, (name, items) in enumerate(recipe.lists.items(), 1):
+        form |= {f"l{number}-name": name, f"l{number}-items": "\n".join(items)}
+    return form | _steps_form([_typed(step) for step in recipe.steps])
+
+
+def blank(start: str = "") -> Form:
+    """The form of a new pipeline: one empty step, or one of the starting points."""
+    _, wanted = STARTS.get(start, STARTS["picture"])
+    return form_of(Details("", visibility="private"), steps.Recipe(steps=list(wanted)))
+
+
+def _typed(step: steps.Step) -> Form:
+    """A step's parameters as somebody would type them, with its kind."""
+    kind = steps.kind_of(step)
+    return {"kind": kind} | {field.name: as_typed(getattr(step, field.name)) for field in steps.fields_of(kind)}
+
+
+def as_typed(value: Any) -> str:
+    """A parameter as text: "" for none, numbers without needless zeros."""
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _steps_form(rows: Iterable[Mapping[str, str]]) -> Form:
+    return {f"s{number}-{name}": value for number, row in enumerate(rows, 1) for name, value in row.items()}
+
+
+# -- rows of a form ----------------------------------------------------------------------------
+
+
+def _rows(form: Mapping[str, str], letter: str) -> list[Form]:
+    """The steps, inputs or lists of a form, gaps closed, each without its prefix."""
+    found: dict[int, Form] = {}
+    for name, value in form.items():
+        match = re.fullmatch(rf"{letter}(\d+)-(\w+)", name)
+        if match and match.group(2) != "file":
+            found.setdefault(int(match.group(1)), {})[match.group(2)] = value
+    return [found[number] for number in sorted(found) if letter != "s" or "kind" in found[number]]
+
+
+def _numbered(letter: str, rows: Iterable[Mapping[str, str]]) -> Form:
+    return {f"{letter}{number}-{name}": value for number, row in enumerate(rows, 1) for name, value in row.items()}
+
+
+def tidy(form: Mapping[str, str]) -> Form:
+    """The form with rows numbered from 1 and empty inputs and lists dropped."""
+    inputs = [row for row in _rows(form, "i") if any(row.get(name) for name in ("name", "default", "choices"))]
+    lists = [row for row in _rows(form, "l") if any(row.values())]
+    details = {name: form.get(name, "") for name in DETAILS}
+    return details | _numbered("i", inputs) | _numbered("l", lists) | _steps_form(_rows(form, "s"))
+
+
+def rearranged(form: Mapping[str, str], do: str) -> Form:
+    """The form after a button was pressed: `up-2`, `down-2`, `drop-2`, `add-2`, `add-input`,
+    `drop-input-1`, `add-list`, `drop-list-1`. Steps that name a moved step follow it."""
+    action, _, rest = do.partition("-")
+    rows = {"i": _rows(form, "i"), "l": _rows(form, "l"), "s": _rows(form, "s")}
+    what, _, number = rest.rpartition("-") if action == "drop" else (rest, "", "")
+    if action == "add" and rest in ("input", "list"):
+        rows[rest[0]].append({"name": "", "kind": "text"} if rest == "input" else {"name": "", "items": ""})
+    elif action == "drop" and what in ("input", "list") and number.isdecimal():
+        rows[what[0]][max(int(number) - 1, 0) : int(number)] = []
+    elif rest.isdecimal():
+        rows["s"] = _moved(rows["s"], action, int(rest), form.get(f"add-{rest}-kind", ""))
+    details = {name: form.get(name, "") for name in DETAILS}
+    return details | _numbered("i", rows["i"]) | _numbered("l", rows["l"]) | _steps_form(rows["s"])
+
+
+def _moved(rows: list[Form], action: str, number: int, kind: str) -> list[Form]:
+    order: list[int] = list(range(1, len(rows) + 1))
+    at = number - 1
+    new: Form = {}
+    if action == "add" and 0 <= number <= len(rows) and len(rows) < steps.MAX_STEPS:
+        new = _typed(steps.KINDS.get(kind, steps.TextToImage)())
+        order.insert(number, 0)
+    elif action == "drop" and 1 <= number <= len(rows):
+        order.pop(at)
+    elif action == "up" and 2 <= number <= len(rows):
+        order[at - 1], order[at] = order[at], order[at - 1]
+    elif action == "down" and 1 <= number < len(rows):
+        order[at], order[at + 1] = order[at + 1], order[at]
+    place = {str(old): str(now) for now, old in enumerate(order, 1)}
+    moved = [rows[old - 1] if old else new for old in order]
+    return [{**row, "source": place.get(row["source"], "")} if row.get("source") else row for row in moved]
+
+
+# -- from a form to a recipe -------------------------------------------------------------------
+
+
+class Composed(Struct, frozen=True):
+    """What a form says. `recipe` has a step for each of the form's, the kind's defaults standing
+    in for one that cannot be read; use it only when `errors` is empty."""
+
+    details: Details
+    recipe: steps.Recipe
+    errors: dict[str, str]
+
+
+def read(form: Mapping[str, str], models: Mapping[str, Collection[str]]) -> Composed:
+    """Judge a tidy form. `models` is the names that each kind may use."""
+    details, errors = _details(form)
+    found, broken = _read_steps(form, models)
+    inputs, input_errors = _read_inputs(form)
+    lists, list_errors = _read_lists(form)
+    recipe = steps.Recipe(inputs=inputs, lists=lists, steps=found)
+    whole = {key: words for key, words in versions.check(recipe).items() if not key.startswith(tuple(broken))}
+    for part in broken.values():
+        errors |= part
+    return Composed(details, recipe, {**whole, **errors, **input_errors, **list_errors})
+
+
+def _details(form: Mapping[str, str]) -> tuple[Details, dict[str, str]]:
+    details = Details(
+        title=form.get("title", ""),
+        description=form.get("description", ""),
+        tags=tags.split(form.get("tags", "")),
+        license=form.get("license", licenses.DEFAULT),
+        visibility=form.get("visibility", "private"),
+    )
+    errors: dict[str, str] = {}
+    if len(form.get("note", "")) > versions.MAX_NOTE:
+        errors["note"] = f"At most {versions.MAX_NOTE} characters"
+    try:
+        return clean(details), errors
+    except Invalid as error:
+        return details, {**errors, **error.fields}
+
+
+def _read_steps(
+    form: Mapping[str, str], models: Mapping[str, Collection[str]]
+) -> tuple[list[steps.AnyStep], dict[str, dict[str, str]]]:
+    """The steps, and the words for those that cannot be read, by prefix (`s2-`)."""
+    found: list[steps.AnyStep] = []
+    broken: dict[str, dict[str, str]] = {}
+    for number, row in enumerate(_rows(form, "s"), 1):
+        prefix = f"s{number}-"
+        kind = row.get("kind", "")
+        step, errors = steps.parse_step(kind, row, prefix)
+        model = getattr(step, "model", None)
+        if step is not None and model is not None and model not in models.get(kind, ()):
+            errors = {f"{prefix}model": "Choose one of the list" if models.get(kind) else "No model for this yet"}
+        if errors:
+            broken[prefix] = errors
+        stand_in = steps.KINDS.get(kind, steps.TextToImage)()
+        found.append(step if step is not None else msgspec.convert(msgspec.to_builtins(stand_in), steps.AnyStep))
+    return found, broken
+
+
+def _read_inputs(form: Mapping[str, str]) -> tuple[list[steps.Input], dict[str, str]]:
+    found: list[steps.Input] = []
+    errors: dict[str, str] = {}
+    for number, row in enumerate(_rows(form, "i"), 1):
+        prefix = f"i{number}-"
+        name = row.get("name", "").strip()
+        choices = [line.strip() for line in row.get("choices", "").split("\n") if line.strip()]
+        kind = row.get("kind", "text")
+        default = row.get("default", "").strip() or (choices[0] if kind == "choice" and choices else "")
+        try:
+            entry = {"name": name, "kind": kind, "default": default, "choices": choices if kind == "choice" else []}
+            found.append(msgspec.convert(entry, steps.Input))
+        except msgspec.ValidationError as error:
+            errors |= _input_words(prefix, str(error))
+            found.append(steps.Input(name=f"input_{number}", default=default[:2000]))
+    return found, errors
+
+
+def _input_words(prefix: str, error: str) -> dict[str, str]:
+    if "$.name" in error:
+        return {f"{prefix}name": "Small letters, digits and _ only, a letter first"}
+    if "$.default" in error:
+        return {f"{prefix}default": "At most 2,000 characters"}
+    if "$.choices" in error:
+        return {f"{prefix}choices": "At most 50 choices of 200 characters"}
+    return {f"{prefix}kind": "Choose one of the list"}
+
+
+def _read_lists(form: Mapping[str, str]) -> tuple[dict[str, list[str]], dict[str, str]]:
+    found: dict[str, list[str]] = {}
+    errors: dict[str, str] = {}
+    for number, row in enumerate(_rows(form, "l"), 1):
+        name = row.get("name", "").strip()
+        if name in found:
+            errors[f"l{number}-name"] = "Another list has this name"
+            name = f"{name}_{number}"
+        found[name] = [line.strip() for line in row.get("items", "").split("\n") if line.strip()]
+    return found, errors
+
+
+# -- what the page draws -----------------------------------------------------------------------
+
+
+class Control(Struct, frozen=True, kw_only=True):
+    """One field of a step as the page draws it."""
+
+    key: str
+    title: str
+    help: str
+    widget: str
+    value: str
+    error: str
+    was: str
+    """The parent's value where it differs, as typed."""
+    tokens: list[diff.Token]
+    """A prompt's difference from the parent's."""
+    choices: list[tuple[str, str]]
+    placeholder: str
+    max_length: int | None
+    lines: int
+
+
+class StepRow(Struct, frozen=True, kw_only=True):
+    """One step of the form. `changed` against the parent: "", "changed" or "added"."""
+
+    number: int
+    kind: str
+    label: str
+    medium: str
+    changed: str
+    errors: int
+    prompts: list[Control]
+    params: list[Control]
+    more: list[Control]
+    more_open: bool
+
+
+class Composer(Struct, frozen=True, kw_only=True):
+    """Everything the form's page shows of the form itself."""
+
+    form: Form
+    errors: dict[str, str]
+    summary: list[tuple[str, str]]
+    """(anchor, sentence) for every error."""
+    steps: list[StepRow]
+    inputs: list[Form]
+    lists: list[Form]
+    changes: diff.Changes | None
+    recipe: steps.Recipe
+
+
+def compose(
+    form: Mapping[str, str],
+    models: Mapping[str, Collection[ModelChoice]],
+    errors: Mapping[str, str] | None = None,
+    parent: steps.Recipe | None = None,
+) -> Composer:
+    """Lay the form out for the page. Errors are shown only when given."""
+    typed = dict(form)
+    composed = read(typed, {kind: [choice.name for choice in found] for kind, found in models.items()})
+    changes = diff.changes(parent, composed.recipe) if parent is not None else None
+    rows = _rows(typed, "s")
+    shown = dict(errors or {})
+    return Composer(
+        form=typed,
+        errors=shown,
+        summary=[(_anchor(key, typed), _sentence(key, words, rows)) for key, words in shown.items()],
+        steps=[_step_row(number, rows, models, shown, parent, changes) for number in range(1, len(rows) + 1)],
+        inputs=_rows(typed, "i"),
+        lists=_rows(typed, "l"),
+        changes=changes,
+        recipe=composed.recipe,
+    )
+
+
+def _step_row(
+    number: int,
+    rows: list[Form],
+    models: Mapping[str, Collection[ModelChoice]],
+    errors: Mapping[str, str],
+    parent: steps.Recipe | None,
+    changes: diff.Changes | None,
+) -> StepRow:
+    row = rows[number - 1]
+    kind = row["kind"] if row["kind"] in steps.KINDS else "text_to_image"
+    change = next((step for step in changes.steps if step.after == number), None) if changes else None
+    before = _typed(parent.steps[change.before - 1]) if parent and change and change.before else {}
+    controls = [
+        _control(field, number, rows, list(models.get(kind, ())), errors, before) for field in steps.fields_of(kind)
+    ]
+    named = list(zip(steps.fields_of(kind), controls, strict=True))
+    takes = steps.KINDS[kind].takes is not None
+    rare = [field.name for field, _ in named if field.name in RARE or (field.name == "source" and not takes)]
+    more = [control for field, control in named if field.name in rare]
+    used = any(control.error or control.value != as_typed(field.default) for field, control in named if control in more)
+    return StepRow(
+        number=number,
+        kind=kind,
+        label=row.get("title", "").strip()[:80] or steps.KINDS[kind].label,
+        medium=steps.KINDS[kind].gives,
+        changed=_changed(row, change),
+        errors=sum(key.startswith(f"s{number}-") for key in errors),
+        prompts=[control for field, control in named if field.widget == "prompt" and field.name not in rare],
+        params=[control for field, control in named if field.widget != "prompt" and field.name not in rare],
+        more=more,
+        more_open=used,
+    )
+
+
+def _changed(row: Mapping[str, str], change: diff.StepChange | None) -> str:
+    return change.op if change is not None and change.op in ("changed", "added") else ""
+
+
+def _control(
+    field: steps.Field,
+    number: int,
+    rows: list[Form],
+    models: list[ModelChoice],
+    errors: Mapping[str, str],
+    before: Mapping[str, str],
+) -> Control:
+    key = f"s{number}-{field.name}"
+    value = rows[number - 1].get(field.name, as_typed(field.default))
+    was = before.get(field.name, value)
+    prompt = field.widget == "prompt"
+    return Control(
+        key=key,
+        title=field.title,
+        help=field.help,
+        widget=field.widget,
+        value=value,
+        error=errors.get(key, ""),
+        was="" if prompt or was == value else was or "empty",
+        tokens=diff.words(was, value) if prompt and was != value else [],
+        choices=_choices(field, number, rows, models, value),
+        placeholder=field.placeholder,
+        max_length=field.max_length,
+        lines=min(max(3, value.count("\n") + len(value) // 55 + 1), 14),
+    )
+
+
+def _choices(
+    field: steps.Field, number: int, rows: list[Form], models: list[ModelChoice], value: str
+) -> list[tuple[str, str]]:
+    if field.widget == "model":
+        names = [choice.name for choice in models]
+        gone = [(value, f"{value} (gone)")] if value and value not in names else []
+        return [*gone, *((name, name) for name in names)]
+    if field.widget == "source":
+        earlier = [(str(n), f"Step {n}, {_label(rows[n - 1])}") for n in range(1, number)]
+        late = [(value, f"Step {value}")] if value and value not in [name for name, _ in earlier] else []
+        first = ("", "The step before" if number > 1 else "Nothing")
+        return [first, *earlier, *late]
+    return [(str(choice), str(choice).removesuffix("Scheduler")) for choice in field.choices]
+
+
+def _label(row: Mapping[str, str]) -> str:
+    kind = steps.KINDS.get(row.get("kind", ""))
+    return row.get("title", "").strip() or (kind.label.lower() if kind else "unknown")
+
+
+def _anchor(key: str, form: Mapping[str, str]) -> str:
+    """The id to jump to: the field's, or the part of the page that the error is about."""
+    if key in form or key in DETAILS:
+        return key
+    return {"i": "inputs", "l": "lists"}.get(key[0], "steps") if key not in ("inputs", "lists") else key
+
+
+def _sentence(key: str, words: str, rows: list[Form]) -> str:
+    """An error as a line of the summary: where, then what to do."""
+    match = re.fullmatch(r"([sil])(\d+)-(\w+)", key)
+    if match is None:
+        return words if key in ("steps", "inputs", "lists", "key") else f"{key.capitalize()}: {words}"
+    letter, number, name = match.groups()
+    place = {"s": "Step", "i": "Input", "l": "List"}[letter]
+    title = name
+    if letter == "s" and int(number) <= len(rows):
+        fields = steps.fields_of(rows[int(number) - 1]["kind"]) if rows[int(number) - 1]["kind"] in steps.KINDS else ()
+        title = next((field.title for field in fields if field.name == name), name).lower()
+    return f"{place} {number}, {title}: {words}"
+
+
+KIND_CHOICES = [(name, kind.label) for name, kind in steps.KINDS.items()]
+VISIBILITY_CHOICES = list(VISIBILITIES.items())
+LICENSE_CHOICES = [(entry.id, entry.name) for entry in licenses.LICENSES.values()]
+INPUT_KINDS = [("text", "Text"), ("number", "Number"), ("choice", "Choice")]

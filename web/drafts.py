@@ -1,0 +1,38 @@
+"""Drafts: keep what is being typed, every second that something changes."""
+
+from typing import Any
+from uuid import UUID
+
+from litestar import Request, Response, post
+
+from domain import drafts
+from web import composer
+from web.auth import Viewer
+from web.forms import read_form
+from web.pipelines import FILES
+from web.render import page, see_other, wants_part
+
+_Request = Request[Any, Any, Any]
+
+
+@post("/drafts", status_code=200)
+async def save_new(request: _Request, me: Viewer) -> Response[bytes]:
+    """The draft of a pipeline that isn't saved yet; `do=discard` drops it."""
+    return await _save(request, me, None, "/pipelines/new")
+
+
+@post("/pipelines/{pipeline_id:uuid}/draft", status_code=200)
+async def save(request: _Request, pipeline_id: UUID, me: Viewer) -> Response[bytes]:
+    """The draft of one's own pipeline; `do=discard` drops it."""
+    return await _save(request, me, pipeline_id, f"/pipelines/{pipeline_id}/edit")
+
+
+async def _save(request: _Request, me: Viewer, pipeline_id: UUID | None, back: str) -> Response[bytes]:
+    form = await read_form(request, lambda name: composer.knows(name) or name in FILES)
+    if form.get("do") == "discard":
+        await drafts.discard(me.id, pipeline_id)
+        return see_other(back)
+    saved_at = await drafts.save(me.id, pipeline_id, composer.kept(form))
+    if not wants_part(request):
+        return see_other(back)
+    return page(request, "pipelines/draft.html", saved_at=saved_at)

@@ -1,0 +1,25 @@
+"""Offshoots: making one's own from somebody's version."""
+
+from typing import Any
+from uuid import UUID
+
+from litestar import Request, Response, post
+
+from domain import forks, versions
+from domain.errors import NotFound
+from web.auth import Viewer
+from web.forms import read_form
+from web.pipelines import number_or_404
+from web.render import see_other
+
+
+@post("/pipelines/{pipeline_id:uuid}/forks")
+async def create(request: Request[Any, Any, Any], pipeline_id: UUID, me: Viewer) -> Response[bytes]:
+    """Fork the version with the number in the field `version` (the latest without one), then edit it."""
+    sent = await read_form(request, {"version"})
+    number = sent.get("version", "")
+    if number and not (number.isdecimal() and number.isascii() and len(number) < 11):
+        raise NotFound("There is no such version.")
+    version = await versions.read(pipeline_id, me.id, number_or_404(int(number)) if number else None)
+    made = await forks.fork(version.id, me.id)
+    return see_other(f"/pipelines/{made.id}/edit")

@@ -1,0 +1,251 @@
+"""A pipeline's page, its lineage, and the composer that makes and edits it."""
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from litestar import Request, Response, get, post
+from litestar.datastructures import State
+
+from domain import drafts, lineage, models, pipelines, ratings, runs, steps, uploads
+from domain.errors import Invalid, NotFound, TooLarge
+from domain.models import ModelChoice
+from domain.pipelines import Details, Editing, PipelinePage, PipelineRef
+from web import composer
+from web.auth import Viewer
+from web.composer import Form
+from web.forms import read_files, read_form
+from web.render import page, see_other, wants_part
+
+_Request = Request[Any, Any, Any]
+MAX_BODY = uploads.MAX_BYTES + 4_000_000
+"""Bytes of a composer form: one picture and the words."""
+MAX_NUMBER = 2**31 - 1
+FILES = frozenset(f"s{number}-file" for number in range(1, 100))
+
+
+@get("/pipelines/{pipeline_id:uuid}")
+async def show(
+    request: _Request, pipeline_id: UUID, viewer: Viewer | None, run: UUID | None = None, output: int = 1
+) -> Response[bytes]:
+    """The pipeline with its newest result, or with the one that `?run=` and `output=` choose."""
+    viewer_id = viewer.id if viewer else None
+    found = await pipelines.read(pipeline_id, viewer_id, run_id=run, output=output)
+    return show_page(request, found, f"/pipelines/{pipeline_id}")
+
+
+def show_page(request: _Request, found: PipelinePage, base: str) -> Response[bytes]:
+    """The page's template; `base` is the address that thumbnails add their choice to."""
+    return page(
+        request,
+        "pipelines/show.html",
+        block="main",
+        p=found,
+        base=base,
+        pipeline_id=found.id,
+        own=found.mine,
+        score=ratings.Score(found.rating, found.rating_count, found.my_stars),
+    )
+
+
+@get("/pipelines/{pipeline_id:uuid}/lineage")
+async def family(request: _Request, pipeline_id: UUID, viewer: Viewer | None) -> Response[bytes]:
+    """The larger tree around a pipeline."""
+    tree = await lineage.whole(pipeline_id, viewer.id if viewer else None)
+    return page(request, "pipelines/lineage.html", block="main", tree=tree, pipeline_id=pipeline_id)
+
+
+@get("/pipelines/new")
+async def new(request: _Request, me: Viewer, start: str = "") -> Response[bytes]:
+    """The composer with the person's unsaved draft, or with one of the starting points."""
+    draft = await drafts.read(me.id, None)
+    form = draft.form if draft else composer.blank(start)
+    return await show_composer(request, None, form, drafted=draft)
+
+
+@get("/pipelines/{pipeline_id:uuid}/edit")
+async def edit(request: _Request, pipeline_id: UUID, me: Viewer) -> Response[bytes]:
+    """The composer with the latest version, or with a draft that is newer."""
+    editing = await pipelines.editing(pipeline_id, me.id)
+    draft = await drafts.read(me.id, pipeline_id)
+    saved = _saved_form(editing)
+    if draft is not None and (draft.saved_at < editing.saved_at or composer.tidy(draft.form) == composer.tidy(saved)):
+        draft = None
+    return await show_composer(request, editing, draft.form if draft else saved, drafted=draft)
+
+
+@post("/pipelines", request_max_body_size=MAX_BODY)
+async def create(request: _Request, me: Viewer, state: State) -> Response[bytes]:
+    """Any button of a new pipeline's composer: save, run, keep the draft, move a step."""
+    return await submit(request, me, state, None)
+
+
+@post("/pipelines/{pipeline_id:uuid}/deletion")
+async def delete(request: _Request, pipeline_id: UUID, me: Viewer) -> Response[bytes]:
+    """Take the person's own pipeline away."""
+    await read_form(request, ())
+    await pipelines.delete(pipeline_id, me.id)
+    return see_other(f"/@{me.handle}")
+
+
+# -- the composer, for new and saved pipelines alike -------------------------------------------
+
+
+async def submit(request: _Request, me: Viewer, state: State, pipeline_id: UUID | None) -> Response[bytes]:
+    """Do what the pressed button says. Whatever was typed is in a draft, a version or the answer."""
+    editing = None if pipeline_id is None else await pipelines.editing(pipeline_id, me.id)
+    sent = await read_form(request, lambda name: composer.knows(name) or name in FILES)
+    do = sent.get("do", "draft")
+    typed = composer.kept(sent)
+    errors = await _take_files(request, me, state, typed)
+    if do in ("save", "run"):
+        return await _save(request, me, editing, composer.tidy(typed), errors, do == "run", sent.get("key", ""))
+    typed = typed if do == "draft" else composer.rearranged({**typed, **_adding(sent)}, do)
+    await drafts.save(me.id, pipeline_id, typed)
+    if errors or wants_part(request):
+        return await show_composer(request, editing, typed, errors, focus=_focus(do), status=422 if errors else 200)
+    return see_other(f"{_address(editing)}{_focus(do) and '#' + _focus(do)}")
+
+
+def _adding(sent: Mapping[str, str]) -> Form:
+    return {name: value for name, value in sent.items() if name.startswith("add-")}
+
+
+async def _save(
+    request: _Request, me: Viewer, editing: Editing | None, form: Form, errors: dict[str, str], run: bool, key: str
+) -> Response[bytes]:
+    composed = composer.read(form, {kind: [one.name for one in found] for kind, found in (await _models()).items()})
+    errors = {**composed.errors, **errors}
+    if not errors:
+        try:
+            ref = await _keep(me, editing, composed.details, composed.recipe, form.get("note", ""), key)
+        except Invalid as error:
+            errors = error.fields
+        else:
+            await drafts.discard(me.id, editing.id if editing else None)
+            return await _after(me, ref, run, key)
+    await drafts.save(me.id, editing.id if editing else None, form)
+    return await show_composer(request, editing, form, errors, status=422)
+
+
+async def _keep(
+    me: Viewer, editing: Editing | None, details: Details, recipe: steps.Recipe, note: str, key: str
+) -> PipelineRef:
+    if editing is not None:
+        return await pipelines.save(editing.id, me.id, details, recipe, note)
+    return await pipelines.create(me.id, details, recipe, note=note, once=key[:100])
+
+
+async def _after(me: Viewer, ref: PipelineRef, run: bool, key: str) -> Response[bytes]:
+    """The saved version's page, or that of its run; a form sent twice leads to the same run."""
+    if not run:
+        return see_other(f"/pipelines/{ref.id}/versions/{ref.number}")
+    safe = "".join(char for char in key if char.isascii() and char.isalnum())[:60] or _new_key()
+    accepted = await runs.accept(ref.version_id, me.id, {}, None, f"{safe}-{ref.version_id.hex}")
+    return see_other(f"/runs/{accepted.run_id}")
+
+
+async def _take_files(request: _Request, me: Viewer, state: State, typed: Form) -> dict[str, str]:
+    """Store the pictures sent along and put their addresses into the form. Returns words by field."""
+    errors: dict[str, str] = {}
+    for name, file in (await read_files(request, FILES)).items():
+        key = name.removesuffix("file") + "upload"
+        try:
+            typed[key] = (await take_picture(me, state, await file.read(), file.filename)).sha256
+        except (Invalid, TooLarge) as error:
+            errors[key] = words_of(error)
+    return errors
+
+
+async def take_picture(me: Viewer, state: State, data: bytes, filename: str) -> uploads.Uploaded:
+    """Keep an uploaded picture for the person. Raises Invalid or TooLarge."""
+    return await uploads.add(state.storage, me.id, data, filename)
+
+
+def words_of(error: Invalid | TooLarge) -> str:
+    """The words for beside the file field."""
+    return next(iter(error.fields.values()), error.message) if isinstance(error, Invalid) else error.message
+
+
+async def show_composer(
+    request: _Request,
+    editing: Editing | None,
+    form: Mapping[str, str],
+    errors: Mapping[str, str] | None = None,
+    *,
+    drafted: drafts.Draft | None = None,
+    focus: str = "",
+    status: int = 200,
+) -> Response[bytes]:
+    """The composer's page with a form as typed. Never stored, so that Back brings a fresh key."""
+    laid = await lay_out(editing, form, errors)
+    expected, waiting = await asyncio.gather(runs.expected_seconds(laid.recipe), runs.waiting())
+    return page(
+        request,
+        "pipelines/composer.html",
+        block="composer",
+        status=status,
+        headers={"Cache-Control": "no-store"},
+        c=laid,
+        editing=editing,
+        drafted=drafted,
+        focus=focus,
+        key=_new_key(),
+        words=composer,
+        expected=expected,
+        waiting=waiting,
+        most_steps=steps.MAX_STEPS,
+        **addresses(editing.id if editing else None),
+    )
+
+
+async def lay_out(
+    editing: Editing | None, form: Mapping[str, str], errors: Mapping[str, str] | None = None
+) -> composer.Composer:
+    """The form with its choices, errors and differences from the parent."""
+    parent = editing.parent.recipe if editing and editing.parent else None
+    return composer.compose(form, await _models(), errors, parent)
+
+
+def addresses(pipeline_id: UUID | None) -> dict[str, str]:
+    """Where the composer's form and its draft go."""
+    if pipeline_id is None:
+        return {"action": "/pipelines", "draft_url": "/drafts"}
+    return {"action": f"/pipelines/{pipeline_id}/versions", "draft_url": f"/pipelines/{pipeline_id}/draft"}
+
+
+def _address(editing: Editing | None) -> str:
+    return f"/pipelines/{editing.id}/edit" if editing else "/pipelines/new"
+
+
+def _saved_form(editing: Editing) -> Form:
+    details = Details(editing.title, editing.description, editing.tags, editing.license, editing.visibility)
+    return composer.form_of(details, editing.recipe)
+
+
+async def _models() -> dict[str, list[ModelChoice]]:
+    """The models that each kind with a model field may use."""
+    wanted = [kind for kind in steps.KINDS if any(field.widget == "model" for field in steps.fields_of(kind))]
+    return {kind: await models.names(kind) for kind in wanted}
+
+
+def _focus(do: str) -> str:
+    """The id of the step that a button moved, for the keyboard to stay there."""
+    action, _, rest = do.partition("-")
+    if not rest.isdecimal():
+        return {"add-input": "inputs", "add-list": "lists"}.get(do, "")
+    number = int(rest) + {"up": -1, "down": 1, "add": 1}.get(action, 0)
+    return f"step-{max(number, 1)}"
+
+
+def _new_key() -> str:
+    return secrets.token_urlsafe(18)
+
+
+def number_or_404(number: int) -> int:
+    """A version number that the database can hold. Raises NotFound."""
+    if not 1 <= number <= MAX_NUMBER:
+        raise NotFound("There is no such version.")
+    return number
