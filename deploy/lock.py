@@ -1,0 +1,52 @@
+"""Writes `deploy/requirements/{site,worker,dev}.txt` from pyproject.toml: every package, one version each.
+
+Run by `make lock` in the development environment. Each file holds only what the ones before do not.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "deploy" / "requirements"
+HEADS = {
+    "site": "# What the site needs: pages, migrations, and the embedded PostgreSQL, Valkey and S3 server.",
+    "worker": "# What a worker needs beside site.txt. No CUDA package is named: `make install` takes the build of\n"
+    "# PyTorch that fits the machine (TORCH=cpu or TORCH=cuda chooses).",
+    "dev": "# What tests and checks need beside site.txt and worker.txt.",
+}
+CUDA = re.compile(r"^(nvidia-|triton|pytorch-triton|cuda-)")
+
+
+def resolve(extra: str, constraints: Path) -> list[str]:
+    """Every pinned line for the base and one extra, within the constraints."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.txt"
+        command = [sys.executable, "-m", "piptools", "compile", "--quiet", "--strip-extras", "--no-annotate"]
+        command += ["--no-header", "--no-emit-index-url", "--no-emit-trusted-host", "--no-emit-find-links"]
+        command += ["--allow-unsafe", "--no-emit-options", "--constraint", str(constraints), "-o", str(out)]
+        command += ["--extra", extra] if extra else []
+        subprocess.run([*command, str(ROOT / "pyproject.toml")], check=True, cwd=ROOT)
+        lines = [line.split(" @ ")[0].strip() for line in out.read_text().splitlines()]
+    kept = [re.sub(r"\+cpu$|\+cu\d+$", "", line) for line in lines if line and not line.startswith(("#", "-"))]
+    return [line for line in kept if not CUDA.match(line)]
+
+
+def main() -> None:
+    """Resolve the three sets so that they agree, and write them."""
+    constraints = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    with tempfile.TemporaryDirectory() as folder:
+        limits = Path(folder) / "limits.txt"
+        limits.write_text(constraints.read_text() if constraints else "")
+        known: list[str] = []
+        for name, head in HEADS.items():
+            lines = [line for line in resolve("" if name == "site" else name, limits) if line not in known]
+            (FOLDER / f"{name}.txt").write_text("\n".join([head, *lines, ""]))
+            known += lines
+            limits.write_text("\n".join([limits.read_text(), *lines]))
+
+
+if __name__ == "__main__":
+    main()
