@@ -1,54 +1,40 @@
-// Polls rest in a hidden tab and back off 1, 2, 5 s after errors; focus lands where the page changed;
-// a link with data-dialog opens that dialog instead of the page that asks the same.
+// Polls rest in a hidden tab and back off 1, 2, 5 s after errors; focus lands where the page
+// changed; a link with data-dialog opens that dialog instead of the page that asks the same.
 (() => {
-  const waits = [1000, 2000, 5000];
-  const polls = (ctx) => ctx.sourceEvent?.type === "every";
-  const rest = new WeakMap();
-  const later = (elt) => {
-    const failures = (rest.get(elt)?.failures ?? 0) + 1;
-    rest.set(elt, { failures, until: Date.now() + waits[Math.min(failures, 3) - 1] });
+  const on = (name, act) => document.addEventListener(name, (event) => act(event, event.detail?.ctx));
+  const polls = (ctx) => ctx?.sourceEvent?.type === "every";
+  const rests = new WeakMap();
+  const rest = (elt) => {
+    const times = (rests.get(elt)?.times ?? 0) + 1;
+    rests.set(elt, { times, until: Date.now() + [1000, 2000, 5000][Math.min(times, 3) - 1] });
   };
 
-  document.addEventListener("htmx:before:request", (event) => {
-    const { ctx } = event.detail;
-    if (!polls(ctx)) return;
-    const wait = rest.get(ctx.sourceElement);
-    if (document.hidden || (wait && Date.now() < wait.until)) event.preventDefault();
+  on("htmx:before:request", (event, ctx) => {
+    if (!polls(ctx)) ctx.target?.setAttribute?.("aria-busy", true);
+    else if (document.hidden || Date.now() < rests.get(ctx.sourceElement)?.until) event.preventDefault();
   });
-  document.addEventListener("htmx:before:response", (event) => {
-    const { ctx } = event.detail;
+  on("htmx:before:response", (event, ctx) => {
     if (!polls(ctx)) return;
-    if (ctx.response.status >= 429) {
-      later(ctx.sourceElement);
-      event.preventDefault();
-    } else rest.delete(ctx.sourceElement);
+    if (ctx.response.status < 429) return rests.delete(ctx.sourceElement);
+    rest(ctx.sourceElement);
+    event.preventDefault();
   });
-  document.addEventListener("htmx:error", (event) => {
-    const { ctx } = event.detail;
-    if (ctx && polls(ctx)) later(ctx.sourceElement);
+  on("htmx:error", (event, ctx) => polls(ctx) && rest(ctx.sourceElement));
+  on("htmx:finally:request", (event, ctx) => ctx.target?.removeAttribute?.("aria-busy"));
+
+  // after a swap: to the first thing to mend, or to what the server marked
+  on("htmx:after:swap", (event, ctx) => {
+    if (!ctx || polls(ctx)) return;
+    const first = document.querySelector(ctx.response?.status === 422 ? "[aria-invalid=true]" : "[data-focus]");
+    first?.focus();
+    first?.removeAttribute("data-focus");
   });
 
-  document.addEventListener("click", (event) => {
+  on("click", (event) => {
     const link = event.target.closest("a[data-dialog]");
     const dialog = link && document.getElementById(link.dataset.dialog);
     if (!dialog || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     dialog.showModal();
-  });
-
-  // what a request changes is busy meanwhile
-  for (const [name, busy] of [["before", true], ["finally", false]])
-    document.addEventListener(`htmx:${name}:request`, (event) => {
-      const { target, sourceEvent } = event.detail.ctx;
-      if (sourceEvent?.type !== "every") target?.setAttribute?.("aria-busy", busy);
-    });
-
-  // after a swap: to the first thing to mend, or to what the server marked
-  document.addEventListener("htmx:after:swap", (event) => {
-    const { ctx } = event.detail;
-    if (!ctx || polls(ctx)) return;
-    const first = document.querySelector(ctx.response?.status === 422 ? "[aria-invalid=true]" : "[data-focus]");
-    first?.focus();
-    first?.removeAttribute("data-focus");
   });
 })();

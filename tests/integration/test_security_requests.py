@@ -1,0 +1,202 @@
+"""SECURITY.md 8 to 13, 18: what a request may do and what every answer carries."""
+
+import dataclasses
+import re
+from typing import Any
+
+import httpx
+import pytest
+from litestar import Litestar
+
+from tests.make import Make
+from tests.sessions import with_csrf
+from web import auth
+from web.app import ROUTES, create_app
+
+THEME = "/settings/theme"
+
+
+async def test_8_a_form_without_a_token_is_refused(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:
+    await log_in(client, await make.person("ada"))
+    right = client.headers.pop(auth.CSRF_HEADER)
+    assert (await client.post("/logout")).status_code == 403
+    assert (await client.post("/logout", data={"_csrf": "0" * 64})).status_code == 403
+    assert (
+        await client.post("/logout", data={"_csrf": "é\udcff".encode("utf-8", "replace").decode()})
+    ).status_code == 403
+    assert (await client.post("/logout", data={"_csrf": right})).status_code == 303
+
+
+async def test_8_htmx_sends_the_token_in_a_header(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:
+    await log_in(client, await make.person("ada"))
+    body = re.search(r"<body hx-headers:inherited='\{\"X-CSRF-Token\": \"(\w+)\"\}'", (await client.get("/")).text)
+    assert body
+    htmx = {"HX-Request": "true", "HX-Request-Type": "partial"}
+    client.headers.pop(auth.CSRF_HEADER)
+    refused = await client.post(THEME, data={"theme": "dark"}, headers=htmx)
+    assert refused.status_code == 403
+    assert "flash bad" in refused.text
+    assert "<html" not in refused.text
+    answer = await client.post(THEME, data={"theme": "dark"}, headers=htmx | {auth.CSRF_HEADER: body[1]})
+    assert answer.status_code == 204
+
+
+async def test_8_a_token_belongs_to_one_session(
+    client: httpx.AsyncClient, clients: Any, make: Make, log_in: Any
+) -> None:
+    await log_in(client, await make.person("ada"))
+    other = await log_in(clients(), await make.person("bo"))
+    visitor = await with_csrf(clients())
+    for borrowed in (other, visitor):
+        token = borrowed.headers[auth.CSRF_HEADER]
+        assert (await client.post("/logout", headers={auth.CSRF_HEADER: token})).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}, 204),
+        ({"Origin": "http://127.0.0.1:8000"}, 204),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1:8000.evil.example"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "none"}, 204),
+    ],
+)
+async def test_8_the_origin_is_checked_too(client: httpx.AsyncClient, headers: dict[str, str], status: int) -> None:
+    await with_csrf(client)
+    answer = await client.post(THEME, data={"theme": "dark"}, headers={"HX-Request": "true", **headers})
+    assert answer.status_code == status
+
+
+async def test_9_no_route_is_exempt(app: Litestar, client: httpx.AsyncClient) -> None:
+    """Every route with an unsafe method refuses a request without a token, before it looks at anything else."""
+    for route in app.routes:
+        for method in getattr(route, "http_methods", set()) - {"GET", "HEAD", "OPTIONS"}:
+            path = re.sub(r"\{(\w+):(\w+)\}", lambda m: "1" if m[2] == "int" else _ANY.get(m[2], "x"), route.path)
+            answer = await client.request(method, path)
+            assert answer.status_code == 403, f"{method} {route.path}"
+
+
+_ANY = {"uuid": "0198f2a0-0000-7000-8000-000000000000"}
+
+
+async def test_10_the_visitor_cookie_is_secure_under_tls(config: Any, db: Any) -> None:
+    site = create_app(dataclasses.replace(config, site_url="https://offshoot.example"))
+    transport = httpx.ASGITransport(app=site)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="https://offshoot.example") as client:
+        header = (await client.get("/login")).headers["set-cookie"]
+    assert header.startswith("__Host-visitor=")
+    assert "Secure" in header
+
+
+async def test_11_what_changes_things_is_never_a_get(app: Litestar) -> None:
+    """The verbs of the site are POSTs: a GET handler is named for what it shows."""
+    changing = {"create", "save", "delete", "publish", "unpublish", "retry", "cancel", "fork", "rate", "autosave"}
+    for handler in ROUTES:
+        if "GET" in {str(method) for method in handler.http_methods}:
+            assert handler.handler_name.rsplit(".", 1)[-1] not in changing
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/signup", "/nothing/here", "/static/css/base.css", "/health"])
+async def test_12_the_policy_forbids_inline_and_eval(client: httpx.AsyncClient, path: str) -> None:
+    policy = (await client.get(path)).headers["content-security-policy"]
+    assert "unsafe" not in policy
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == "'self'"
+    assert rules["style-src"] == "'self'"
+    assert rules["frame-ancestors"] == "'none'"
+    assert rules["base-uri"] == "'none'"
+    assert rules["form-action"] == "'self'"
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/signup", "/nothing/here"])
+async def test_12_pages_hold_nothing_inline(client: httpx.AsyncClient, path: str) -> None:
+    html = (await client.get(path)).text
+    assert not re.search(r"<style|\sstyle=|\son\w+=|hx-on|javascript:|\"js:", html)
+    assert not re.search(r"<script(?![^>]*\ssrc=)", html)
+    config = re.search(r"<meta name=\"htmx-config\" content='([^']+)'", html)
+    assert config
+    assert '"includeIndicatorCSS": false' in config[1]
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing/here", "/static/js/offshoot.js", "/health", "/favicon.ico"])
+async def test_13_headers_on_every_answer(client: httpx.AsyncClient, path: str) -> None:
+    headers = (await client.get(path)).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "same-origin"
+    assert "camera=()" in headers["permissions-policy"]
+    assert "strict-transport-security" not in headers
+
+
+async def test_13_hsts_under_tls(config: Any, db: Any) -> None:
+    site = create_app(dataclasses.replace(config, site_url="https://offshoot.example"))
+    transport = httpx.ASGITransport(app=site)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="https://offshoot.example") as client:
+        assert "max-age=31536000" in (await client.get("/login")).headers["strict-transport-security"]
+
+
+async def test_18_unknown_and_read_only_fields_are_rejected(
+    client: httpx.AsyncClient, make: Make, log_in: Any, db: Any
+) -> None:
+    await log_in(client, await make.person("ada"))
+    for field in ("role", "handle", "email", "id", "is_admin"):
+        answer = await client.post("/settings/profile", data={"name": "Ada", "about": "", field: "admin"})
+        assert answer.status_code == 422, field
+    row = await db.fetchrow("SELECT name, role, handle FROM people")
+    assert tuple(row) == ("", "member", "ada")
+
+
+async def test_18_sign_up_takes_no_role(client: httpx.AsyncClient, db: Any) -> None:
+    await with_csrf(client, "/signup")
+    form = {"handle": "ada", "email": "a@example.org", "password": "boats at the quay", "role": "admin"}
+    assert (await client.post("/signup", data=form)).status_code == 422
+    assert await db.fetchval("SELECT count(*) FROM people") == 0
+
+
+@pytest.mark.parametrize("value", ["a%00b", "a%ED%A0%80b", "%FF%FE"])
+async def test_text_that_cannot_be_stored_is_refused(
+    client: httpx.AsyncClient, make: Make, log_in: Any, value: str
+) -> None:
+    await log_in(client, await make.person("ada"))
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await client.post("/settings/profile", content=f"name={value}&about=", headers=headers)
+    assert answer.status_code == 422
+
+
+async def test_a_broken_cookie_is_nobody(client: httpx.AsyncClient) -> None:
+    for value in ("", "short", "x" * 5000, '"\\x00"', "%00%ff"):
+        answer = await client.get("/", headers={"Cookie": f"session={value}; visitor={value}; theme={value}"})
+        assert answer.status_code == 200
+        assert "Log in" in answer.text
+
+
+async def test_a_body_past_the_cap_is_413(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:
+    await log_in(client, await make.person("ada"))
+    answer = await client.post("/settings/profile", data={"about": "x" * 4_100_000})
+    assert answer.status_code == 413
+    assert "Too large" in answer.text
+
+
+@pytest.mark.parametrize(
+    "after",
+    ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "/a\nb", "\\\\evil", " /x"],
+)
+async def test_next_leads_to_this_site_alone(client: httpx.AsyncClient, make: Make, after: str) -> None:
+    await make.person("ada", password="boats at the quay")
+    await with_csrf(client)
+    form = {"login": "ada", "password": "boats at the quay", "next": after}
+    answer = await client.post("/login", data=form)
+    assert answer.headers["location"] == "/"
+
+
+async def test_next_leads_back(client: httpx.AsyncClient, make: Make) -> None:
+    await make.person("ada", password="boats at the quay")
+    sent = await client.get("/runs?after=1")
+    assert sent.headers["location"] in ("/login?next=/runs%3Fafter%3D1", "/login?next=/runs")
+    await with_csrf(client)
+    form = {"login": "ada", "password": "boats at the quay", "next": "/settings/profile?x=1"}
+    assert (await client.post("/login", data=form)).headers["location"] == "/settings/profile?x=1"
