@@ -80,8 +80,9 @@ async def test_running_shows_passes_preview_and_time(
         run.step_runs[0],
     )
     await db.execute(
-        """UPDATE step_runs SET state = 'running', attempt = 1, started_at = now() - interval '6 s', progress_at = now(),
-           lease_until = now() + interval '30 s', progress = 12, progress_total = 20, phase = 'running' WHERE id = $1""",
+        """UPDATE step_runs SET state = 'running', attempt = 1, phase = 'running', progress = 12, progress_total = 20,
+           started_at = now() - interval '6 s', progress_at = now(), lease_until = now() + interval '30 s'
+           WHERE id = $1""",
         run.step_runs[1],
     )
     await db.execute(
