@@ -146,8 +146,8 @@ async def test_the_next_larger_rendition_answers(client: httpx.AsyncClient, db: 
         assert answer.headers["etag"] == f'"{expected.sha256}"'
         assert answer.headers["cache-control"].startswith("public")
     assert (await client.get(f"/artifacts/{small.sha256}")).content == b"small"
-    for width in ("0", "-1", "100001", "99999999999999", "wide"):
-        assert (await client.get(f"/artifacts/{original.sha256}/{width}")).status_code == 404, width
+    for wrong in ("0", "-1", "100001", "99999999999999", "wide"):
+        assert (await client.get(f"/artifacts/{original.sha256}/{wrong}")).status_code == 404, wrong
 
 
 async def test_a_file_without_renditions_answers_itself(client: httpx.AsyncClient, file: Artifact) -> None:
