@@ -132,18 +132,19 @@ class _Threads(BaseExtension):  # type: ignore[misc]
 
 
 class _ThreadEntry(BaseEntryExtension):  # type: ignore[misc]
-    """RFC 4685: what an entry answers to, here the pipeline it grew from; RFC 4946: its license."""
+    """RFC 4685: what an entry answers to, here the pipeline it grew from. And an entry's links:
+    feedgen 1.0 writes their addresses only."""
 
     def __init__(self) -> None:
         self.parent: tuple[str, str] | None = None
-        self.license_url = ""
+        self.links: list[dict[str, str]] = []
 
     def extend_atom(self, entry: Any) -> Any:
         if self.parent is not None:
             ref, href = self.parent
             xml_elem(f"{{{THREAD_NS}}}in-reply-to", entry, ref=ref, href=href, type="text/html")
-        if self.license_url:
-            xml_elem("link", entry, rel="license", href=self.license_url)
+        for link in self.links:
+            xml_elem("link", entry, **link)
         return entry
 
 
@@ -220,12 +221,14 @@ def _add(channel: Channel, entry: Entry, item: FeedEntry, kind: str) -> None:
 def _add_atom(channel: Channel, entry: Entry, item: Any, license_: licenses.License) -> None:
     item.author({"name": clean(entry.name or entry.handle), "uri": channel.person(entry)})
     item.rights(license_.name)
-    item.threads.license_url = license_.url
+    if license_.url:
+        item.threads.links.append({"rel": "license", "href": license_.url})
     if entry.parent_id is not None:
         item.threads.parent = (urn(entry.parent_id), channel.pipeline(entry.parent_id))
     if entry.picture is not None:
         picture = entry.picture
-        item.link(href=channel.file(picture), rel="enclosure", type=picture.media_type, length=str(picture.bytes))
+        enclosure = {"rel": "enclosure", "href": channel.file(picture), "type": picture.media_type}
+        item.threads.links.append({**enclosure, "length": str(picture.bytes)})
 
 
 def _add_rss(channel: Channel, entry: Entry, item: Any, license_: licenses.License) -> None:

@@ -1,0 +1,127 @@
+"""Stars: given, changed, withdrawn; never one's own, never on what one may not see."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from domain import ranking, ratings
+from domain.errors import Invalid, NotFound, Refused
+from tests.make import Make
+
+
+async def columns(db: Any, pipeline_id: Any) -> Any:
+    return await db.fetchrow(
+        "SELECT rating_count, rating_sum, rating_score, trend, published_at FROM pipelines WHERE id = $1", pipeline_id
+    )
+
+
+async def test_it_gives_changes_and_withdraws(make: Make, db: Any) -> None:
+    pipeline = await make.pipeline(published=True)
+    ada, bo = await make.person(), await make.person()
+    assert await ratings.rate(pipeline.id, ada.id, 5) == ratings.Score(5.0, 1, 5)
+    assert await ratings.rate(pipeline.id, bo.id, 2) == ratings.Score(3.5, 2, 2)
+    assert await ratings.rate(pipeline.id, ada.id, 4) == ratings.Score(3.0, 2, 4)
+    assert await ratings.read(pipeline.id, bo.id) == ratings.Score(3.0, 2, 2)
+    assert await ratings.read(pipeline.id, None) == ratings.Score(3.0, 2, None)
+    assert await ratings.withdraw(pipeline.id, ada.id) == ratings.Score(2.0, 1, None)
+    assert await ratings.withdraw(pipeline.id, ada.id) == ratings.Score(2.0, 1, None)
+    row = await columns(db, pipeline.id)
+    assert (row["rating_count"], row["rating_sum"]) == (1, 2)
+    assert row["rating_score"] == pytest.approx(ranking.score(2, 1))
+    assert row["trend"] == pytest.approx(ranking.trend(-1, row["published_at"]))
+
+
+async def test_sums_stay_right_when_many_rate_at_once(make: Make, db: Any) -> None:
+    pipeline = await make.pipeline(published=True)
+    people = [await make.person() for _ in range(8)]
+    await asyncio.gather(*(ratings.rate(pipeline.id, one.id, 1 + n % 5) for n, one in enumerate(people * 2)))
+    row = await columns(db, pipeline.id)
+    stored = await db.fetchrow("SELECT count(*) AS n, sum(stars) AS s FROM ratings WHERE pipeline_id = $1", pipeline.id)
+    assert (row["rating_count"], row["rating_sum"]) == (8, stored["s"])
+    assert stored["n"] == 8
+
+
+@pytest.mark.parametrize("visibility", ["public", "unlisted", "private"])
+async def test_owner_cannot_rate_their_own_pipeline(make: Make, visibility: str) -> None:
+    owner = await make.person()
+    pipeline = await make.pipeline(owner, visibility=visibility)
+    with pytest.raises(Refused):
+        await ratings.rate(pipeline.id, owner.id, 5)
+    with pytest.raises(Refused):
+        await ratings.withdraw(pipeline.id, owner.id)
+
+
+async def test_what_one_may_not_see_does_not_exist(make: Make, db: Any) -> None:
+    ada = await make.person()
+    private = await make.pipeline(visibility="private", published=True)
+    deleted = await make.pipeline(published=True)
+    await db.execute("UPDATE pipelines SET deleted_at = now() WHERE id = $1", deleted.id)
+    for pipeline_id in (private.id, deleted.id, ada.id):
+        with pytest.raises(NotFound):
+            await ratings.rate(pipeline_id, ada.id, 5)
+        with pytest.raises(NotFound):
+            await ratings.read(pipeline_id, ada.id)
+
+
+async def test_unlisted_may_be_rated_by_who_has_the_link(make: Make) -> None:
+    pipeline = await make.pipeline(visibility="unlisted", published=True)
+    ada = await make.person()
+    assert (await ratings.rate(pipeline.id, ada.id, 4)).count == 1
+
+
+@pytest.mark.parametrize("stars", [0, 6, -1])
+async def test_only_one_to_five_stars(make: Make, stars: int) -> None:
+    pipeline = await make.pipeline(published=True)
+    ada = await make.person()
+    with pytest.raises(Invalid):
+        await ratings.rate(pipeline.id, ada.id, stars)
+
+
+HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
+
+
+async def test_the_form_redirects_and_answers_htmx_with_itself(client: Any, make: Make, log_in: Any) -> None:
+    pipeline = await make.pipeline(published=True)
+    await log_in(client, await make.person())
+    url = f"/pipelines/{pipeline.id}/rating"
+    plain = await client.post(url, data={"stars": "4"})
+    assert plain.status_code == 303
+    assert plain.headers["location"] == f"/pipelines/{pipeline.id}#rating"
+    part = await client.post(url, data={"stars": "5"}, headers=HTMX)
+    assert part.status_code == 200
+    assert part.text.lstrip().startswith('<div id="rating">')
+    assert "5 of 5, saved" in part.text
+    assert 'value="5" id="stars-5" checked' in part.text
+    gone = await client.post(url, data={"stars": "0"}, headers=HTMX)
+    assert "Withdrawn" in gone.text
+    assert "Not rated yet" in gone.text
+    assert "checked" not in gone.text
+
+
+@pytest.mark.parametrize("stars", ["", "6", "-1", "five", "4.5", "44", "٤"])
+async def test_other_numbers_of_stars_are_named(client: Any, make: Make, log_in: Any, stars: str) -> None:
+    pipeline = await make.pipeline(published=True)
+    await log_in(client, await make.person())
+    answer = await client.post(f"/pipelines/{pipeline.id}/rating", data={"stars": stars})
+    assert answer.status_code == 422
+    assert "one to five stars" in answer.text
+
+
+async def test_a_vote_by_the_owner_is_refused_in_words(client: Any, make: Make, log_in: Any) -> None:
+    owner = await make.person()
+    pipeline = await make.pipeline(owner, published=True)
+    await log_in(client, owner)
+    answer = await client.post(f"/pipelines/{pipeline.id}/rating", data={"stars": "5"})
+    assert answer.status_code == 403
+    assert "Others rate it" in answer.text
+
+
+async def test_a_visitor_is_led_to_log_in(client: Any, make: Make) -> None:
+    from tests.sessions import with_csrf
+
+    pipeline = await make.pipeline(published=True)
+    await with_csrf(client)
+    answer = await client.post(f"/pipelines/{pipeline.id}/rating", data={"stars": "5"})
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/login?next=")
