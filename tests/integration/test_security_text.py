@@ -105,7 +105,7 @@ def test_24_no_template_marks_text_as_safe(root: Path) -> None:
 
 
 def test_24_markup_is_made_of_our_own_words(root: Path) -> None:
-    """Outside the filters, Markup() wraps literals and our templates; what varies goes through its escaping format()."""
+    """Outside the filters, Markup() wraps literals and templates; the rest goes through its escaping format()."""
     for module in (root / "web").rglob("*.py"):
         for call in ast.walk(ast.parse(module.read_text())):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Markup":
