@@ -30,18 +30,18 @@ AIMS = {
 }
 
 
-async def main(parts: list[str]) -> None:
+def main(parts: list[str]) -> None:
     """Measure the named parts, or all of them."""
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="offshoot-bench-") as folder:
         place = Path(folder)
         place.chmod(0o755)
         if "pages" in parts:
-            results |= await pages.measure(place / "pages")
+            results |= asyncio.run(pages.measure(place / "pages"))
         if "starts" in parts:
             results |= starts.measure(place / "starts")
         if "overhead" in parts:
-            results |= await overhead.measure(place / "overhead")
+            results |= asyncio.run(overhead.measure(place / "overhead"))
     _print(results)
     _write(results)
 
@@ -74,4 +74,4 @@ def _write(results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:] or ["pages", "starts", "overhead"]))
+    main(sys.argv[1:] or ["pages", "starts", "overhead"])

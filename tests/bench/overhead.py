@@ -1,5 +1,6 @@
 """What a run costs beyond the bare diffusers call: from POST to a page that shows the result."""
 
+import asyncio
 import json
 import re
 import statistics
@@ -62,7 +63,7 @@ async def _run(client: httpx.AsyncClient, path: str) -> float:
         state = await db.fetchval("SELECT state FROM runs WHERE id = $1", run)
         if state not in ("queued", "running"):
             break
-        time.sleep(0.002)
+        await asyncio.sleep(0.002)
     shown = await client.get(where)
     seconds = time.perf_counter() - began
     if state != "succeeded" or "/artifacts/" not in shown.text:

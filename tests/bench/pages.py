@@ -1,5 +1,6 @@
 """How near the gallery is to its floor, at ten thousand and at a million published runs."""
 
+import asyncio
 import base64
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -30,7 +31,7 @@ async def measure(data_dir: Path) -> dict[str, Any]:
 async def _at(size: int, data_dir: Path) -> dict[str, Any]:
     with Services(data_dir, durable=False) as services:
         urls = services.urls
-        migrate(urls.database)
+        await asyncio.to_thread(migrate, urls.database)
         await db.bind(urls.database, max_size=2)
         seconds = await bulk.fill(size)
         site, floor = free_port(), free_port()

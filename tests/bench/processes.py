@@ -87,7 +87,7 @@ def _name(command: list[str]) -> str:
     words = " ".join(command)
     for mark, name in _NAMES.items():
         if mark in ("web", "run"):
-            if command and command[-1] == mark or f"-m {mark}" in words:
+            if (command and command[-1] == mark) or f"-m {mark}" in words:
                 return name
         elif mark in words:
             return name
