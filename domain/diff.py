@@ -94,7 +94,8 @@ class Changes(Struct, frozen=True):
     def unchanged(self) -> list[tuple[str, Any]]:
         """Title and value of the set parameters that stayed the same, words and names left out."""
         hidden = ("Name", "Prompt", "Negative prompt", "Template")
-        return [pair for step in self.steps for pair in step.same if pair[0] not in hidden and pair[1] not in (None, "")]
+        pairs = [pair for step in self.steps for pair in step.same]
+        return [(title, value) for title, value in pairs if title not in hidden and value not in (None, "")]
 
     @property
     def nothing(self) -> bool:
@@ -249,6 +250,7 @@ def _step(
     def label(self) -> str:
         """What the page calls the step's kind."""
         return steps.KINDS[self.kind].label
+
     for field in steps.fields_of(steps.kind_of(after)):
         was, now = getattr(before, field.name), getattr(after, field.name)
         if field.name == "source" and was is not None:

@@ -39,12 +39,8 @@ _ALL = (
     License("BSD-3-Clause", "BSD 3-Clause", "https://spdx.org/licenses/BSD-3-Clause.html"),
     License("Unlicense", "Unlicense", "https://unlicense.org/"),
     License("MPL-2.0", "MPL 2.0", "https://www.mozilla.org/MPL/2.0/", share_alike=True),
-    License(
-        "GPL-3.0-or-later", "GPL 3.0 or later", "https://www.gnu.org/licenses/gpl-3.0.html", share_alike=True
-    ),
-    License(
-        "AGPL-3.0-or-later", "AGPL 3.0 or later", "https://www.gnu.org/licenses/agpl-3.0.html", share_alike=True
-    ),
+    License("GPL-3.0-or-later", "GPL 3.0 or later", "https://www.gnu.org/licenses/gpl-3.0.html", share_alike=True),
+    License("AGPL-3.0-or-later", "AGPL 3.0 or later", "https://www.gnu.org/licenses/agpl-3.0.html", share_alike=True),
     License("LicenseRef-All-Rights-Reserved", "All rights reserved", "", derivatives=False),
 )
 LICENSES: dict[str, License] = {entry.id: entry for entry in _ALL}

@@ -356,9 +356,7 @@ def _version(versions: Sequence[VersionLine], number: int) -> VersionLine:
     raise NotFound("There is no such version.")
 
 
-async def _shots(
-    pipeline_id: UUID, viewer_id: UUID | None, version_id: UUID | None, run_id: UUID | None
-) -> list[Shot]:
+async def _shots(pipeline_id: UUID, viewer_id: UUID | None, version_id: UUID | None, run_id: UUID | None) -> list[Shot]:
     """Thumbnails, newest run first. Raises NotFound for a chosen run that cannot be shown here."""
     rows = await db.fetch(_SHOTS, pipeline_id, viewer_id, version_id, run_id)
     shots = [Shot(**row) for row in rows]

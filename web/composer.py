@@ -291,6 +291,7 @@ class StepRow(Struct, frozen=True, kw_only=True):
     changed: str
     errors: int
     prompts: list[Control]
+    pictures: list[Control]
     params: list[Control]
     more: list[Control]
     more_open: bool
@@ -362,7 +363,10 @@ def _step_row(
         changed=_changed(row, change),
         errors=sum(key.startswith(f"s{number}-") for key in errors),
         prompts=[control for field, control in named if field.widget == "prompt" and field.name not in rare],
-        params=[control for field, control in named if field.widget != "prompt" and field.name not in rare],
+        pictures=[control for field, control in named if field.widget == "upload"],
+        params=[
+            control for field, control in named if field.widget not in ("prompt", "upload") and field.name not in rare
+        ],
         more=more,
         more_open=used,
     )
@@ -410,7 +414,7 @@ def _choices(
     if field.widget == "source":
         earlier = [(str(n), f"Step {n}, {_label(rows[n - 1])}") for n in range(1, number)]
         late = [(value, f"Step {value}")] if value and value not in [name for name, _ in earlier] else []
-        first = ("", "The step before" if number > 1 else "Nothing")
+        first = ("", "Step before" if number > 1 else "Nothing")
         return [first, *earlier, *late]
     return [(str(choice), str(choice).removesuffix("Scheduler")) for choice in field.choices]
 

@@ -1,6 +1,5 @@
 """Uploading a picture for a step: htmx gets the step's field back, others JSON."""
 
-import re
 from typing import Any
 
 import msgspec
@@ -33,7 +32,7 @@ async def create(request: Request[Any, Any, Any], me: Viewer, state: State, step
     except (Invalid, TooLarge) as error:
         errors[key] = words_of(error)
     laid = await lay_out(None, typed, errors)
-    controls = [control for row in laid.steps for control in (*row.params, *row.more) if control.key == key]
-    if not controls or not re.fullmatch(r"s\d+-upload", key):
+    controls = [control for row in laid.steps for control in row.pictures if control.key == key]
+    if not controls:
         raise Invalid({key: "This step takes no picture"})
     return page(request, "pipelines/upload.html", control=controls[0], status=422 if errors else 200)
