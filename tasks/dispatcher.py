@@ -1,0 +1,143 @@
+"""`python -m tasks.dispatcher`: PostgreSQL → Dramatiq, and the reaper. Run as many as you like.
+
+Rings for every queued step as soon as PostgreSQL says so, and looks every second besides.
+Survives PostgreSQL and Redis going away and coming back.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+
+import asyncpg
+import redis
+from dramatiq.brokers.redis import RedisBroker
+
+from domain import db, queue
+from domain.config import Config, ConfigError
+from tasks import broker as bell
+
+log = logging.getLogger("dispatcher")
+
+LOOK_EVERY = 1.0
+REAP_EVERY = 5.0
+BATCH = 100
+
+
+class Dispatcher:
+    """One dispatcher; `stop` ends its `work`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._broker = bell.connect(config)
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._away: str | None = None
+
+    def stop(self) -> None:
+        """Finish the round and leave."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def work(self) -> None:
+        """Dispatch and reap until told to stop."""
+        listening = asyncio.create_task(self._listen())
+        reap_at = 0.0
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                await dispatch(self._broker)
+                if time.monotonic() >= reap_at:
+                    reap_at = time.monotonic() + REAP_EVERY
+                    if reaped := await queue.reap():
+                        log.warning("took back %d steps whose worker is gone", reaped)
+                self._say(None)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, redis.RedisError, TimeoutError) as error:
+                self._say(f"{type(error).__name__}: {error}")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), LOOK_EVERY)
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+
+    def _say(self, trouble: str | None) -> None:
+        """One line when a server goes away, one when it is back."""
+        if trouble and not self._away:
+            log.warning("waiting: %s", trouble)
+        elif self._away and not trouble:
+            log.info("going on")
+        self._away = trouble
+
+    async def _listen(self) -> None:
+        """Keep an ear on the channel, with a new connection whenever the old one is lost."""
+        while True:
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                connection = await asyncpg.connect(self._config.database_url, timeout=5)
+                try:
+                    await self._hear(connection)
+                finally:
+                    connection.terminate()
+            await asyncio.sleep(1)
+
+    async def _hear(self, connection: asyncpg.Connection) -> None:
+        """Wake up at every notification, until the connection is lost."""
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
+        await connection.add_listener(queue.CHANNEL, lambda *_: self._wake.set())
+        self._wake.set()
+        await lost.wait()
+
+
+async def dispatch(broker: RedisBroker) -> int:
+    """Ring for every due step; returns how many. Sending comes before the commit: a dispatcher
+    that dies in between leaves the steps due."""
+    sent = 0
+    while True:
+        async with db.transaction():
+            steps = await queue.due(BATCH)
+            if steps:
+                await asyncio.to_thread(_ring, broker, steps)
+        sent += len(steps)
+        if len(steps) < BATCH:
+            return sent
+
+
+def _ring(broker: RedisBroker, steps: list[queue.Due]) -> None:
+    for step in steps:
+        bell.nudge(broker, step.queue, step.step_run_id)
+
+
+async def bind(config: Config) -> None:
+    """Open the pool, waiting for PostgreSQL as long as it takes."""
+    while True:
+        try:
+            await db.bind(config.database_url, max_size=4)
+            return
+        except (OSError, asyncpg.OperatorInterventionError, asyncpg.PostgresConnectionError, TimeoutError) as error:
+            log.warning("waiting for PostgreSQL: %s", error)
+            await asyncio.sleep(1)
+
+
+async def main(config: Config) -> None:
+    """Work until SIGTERM or SIGINT."""
+    dispatcher = Dispatcher(config)
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, dispatcher.stop)
+    await bind(config)
+    log.info("ready")
+    try:
+        await dispatcher.work()
+    finally:
+        await db.unbind()
+
+
+if __name__ == "__main__":
+    try:
+        settings = Config.from_env()
+    except ConfigError as error:
+        sys.exit(str(error))
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    asyncio.run(main(settings))

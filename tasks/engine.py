@@ -1,0 +1,261 @@
+"""The process that holds torch, and the worker's handle on it.
+
+A hung kernel, a leak or a crash takes the child, not the worker: it is killed and started anew.
+"""
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import time
+import traceback
+from collections.abc import AsyncGenerator
+from multiprocessing.connection import Connection
+from typing import Any
+
+import msgspec
+
+from domain import receipts, steps
+from domain.errors import DomainError
+from tasks import diffusion, files
+from tasks.context import Context, Stopped
+from tasks.diffusion import Models
+from tasks.leash import die_with_parent
+from tasks.messages import (
+    Done,
+    Failed,
+    FromEngine,
+    Job,
+    ModelRef,
+    Preview,
+    Progress,
+    Resolved,
+    Saving,
+    Stop,
+    ToEngine,
+    Warm,
+    decode_from_engine,
+    decode_to_engine,
+    encode,
+)
+from tasks.steps import RUNNERS
+
+log = logging.getLogger(__name__)
+
+
+class EngineDied(Exception):
+    """The child ended in the middle of a job."""
+
+
+class Engine:
+    """One child at a time, one job at a time. Use it from one event loop."""
+
+    def __init__(self, device: str, warm: ModelRef | None = None) -> None:
+        self._device = device
+        self._warm = warm
+        self._child: multiprocessing.process.BaseProcess | None = None
+        self._connection: Connection | None = None
+        self._heard: asyncio.Queue[FromEngine | None] = asyncio.Queue()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, None while there is none."""
+        return None if self._child is None else self._child.pid
+
+    def start(self) -> None:
+        """Start the child unless it runs; it loads torch and the model to warm meanwhile."""
+        if self._child is not None and self._child.is_alive():
+            return
+        self._forget()
+        spawn = multiprocessing.get_context("spawn")
+        self._connection, theirs = spawn.Pipe()
+        self._child = spawn.Process(target=main, args=(theirs, self._device), name="engine", daemon=True)
+        self._child.start()
+        theirs.close()
+        self._heard = asyncio.Queue()
+        threading.Thread(
+            target=_listen, args=(self._connection, self._heard, asyncio.get_running_loop()), daemon=True
+        ).start()
+        if self._warm is not None:
+            self._send(Warm(self._warm))
+
+    async def run(self, job: Job) -> AsyncGenerator[FromEngine]:
+        """Everything the child says of the job; the last message is Done or Failed.
+
+        Raises EngineDied when it ends before that. Close the iterator (`aclosing`) when leaving early.
+        """
+        self.start()
+        self._send(job)
+        ended = False
+        try:
+            while not ended:
+                message = await self._heard.get()
+                if message is None:
+                    self._forget()
+                    raise EngineDied
+                ended = isinstance(message, Done | Failed)
+                yield message
+        finally:
+            if not ended:
+                self.kill()  # an abandoned job would speak into the next one
+
+    def stop(self, job_id: str) -> None:
+        """Ask the child to stop the job at its next pass."""
+        self._send(Stop(job_id))
+
+    def kill(self) -> None:
+        """End the child at once, whatever it does. The next job starts another."""
+        if self._child is not None and self._child.pid is not None and self._child.is_alive():
+            self._child.kill()
+            self._child.join(5)
+
+    def close(self) -> None:
+        """End the child for good."""
+        self.kill()
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._child is not None:
+            self._child.join(0.1)
+        if self._connection is not None:
+            self._connection.close()
+        self._child = self._connection = None
+
+    def _send(self, message: ToEngine) -> None:
+        """Say something; a child that is gone is noticed by whoever listens."""
+        try:
+            if self._connection is not None:
+                self._connection.send_bytes(encode(message))
+        except OSError:
+            log.warning("the engine is gone")
+
+
+def _listen(connection: Connection, heard: "asyncio.Queue[FromEngine | None]", loop: asyncio.AbstractEventLoop) -> None:
+    """Carry the child's messages into the loop; None when it ended."""
+    message: FromEngine | None
+    while True:
+        try:
+            message = decode_from_engine.decode(connection.recv_bytes())
+        except (EOFError, OSError, msgspec.DecodeError):
+            message = None
+        try:
+            loop.call_soon_threadsafe(heard.put_nowait, message)
+        except RuntimeError:
+            return  # the loop is closed: the worker is leaving
+        if message is None:
+            return
+
+
+# -- in the child -----------------------------------------------------------------------------
+
+
+def main(connection: Connection, device: str) -> None:
+    """Take jobs until the worker closes the pipe."""
+    die_with_parent(signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s engine %(levelname)s %(message)s")
+    Child(connection, device).work()
+
+
+class Child:
+    """The engine's own side: a thread listens while the main thread works."""
+
+    def __init__(self, connection: Connection, device: str) -> None:
+        self._connection = connection
+        self._models = Models(device)
+        self._inbox: queue.Queue[Job | Warm | None] = queue.Queue()
+        self._stopped: set[str] = set()
+
+    def work(self) -> None:
+        """Do jobs one after the other."""
+        threading.Thread(target=self._listen, daemon=True).start()
+        while (message := self._inbox.get()) is not None:
+            if isinstance(message, Warm):
+                self._warm(message)
+            else:
+                self._say(self._done(message))
+                self._stopped.discard(message.id)
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                message = decode_to_engine.decode(self._connection.recv_bytes())
+                if isinstance(message, Stop):
+                    self._stopped.add(message.id)
+                else:
+                    self._inbox.put(message)
+        except (EOFError, OSError):
+            os._exit(0)  # the worker is gone: whatever runs is of no use to anybody
+
+    def _say(self, message: FromEngine) -> None:
+        self._connection.send_bytes(encode(message))
+
+    def _warm(self, message: Warm) -> None:
+        """Load the model and draw once, so that the first person does not wait for it."""
+        try:
+            model = self._models.get(message.model)
+            pipe = diffusion.drawing(model, type(model.scheduler).__name__)
+            pipe("", num_inference_steps=1)
+        except Exception:
+            log.exception("could not warm up %s", message.model.name)
+
+    def _done(self, job: Job) -> Done | Failed:
+        try:
+            return self._do(job)
+        except DomainError as error:
+            return Failed("refused", error.message)
+        except Stopped:
+            return Failed("stopped", "")
+        except MemoryError:
+            return Failed("memory", traceback.format_exc())
+        except Exception as error:
+            code = "memory" if _is_out_of_memory(error) else "broken"
+            return Failed(code, traceback.format_exc())
+
+    def _do(self, job: Job) -> Done:
+        resolved: dict[str, Any] = {}
+
+        def say(message: Progress | Preview | Resolved) -> None:
+            if isinstance(message, Resolved):
+                resolved.update(message.parameters)
+            self._say(message)
+
+        start = time.monotonic()
+        ctx = Context(job, self._models, say, lambda: job.id in self._stopped)
+        step = msgspec.convert(job.step, steps.AnyStep)
+        result = RUNNERS[steps.kind_of(step)].run(step, ctx)
+        ran = time.monotonic()
+        self._say(Saving())
+        receipt = self._receipt(job, steps.kind_of(step), resolved, result.seed)
+        made = [files.encode(picture, receipt) for picture in result.pictures]
+        return Done(
+            text=result.text,
+            files=made,
+            receipt=msgspec.to_builtins(receipt),
+            load=round(ctx.loading, 4),
+            run=round(ran - start - ctx.loading, 4),
+            encode=round(time.monotonic() - ran, 4),
+        )
+
+    def _receipt(self, job: Job, kind: str, resolved: dict[str, Any], seed: int | None) -> receipts.Receipt:
+        model = None if job.model is None else self._models.get(job.model)
+        return receipts.Receipt(
+            kind=kind,
+            code=job.code,
+            parameters=receipts.canonical(resolved),
+            seed=seed,
+            model="" if model is None else model.ref.name,
+            model_revision="" if model is None else model.ref.revision,
+            device="" if model is None else model.device,
+            dtype="" if model is None else model.dtype,
+            versions={} if model is None else diffusion.versions(),
+            inputs=job.picture_hashes,
+        )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in words or "not enough memory" in words)

@@ -1,0 +1,111 @@
+"""What the worker and its engine say to each other: MessagePack over a pipe, never pickle."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+
+class ModelRef(Struct, frozen=True):
+    """A registered model: where its files lie and the hash they must have."""
+
+    name: str
+    path: str
+    revision: str
+
+
+class Job(Struct, frozen=True, kw_only=True, tag="job"):
+    """One attempt at one step. `pictures` are the bytes of what comes in."""
+
+    id: str
+    step: dict[str, Any]
+    inputs: dict[str, str]
+    lists: dict[str, list[str]]
+    seed: int
+    text: str
+    pictures: list[bytes]
+    picture_hashes: list[str]
+    model: ModelRef | None
+    code: int
+
+
+class Warm(Struct, frozen=True, tag="warm"):
+    """Load this model, so that the first step need not wait."""
+
+    model: ModelRef
+
+
+class Stop(Struct, frozen=True, tag="stop"):
+    """Stop the running job."""
+
+    id: str
+
+
+class Progress(Struct, frozen=True, tag="progress"):
+    """Passes done, of how many."""
+
+    done: int
+    total: int
+
+
+class Preview(Struct, frozen=True, tag="preview"):
+    """A small WebP of how the picture looks after `done` passes."""
+
+    done: int
+    data: bytes
+
+
+class Resolved(Struct, frozen=True, tag="resolved"):
+    """The parameters that are really used."""
+
+    parameters: dict[str, Any]
+
+
+class Saving(Struct, frozen=True, tag="saving"):
+    """The model is done; files are being written."""
+
+
+class Rendition(Struct, frozen=True):
+    """A WebP under the name of a nominal width, with its real size in pixels."""
+
+    name: int
+    width: int
+    height: int
+    data: bytes
+
+
+class File(Struct, frozen=True):
+    """A PNG that the step made."""
+
+    data: bytes
+    width: int
+    height: int
+    seed: int | None
+    renditions: list[Rendition]
+
+
+class Done(Struct, frozen=True, kw_only=True, tag="done"):
+    """The job's result, the receipt that its files carry, and seconds spent."""
+
+    text: str | None
+    files: list[File]
+    receipt: dict[str, Any]
+    load: float
+    run: float
+    encode: float
+
+
+class Failed(Struct, frozen=True, tag="failed"):
+    """The job ended without a result. `code` is `refused` (words for the person), `stopped`,
+    `memory` or `broken` (`message` is then a traceback for the log)."""
+
+    code: str
+    message: str
+
+
+ToEngine = Job | Warm | Stop
+FromEngine = Progress | Preview | Resolved | Saving | Done | Failed
+
+encode = msgspec.msgpack.Encoder().encode
+decode_to_engine: msgspec.msgpack.Decoder[ToEngine] = msgspec.msgpack.Decoder(ToEngine)
+decode_from_engine: msgspec.msgpack.Decoder[FromEngine] = msgspec.msgpack.Decoder(FromEngine)

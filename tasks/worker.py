@@ -1,0 +1,52 @@
+"""`python -m tasks.worker`: check the settings, register the models, become dramatiq's worker."""
+
+import asyncio
+import logging
+import os
+import sys
+
+from domain import db, models
+from domain.config import Config, ConfigError
+from domain.errors import Invalid
+from tasks import dispatcher
+from tasks.broker import QUEUES
+
+GRACE_MS = 30_000
+"""How long dramatiq waits for a step on SIGTERM; the runner hands it back long before."""
+
+
+async def register(config: Config) -> None:
+    """Put this machine's models into the registry. Raises Invalid naming the one at fault."""
+    await dispatcher.bind(config)
+    try:
+        await models.register_all(config.models)
+    finally:
+        await db.unbind()
+
+
+def command(config: Config) -> list[str]:
+    """Dramatiq's command line: one process, one thread, this machine's queues."""
+    return [
+        *(sys.executable, "-m", "dramatiq", "tasks.actors", "-p", "1", "-t", "1", "--use-spawn"),
+        *("--worker-shutdown-timeout", str(GRACE_MS), "--queues", *config.queues),
+    ]
+
+
+def main() -> None:
+    """Never returns: the process becomes dramatiq's."""
+    try:
+        config = Config.from_env()
+        unknown = set(config.queues) - set(QUEUES)
+        if unknown:
+            raise ConfigError(f"QUEUES may name {', '.join(QUEUES)}, not {', '.join(sorted(unknown))}.")
+        logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s worker %(levelname)s %(message)s")
+        asyncio.run(register(config))
+    except (ConfigError, Invalid) as error:
+        sys.exit(str(error))
+    os.putenv("dramatiq_queue_prefetch", "1")
+    arguments = command(config)
+    os.execv(arguments[0], arguments)  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()
