@@ -37,15 +37,6 @@ class CardName(Struct, frozen=True):
     name: str
 
 
-class Figures(Struct, frozen=True):
-    """The numbers on a profile. `rating` is the mean of all stars received, None before the first."""
-
-    pipelines: int
-    runs: int
-    offshoots: int
-    rating: float | None
-
-
 COLUMNS = "id, email, handle, name, about, role, created_at"
 
 
@@ -69,29 +60,6 @@ async def card_names(ids: Sequence[UUID]) -> dict[UUID, CardName]:
     """Handle and name of each id that exists, in one query."""
     rows = await db.fetch("SELECT id, handle, name FROM people WHERE id = ANY($1)", list(ids))
     return {row["id"]: CardName(row["handle"], row["name"]) for row in rows}
-
-
-async def figures(person_id: UUID, own: bool) -> Figures:
-    """The numbers on a profile: everything for the owner, what others may see for others."""
-    row = await db.fetchrow(
-        """
-        WITH mine AS (
-            SELECT id, rating_count, rating_sum, visibility = 'public' AND published_at IS NOT NULL AS listed
-            FROM pipelines WHERE owner_id = $1 AND deleted_at IS NULL
-        )
-        SELECT count(*) FILTER (WHERE listed OR $2) AS pipelines,
-               sum(rating_sum)::float8 / nullif(sum(rating_count), 0) AS rating,
-               (SELECT count(*) FROM runs r JOIN mine m ON m.id = r.pipeline_id
-                 WHERE r.owner_id = $1 AND r.visibility = 'published' AND (m.listed OR $2)) AS runs,
-               (SELECT count(*) FROM pipelines p JOIN pipelines parent ON parent.id = p.parent_id
-                 WHERE parent.owner_id = $1 AND p.owner_id <> $1) AS offshoots
-        FROM mine
-        """,
-        person_id,
-        own,
-    )
-    assert row is not None  # an aggregate always answers
-    return Figures(row["pipelines"], row["runs"], row["offshoots"], row["rating"])
 
 
 async def edit(person_id: UUID, name: str, about: str) -> None:

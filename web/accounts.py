@@ -9,7 +9,7 @@ from domain.errors import Invalid
 from web import auth
 from web.forms import read_form
 from web.render import page, see_other
-from web.sessions import enter, leave
+from web.sessions import beside, enter, leave
 
 FIELDS = ("email", "handle", "name", "password", "next")
 
@@ -19,7 +19,7 @@ async def new(request: Request[Any, Any, Any], viewer: auth.Viewer | None) -> Re
     """The empty form; somebody with an account goes on to their page."""
     if viewer is not None:
         return see_other(f"/@{viewer.handle}")
-    return page(request, "accounts/new.html", form={"next": leave(request)}, errors={})
+    return page(request, "accounts/new.html", form={"next": leave(request)}, errors={}, beside=await beside())
 
 
 @post("/signup", include_in_schema=False)
@@ -30,5 +30,6 @@ async def create(request: Request[Any, Any, Any]) -> Response[bytes]:
         person = await accounts.sign_up(form["email"], form["handle"], form["password"], form["name"])
     except Invalid as invalid:
         del form["password"]
-        return page(request, "accounts/new.html", block="form", status=422, form=form, errors=invalid.fields)
+        context = {"form": form, "errors": invalid.fields, "beside": await beside()}
+        return page(request, "accounts/new.html", block="form", status=422, **context)
     return await enter(request, person, stay=True, after=auth.local_path(form["next"], f"/@{person.handle}"))

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from litestar import Request, Response, get
 
-from domain import gallery, people, results, runs
+from domain import gallery, people, profiles, runs
 from domain.errors import NotFound
 from web import auth
 from web.render import page
@@ -29,14 +29,16 @@ async def show(
         "person": person,
         "own": own,
         "tab": tab,
-        "figures": await people.figures(person.id, own),
+        "figures": await profiles.figures(person.id, own),
         "base": f"/@{person.handle}",
     }
     if tab == "runs":
-        shown = await results.published(person.id, after)
+        shown = await profiles.published(person.id, after)
         context |= {"results": shown.results, "next": shown.next, "cards": [], "first": 1}
     else:
         made = await gallery.cards(owner_id=person.id, after=after)
         context |= {"cards": made.cards, "next": made.next, "first": made.first, "results": []}
-    context["latest"] = (await runs.mine(person.id, limit=5)).runs if own and not after else []
+    mine = own and not after
+    context["latest"] = (await runs.mine(person.id, limit=5)).runs if mine else []
+    context["unlisted"] = await profiles.unlisted(person.id) if mine and tab == "pipelines" else []
     return page(request, "profiles/show.html", block="items", **context)

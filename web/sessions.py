@@ -4,8 +4,9 @@ from typing import Any
 
 from litestar import Request, Response, get, post
 
-from domain import accounts
+from domain import accounts, gallery
 from domain.errors import Invalid
+from domain.gallery import Card
 from domain.people import Person
 from web import auth
 from web.forms import read_form
@@ -19,7 +20,9 @@ async def new(request: Request[Any, Any, Any], viewer: auth.Viewer | None) -> Re
     """The login form; somebody who is logged in goes on."""
     if viewer is not None:
         return see_other(leave(request) or f"/@{viewer.handle}")
-    return page(request, "sessions/new.html", form={"next": leave(request)}, errors={}, message="")
+    return page(
+        request, "sessions/new.html", form={"next": leave(request)}, errors={}, message="", beside=await beside()
+    )
 
 
 @post("/login", include_in_schema=False)
@@ -38,6 +41,7 @@ async def create(request: Request[Any, Any, Any]) -> Response[bytes]:
             form=form,
             errors=invalid.fields,
             message=str(invalid),
+            beside=await beside(),
         )
     return await enter(request, person, stay=form["stay"] == "1", after=auth.local_path(form["next"], "/"))
 
@@ -65,6 +69,12 @@ async def enter(request: Request[Any, Any, Any], person: Person, stay: bool, aft
         answer.status_code = 200
         answer.headers["HX-Redirect"] = answer.headers.pop("Location")
     return answer
+
+
+async def beside() -> Card | None:
+    """The newest picture of the gallery, to look at while logging in; None before the first."""
+    newest = (await gallery.cards(medium="image", limit=1)).cards
+    return newest[0] if newest and newest[0].cover_sha256 else None
 
 
 def leave(request: Request[Any, Any, Any]) -> str:

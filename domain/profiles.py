@@ -1,4 +1,4 @@
-"""Published runs of one person, as a list shows them."""
+"""What a person's page shows: numbers, published runs, and what only they see."""
 
 from datetime import datetime
 from uuid import UUID
@@ -9,6 +9,15 @@ from domain import db
 from domain.errors import NotFound
 
 PAGE = 24
+
+
+class Figures(Struct, frozen=True):
+    """The numbers on a profile. `rating` is the mean of all stars received, None before the first."""
+
+    pipelines: int
+    runs: int
+    offshoots: int
+    rating: float | None
 
 
 class Result(Struct, frozen=True):
@@ -26,11 +35,59 @@ class Result(Struct, frozen=True):
     published_at: datetime
 
 
+class Own(Struct, frozen=True):
+    """One's own pipeline that the gallery does not show."""
+
+    id: UUID
+    title: str
+    visibility: str
+    latest_version: int
+    run_count: int
+    updated_at: datetime
+
+
 class ResultPage(Struct, frozen=True):
     """Some results, newest first; `next` leads to older ones, None at the end."""
 
     results: list[Result]
     next: str | None
+
+
+async def figures(person_id: UUID, own: bool) -> Figures:
+    """The numbers on a profile: everything for the owner, what others may see for others."""
+    row = await db.fetchrow(
+        """
+        WITH mine AS (
+            SELECT id, rating_count, rating_sum, visibility = 'public' AND published_at IS NOT NULL AS listed
+            FROM pipelines WHERE owner_id = $1 AND deleted_at IS NULL
+        )
+        SELECT count(*) FILTER (WHERE listed OR $2) AS pipelines,
+               sum(rating_sum)::float8 / nullif(sum(rating_count), 0) AS rating,
+               (SELECT count(*) FROM runs r JOIN mine m ON m.id = r.pipeline_id
+                 WHERE r.owner_id = $1 AND r.visibility = 'published' AND (m.listed OR $2)) AS runs,
+               (SELECT count(*) FROM pipelines p JOIN pipelines parent ON parent.id = p.parent_id
+                 WHERE parent.owner_id = $1 AND p.owner_id <> $1) AS offshoots
+        FROM mine
+        """,
+        person_id,
+        own,
+    )
+    assert row is not None  # an aggregate always answers
+    return Figures(row["pipelines"], row["runs"], row["offshoots"], row["rating"])
+
+
+async def unlisted(person_id: UUID, limit: int = 100) -> list[Own]:
+    """One's own pipelines that lists leave out: private, unlisted, or without a published run. Newest first."""
+    rows = await db.fetch(
+        """
+        SELECT id, title, visibility, latest_version, run_count, updated_at FROM pipelines
+        WHERE owner_id = $1 AND deleted_at IS NULL AND (visibility <> 'public' OR published_at IS NULL)
+        ORDER BY id DESC LIMIT $2
+        """,
+        person_id,
+        limit,
+    )
+    return [Own(**row) for row in rows]
 
 
 async def published(person_id: UUID, after: str | None = None, limit: int = PAGE) -> ResultPage:
