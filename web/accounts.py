@@ -30,6 +30,6 @@ async def create(request: Request[Any, Any, Any]) -> Response[bytes]:
         person = await accounts.sign_up(form["email"], form["handle"], form["password"], form["name"])
     except Invalid as invalid:
         del form["password"]
-        context = {"form": form, "errors": invalid.fields, "beside": await beside()}
-        return page(request, "accounts/new.html", block="form", status=422, **context)
+        errors, picture = invalid.fields, await beside()
+        return page(request, "accounts/new.html", block="form", status=422, form=form, errors=errors, beside=picture)
     return await enter(request, person, stay=True, after=auth.local_path(form["next"], f"/@{person.handle}"))

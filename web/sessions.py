@@ -72,9 +72,9 @@ async def enter(request: Request[Any, Any, Any], person: Person, stay: bool, aft
 
 
 async def beside() -> Card | None:
-    """The newest picture of the gallery, to look at while logging in; None before the first."""
-    newest = (await gallery.cards(medium="image", limit=1)).cards
-    return newest[0] if newest and newest[0].cover_sha256 else None
+    """A new picture of the gallery to look at while logging in; None when none is large enough."""
+    newest = (await gallery.cards(medium="image", limit=8)).cards
+    return next((card for card in newest if card.cover_sha256 and (card.cover_width or 0) >= 480), None)
 
 
 def leave(request: Request[Any, Any, Any]) -> str:
