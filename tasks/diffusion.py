@@ -85,7 +85,7 @@ def versions() -> dict[str, str]:
     import torch
     import transformers
 
-    return {"diffusers": diffusers.__version__, "torch": torch.__version__, "transformers": transformers.__version__}
+    return {"diffusers": diffusers.__version__, "torch": str(torch.__version__), "transformers": transformers.__version__}
 
 
 def quiet() -> None:
