@@ -1,0 +1,125 @@
+"""A person's page: what everybody sees, and what only they see."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from domain import profiles
+from domain.errors import NotFound
+from tests.make import Make
+from tests.queries import Queries
+
+
+async def test_a_new_person_has_an_empty_page(client: httpx.AsyncClient, make: Make) -> None:
+    await make.person("ada", name="Ada Ō")
+    page = await client.get("/@ada")
+    assert page.status_code == 200
+    assert "Nothing public yet" in page.text
+    assert "<title>Ada Ō · Offshoot</title>" in page.text
+    assert "No published runs yet" in (await client.get("/@ada?tab=runs")).text
+    assert "Edit profile" not in page.text
+    assert "Latest runs" not in page.text
+
+
+async def test_a_handle_needs_its_sign_and_any_case_will_do(client: httpx.AsyncClient, make: Make) -> None:
+    await make.person("Ada")
+    assert (await client.get("/ada")).status_code == 404
+    assert (await client.get("/@ADA")).status_code == 200
+    assert (await client.get("/@nobody")).status_code == 404
+
+
+async def test_figures_count_what_others_may_see(client: httpx.AsyncClient, make: Make, db: Any) -> None:
+    ada, bo = await make.person("ada"), await make.person("bo")
+    shown = await make.pipeline(ada, published=True)
+    await make.pipeline(ada, visibility="private")
+    await make.run(shown, ada, state="failed")
+    await make.pipeline(bo, parent=shown)
+    await make.pipeline(ada, parent=shown)
+    await db.execute("UPDATE pipelines SET rating_count = 4, rating_sum = 18 WHERE id = $1", shown.id)
+    seen = await profiles.figures(ada.id, own=False)
+    assert (seen.pipelines, seen.runs, seen.offshoots, seen.rating) == (1, 1, 1, 4.5)
+    assert (await profiles.figures(ada.id, own=True)).pipelines == 3
+    assert (await profiles.figures(bo.id, own=False)).rating is None
+
+
+async def test_private_things_are_on_the_owners_page_alone(
+    client: httpx.AsyncClient, clients: Any, make: Make, log_in: Any
+) -> None:
+    ada, bo = await make.person("ada"), await make.person("bo")
+    secret = await make.pipeline(ada, visibility="private", title="Secret harbor")
+    await make.pipeline(ada, visibility="unlisted", title="Hidden dunes")
+    await make.run(secret, ada, state="succeeded")
+    for browser in (client, await log_in(clients(), bo)):
+        for tab in ("", "?tab=runs"):
+            page = (await browser.get(f"/@ada{tab}")).text
+            assert "Secret harbor" not in page
+            assert "Hidden dunes" not in page
+            assert "Latest runs" not in page
+    own = (await (await log_in(clients(), ada)).get("/@ada")).text
+    assert "Not in the gallery" in own
+    assert "Secret harbor" in own
+    assert "Hidden dunes" in own
+    assert "Latest runs" in own
+
+
+async def test_published_runs_page_by_page(client: httpx.AsyncClient, make: Make) -> None:
+    ada = await make.person("ada")
+    pipeline = await make.pipeline(ada, title="Waves")
+    made = [(await make.run(pipeline, ada, state="succeeded", published=True)).id for _ in range(5)]
+    first = await profiles.published(ada.id, limit=3)
+    assert [result.id for result in first.results] == made[:1:-1]
+    rest = await profiles.published(ada.id, after=first.next, limit=3)
+    assert [result.id for result in rest.results] == made[1::-1]
+    assert rest.next is None
+    assert first.results[0].sha256
+    with pytest.raises(NotFound):
+        await profiles.published(ada.id, after="sideways")
+    assert (await client.get("/@ada?tab=runs&after=sideways")).status_code == 404
+    assert (await client.get("/@ada?tab=secrets")).status_code == 404
+
+
+async def test_the_about_text_is_edited_and_sanitized(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:
+    await log_in(client, await make.person("ada"))
+    form = {"name": "Ada", "about": "*fog*\r\n\r\n<b onclick=x>no</b>"}
+    assert (await client.post("/settings/profile", data=form)).headers["location"] == "/@ada"
+    page = (await client.get("/@ada")).text
+    assert "<em>fog</em>" in page
+    assert "<b onclick" not in page
+    for field, text in (("name", "x" * 61), ("about", "x" * 4001)):
+        answer = await client.post("/settings/profile", data={**form, field: text})
+        assert answer.status_code == 422
+        assert f'id="{field}-e"' in answer.text
+        assert text in answer.text
+
+
+async def test_a_profile_has_feeds(client: httpx.AsyncClient, make: Make) -> None:
+    await make.person("ada")
+    page = (await client.get("/@ada")).text
+    for ending, kind in (("rss", "rss+xml"), ("atom", "atom+xml"), ("json", "feed+json")):
+        assert f'<link rel="alternate" type="application/{kind}" title="ada" href="/@ada/feed.{ending}">' in page
+        assert (await client.get(f"/@ada/feed.{ending}")).status_code == 200
+
+
+@pytest.mark.parametrize("count", [1, 12])
+async def test_a_profile_takes_as_many_queries_for_many_cards(
+    client: httpx.AsyncClient, make: Make, queries: Queries, count: int
+) -> None:
+    ada = await make.person("ada")
+    for _ in range(count):
+        await make.pipeline(ada, published=True)
+    with queries:
+        assert (await client.get("/@ada")).status_code == 200
+    assert queries.count <= 3, queries.statements
+
+
+async def test_the_owners_profile_takes_few_queries(
+    client: httpx.AsyncClient, make: Make, queries: Queries, log_in: Any
+) -> None:
+    ada = await make.person("ada")
+    for _ in range(6):
+        await make.run(await make.pipeline(ada, published=True), ada)
+    await log_in(client, ada)
+    with queries:
+        assert (await client.get("/@ada")).status_code == 200
+    assert queries.count <= 6, queries.statements
