@@ -39,7 +39,7 @@ class Bell(RedisBroker):
         return _Consumer
 
 
-class _Consumer(_RedisConsumer):  # type: ignore[misc]
+class _Consumer(_RedisConsumer):
     """Blocks until its queue has a message, so that a step starts without delay and idling is free."""
 
     def __next__(self) -> Any:
@@ -51,7 +51,7 @@ class _Consumer(_RedisConsumer):  # type: ignore[misc]
                 if not self._ring():
                     return None
                 self.misses = 0
-            return super().__next__()
+            return super().__next__()  # type: ignore[no-untyped-call]
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 

@@ -85,7 +85,11 @@ def versions() -> dict[str, str]:
     import torch
     import transformers
 
-    return {"diffusers": diffusers.__version__, "torch": str(torch.__version__), "transformers": transformers.__version__}
+    return {
+        "diffusers": diffusers.__version__,
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
+    }
 
 
 def quiet() -> None:
@@ -94,6 +98,8 @@ def quiet() -> None:
     import transformers
 
     diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
@@ -121,13 +127,13 @@ def _load(ref: ModelRef, device: str) -> Model:
     log.info("loading %s from %s", ref.name, path)
     if path.is_dir():
         pipe = DiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call]
-            str(path), torch_dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
+            str(path), dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
         )
     else:
         large = "conditioner.embedders.1.model.ln_final.weight" in _tensor_names(path)
         family = StableDiffusionXLPipeline if large else StableDiffusionPipeline
         try:
-            pipe = family.from_single_file(str(path), torch_dtype=dtype, local_files_only=True)
+            pipe = family.from_single_file(str(path), dtype=dtype, local_files_only=True)
         except (OSError, ValueError) as error:
             raise DomainError(
                 f"The single file of “{ref.name}” cannot be opened without its configuration. "

@@ -113,7 +113,10 @@ class Engine:
             self._child.join(5)
 
     def close(self) -> None:
-        """End the child for good."""
+        """End the child for good: politely when it is idle, else at once."""
+        if self._connection is not None and self._child is not None:
+            self._connection.close()
+            self._child.join(2)
         self.kill()
         self._forget()
 
@@ -168,16 +171,19 @@ class Child:
         self._models = Models(device)
         self._inbox: queue.Queue[Job | Warm | None] = queue.Queue()
         self._stopped: set[str] = set()
+        self._working = False
 
     def work(self) -> None:
         """Do jobs one after the other."""
         threading.Thread(target=self._listen, daemon=True).start()
         while (message := self._inbox.get()) is not None:
+            self._working = True
             if isinstance(message, Warm):
                 self._warm(message)
             else:
                 self._say(self._done(message))
                 self._stopped.discard(message.id)
+            self._working = False
 
     def _listen(self) -> None:
         try:
@@ -188,7 +194,9 @@ class Child:
                 else:
                     self._inbox.put(message)
         except (EOFError, OSError):
-            os._exit(0)  # the worker is gone: whatever runs is of no use to anybody
+            if self._working:
+                os._exit(0)  # the worker is gone: whatever runs is of no use to anybody
+            self._inbox.put(None)
 
     def _say(self, message: FromEngine) -> None:
         self._connection.send_bytes(encode(message))
