@@ -33,7 +33,7 @@ WHERE a.sha256 = coalesce((
     SELECT sha256 FROM renditions WHERE source = $1 AND $3::int IS NOT NULL
     ORDER BY width >= $3 DESC, CASE WHEN width >= $3 THEN width ELSE -width END LIMIT 1
 ), $1) AND a.state = 'stored' AND (
-    public.yes
+    $4 OR public.yes
     OR EXISTS (
         SELECT FROM asked JOIN outputs o USING (sha256) JOIN step_runs s ON s.id = o.step_run_id
         JOIN runs r ON r.id = s.run_id JOIN pipelines p ON p.id = r.pipeline_id
@@ -91,13 +91,16 @@ async def record(
     return sha256
 
 
-async def visible(sha256: str, viewer_id: UUID | None, width: int | None = None) -> Artifact:
+async def visible(
+    sha256: str, viewer_id: UUID | None, width: int | None = None, *, allowed: bool = False
+) -> Artifact:
     """The artifact, if the viewer may see it: through a run, a rendition, an upload or a version.
 
     With `width` (pixels) its rendition instead: the smallest that is wide enough, else the widest,
-    else the artifact itself. Raises NotFound, the same for what is private and what never was. One query.
+    else the artifact itself. `allowed`: somebody already decided that this viewer may see it.
+    Raises NotFound, the same for what is private and what never was. One query.
     """
-    row = await db.fetchrow(_VISIBLE, sha256, viewer_id, width)
+    row = await db.fetchrow(_VISIBLE, sha256, viewer_id, width, allowed)
     if row is None:
         raise NotFound("There is no such file, or it is private.")
     return Artifact(**row)

@@ -65,6 +65,7 @@ async def accept(version_id: UUID, owner_id: UUID, inputs: Mapping[str, str], se
             return _repeat(known, request)
         run_id = await _insert(version, owner_id, values, seed, key, request)
         if run_id is not None:
+            await db.execute("UPDATE pipelines SET run_count = run_count + 1 WHERE id = $1", version["pipeline_id"])
             await _insert_steps(run_id, recipe)
             await _note(run_id, "accepted", {"seed_given": seed is not None})
             await _notify()

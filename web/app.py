@@ -76,6 +76,8 @@ ROUTES: list[Any] = [
     runs.retry,
     artifacts.show,
     artifacts.show_rendition,
+    artifacts.show_signed,
+    artifacts.show_signed_rendition,
     # people
     accounts.new,
     accounts.create,

@@ -11,7 +11,8 @@ from domain import artifacts
 from domain.artifacts import Artifact
 from domain.errors import NotFound
 from domain.storage import Storage, key_of
-from web.auth import Viewer
+from web.auth import Viewer, config_of
+from web.signatures import signed
 
 PUBLIC = "public, max-age=31536000, immutable"
 PRIVATE = "private, max-age=3600"
@@ -51,10 +52,27 @@ async def show_rendition(request: _Request, sha256: str, width: int, viewer: Vie
     return await _answer(request, sha256, width, viewer)
 
 
-async def _answer(request: _Request, sha256: str, width: int | None, viewer: Viewer | None) -> Response[Any]:
+@get("/signed/{token:str}/{sha256:str}")
+async def show_signed(request: _Request, token: str, sha256: str) -> Response[Any]:
+    """The file itself, on an origin without sessions (see `web/signatures.py`)."""
+    return await _answer(request, sha256, None, token=token)
+
+
+@get("/signed/{token:str}/{sha256:str}/{width:int}")
+async def show_signed_rendition(request: _Request, token: str, sha256: str, width: int) -> Response[Any]:
+    """The picture about `width` pixels wide, on an origin without sessions."""
+    if not 0 < width <= MAX_WIDTH:
+        raise NotFound
+    return await _answer(request, sha256, width, token=token)
+
+
+async def _answer(
+    request: _Request, sha256: str, width: int | None, viewer: Viewer | None = None, token: str = ""
+) -> Response[Any]:
     if not _SHA256.fullmatch(sha256):
         raise NotFound("There is no such file, or it is private.")
-    found = await artifacts.visible(sha256, viewer.id if viewer else None, width)
+    allowed = bool(token) and signed(config_of(request.scope).secret_key, sha256, token)
+    found = await artifacts.visible(sha256, viewer.id if viewer else None, width, allowed=allowed)
     headers = _headers(request, found)
     if _matches(request.headers.get("if-none-match"), found.sha256):
         return _empty(304, headers, found)

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from domain.config import Config
 from web import auth, filters
 from web.assets import Assets
+from web.signatures import sign
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 VARY = "Cookie, HX-Request, HX-Request-Type"
@@ -138,5 +139,8 @@ def _new_cookies(request: Request[Any, Any, Any]) -> list[Cookie]:
 
 
 def _artifact_url(config: Config, sha256: str, width: int | None) -> str:
-    url = f"{config.artifact_origin}/artifacts/{sha256}"
+    """Where pages get an artifact. Another origin has no session, so its addresses are signed."""
+    url = f"/artifacts/{sha256}"
+    if config.artifact_origin:
+        url = f"{config.artifact_origin}/signed/{sign(config.secret_key, sha256)}/{sha256}"
     return f"{url}/{width}" if width else url

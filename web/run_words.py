@@ -132,7 +132,7 @@ def mark(step: StepPage) -> str:
     return {
         "waiting": f"waits for step {step.ordinal - 1}",
         "failed": "failed",
-        "cancelled": "stopped",
+        "cancelled": "stopped" if step.attempt else "not run",
         "reused": "reused",
     }.get(step.state, "")
 

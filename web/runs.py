@@ -13,7 +13,7 @@ from domain.run_pages import RunForm, RunPage, StepPage
 from web import run_words
 from web.auth import Viewer
 from web.forms import read_form
-from web.render import page, see_other
+from web.render import page, see_other, wants_part
 
 MAX_VERSION = 2**31 - 1
 _Request = Request[Any, Any, Any]
@@ -113,10 +113,15 @@ async def progress(request: _Request, run_id: UUID, viewer: Viewer | None) -> Re
     """What changes while a run is alive, for polls: 304 when nothing did.
 
     Once the run is over the whole of its page's inside comes back, without a trigger, so that
-    polling ends by itself.
+    polling ends by itself. A page whose run it may no longer see is loaded again.
     """
     viewer_id = viewer.id if viewer else None
-    run = await runs.progress(run_id, viewer_id)
+    try:
+        run = await runs.progress(run_id, viewer_id)
+    except NotFound:
+        if not wants_part(request):
+            raise
+        return Response(content=b"", headers={"HX-Refresh": "true"}, media_type="text/html")
     headers = {"ETag": f'"{run.tag}"', "HX-PTag": run.tag, "Cache-Control": "private, no-store"}
     if run.tag in (request.headers.get("hx-ptag"), _bare(request.headers.get("if-none-match", ""))) and not run.over:
         return Response(content=b"", status_code=304, headers=headers, media_type="text/html")

@@ -1,6 +1,7 @@
 """Artifacts over HTTP: tags, parts, renditions, names, and who gets them."""
 
 import re
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from domain import artifacts
 from domain.people import Person
 from tests.make import Artifact, Make
 from web.artifacts import byte_range
+from web.signatures import DAY, sign, signed
 
 LogIn = Callable[[httpx.AsyncClient, Person], Awaitable[httpx.AsyncClient]]
 DATA = bytes(range(256)) * 40
@@ -237,3 +239,37 @@ async def test_a_lost_object_is_not_found_rather_than_half_an_answer(
     answer = await client.get(f"/artifacts/{file.sha256}")
     assert answer.status_code == 404
     assert "public" not in answer.headers["cache-control"]
+
+
+# another origin
+
+
+async def test_a_signed_address_opens_a_private_file_without_a_session(
+    client: httpx.AsyncClient, config: Any, db: Any, make: Make
+) -> None:
+    file, _ = await _output(db, make, b"private bytes", "audio/wav", published=False)
+    token = sign(config.secret_key, file.sha256)
+    for path in (f"/signed/{token}/{file.sha256}", f"/signed/{token}/{file.sha256}/320"):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.content) == (200, b"private bytes")
+        assert answer.headers["cache-control"].startswith("private")
+    yesterday = sign(config.secret_key, file.sha256, time.time() - 2 * DAY)
+    other = sign(config.secret_key, "0" * 64)
+    foreign = sign("another secret, as long as the first one", file.sha256)
+    for wrong in (yesterday, other, foreign, token[:-1], "x", "-", "é-é", token.replace("-", "")):
+        assert (await client.get(f"/signed/{wrong}/{file.sha256}")).status_code == 404, wrong
+
+
+async def test_a_signature_is_no_secret_for_public_files(client: httpx.AsyncClient, file: Artifact) -> None:
+    answer = await client.get(f"/signed/anything/{file.sha256}")
+    assert answer.headers["cache-control"].startswith("public")
+
+
+def test_a_token_stays_the_same_all_day_and_ends_after_the_next() -> None:
+    noon = 20_000 * DAY + DAY / 2
+    token = sign("secret", "a" * 64, noon)
+    assert token == sign("secret", "a" * 64, noon + DAY / 3)
+    assert token != sign("secret", "a" * 64, noon + DAY)
+    assert signed("secret", "a" * 64, token, noon + DAY)
+    assert not signed("secret", "a" * 64, token, noon + 2 * DAY)
+    assert not signed("secret", "b" * 64, token, noon)

@@ -249,6 +249,14 @@ async def test_a_poll_is_private(client: httpx.AsyncClient, clients: Any, make: 
     assert plain.sub("", gone.text) == plain.sub("", private.text)
 
 
+async def test_a_poll_for_a_run_that_is_gone_loads_the_page_again(
+    client: httpx.AsyncClient, clients: Any, make: Make, pipeline: Pipeline
+) -> None:
+    run = await make.run(pipeline, state="running")
+    answer = await clients().get(f"/runs/{run.id}/progress", headers=POLL)
+    assert (answer.status_code, answer.headers["hx-refresh"]) == (200, "true")
+
+
 async def test_a_published_run_is_for_everybody_but_its_forms_are_not(
     client: httpx.AsyncClient, clients: Any, make: Make, pipeline: Pipeline
 ) -> None:
