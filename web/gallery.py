@@ -56,7 +56,7 @@ async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
     tag = asked.get("tag")
     if tag is not None:
         tag = known_tag(tag)
-    opening = await _opening(request) if not asked and not wants_part(request) else None
+    opening = await _opening(request) if not asked and not wants_part(request) else ""
     return await listing(request, "gallery/show.html", asked, tag=tag, base="/", opening=opening)
 
 

@@ -232,7 +232,7 @@ async def test_a_page_shows_cards_and_one_link_on(client: Any, make: Make, db: A
     assert "1 to 24" in answer.text
     more = await client.get(_next(answer.text))
     assert more.text.count('<article class="card">') == 6
-    assert "25 to 30" in more.text
+    assert "25 to 30 of 30" in more.text
     assert 'class="btn" href' not in more.text.partition('id="pager"')[2]
 
 
@@ -250,7 +250,8 @@ async def test_htmx_gets_the_cards_and_the_next_pager(client: Any, make: Make, d
     assert part.text.lstrip().startswith("<li data-ar=")
     assert part.text.count("<article") == 6
     assert '<hx-partial hx-target="#pager" hx-swap="outerHTML"><nav class="pager" id="pager"' in part.text
-    assert 'loading="eager"' not in part.text
+    assert part.text.count(" autofocus") == 1
+    assert "All 30" in part.text
 
 
 async def test_kinds_and_orders_are_links_that_keep_each_other(client: Any, make: Make, db: Any) -> None:
@@ -324,12 +325,12 @@ async def test_the_branch_shows_what_each_offshoot_changed(client: Any, make: Ma
     assert {one.card.id for one in branch.offshoots} == {child.id for child in children}
     assert [one.next.id for one in branch.offshoots if one.next] == [twig.id]
     answer = await client.get("/")
-    assert "Harbor, 3 offshoots" in answer.text
+    assert "Harbor, three offshoots" in answer.text
     assert "[removed] </span>at dusk</del>" in answer.text
     assert "[added] </span>after midnight</ins>" in answer.text
     assert "the same prompt" in answer.text
     assert f'href="/pipelines/{parent.id}/lineage"' in answer.text
-    assert "Harbor, 3 offshoots" not in (await client.get("/?kind=image")).text
+    assert "Harbor, three offshoots" not in (await client.get("/?kind=image")).text
 
 
 async def test_no_branch_without_three_that_everybody_may_see(client: Any, make: Make) -> None:
