@@ -18,7 +18,7 @@ async def fork(version_id: UUID, person_id: UUID) -> PipelineRef:
             SELECT p.owner_id, p.title, p.tags, p.license, v.recipe
             FROM versions v JOIN pipelines p ON p.id = v.pipeline_id
             WHERE v.id = $1 AND p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2)
-            FOR SHARE OF p
+            FOR NO KEY UPDATE OF p
             """,
             version_id,
             person_id,

@@ -80,7 +80,7 @@ _AROUND = f"""
     UNION
     SELECT twig.id FROM up CROSS JOIN LATERAL (
         SELECT id FROM (
-            SELECT id, visibility = 'public' AND deleted_at IS NULL OR owner_id = $2 AS visible
+            SELECT id, visibility = 'public' AND deleted_at IS NULL OR owner_id IS NOT DISTINCT FROM $2 AS visible
             FROM pipelines WHERE parent_id = up.id ORDER BY id LIMIT 200
         ) first ORDER BY visible DESC, id LIMIT {TWIGS + 1}
     ) twig WHERE up.distance <= 1
@@ -142,14 +142,18 @@ async def _read(sql: str, pipeline_id: UUID, viewer_id: UUID | None, width: int)
 
 
 def _tree(rows: Sequence[db.Record], pipeline_id: UUID, viewer_id: UUID | None, width: int) -> Node:
-    """Hang the rows (parents first) on one another; the trunk is never cut off."""
+    """Hang the rows (parents first) on one another; the trunk is never cut off, private twigs first."""
     nodes = {row["id"]: _node(row, pipeline_id, viewer_id) for row in rows}
+
+    def rank(twig: db.Record) -> tuple[bool, bool, UUID]:
+        return not twig["trunk"], nodes[twig["id"]].state in ("private", "removed"), twig["id"]
+
     below: dict[UUID, list[db.Record]] = {}
     for row in rows:
         if row["parent_id"] in nodes:
             below.setdefault(row["parent_id"], []).append(row)
     for row in rows:
-        found = sorted(below.get(row["id"], []), key=lambda twig: not twig["trunk"])[:width]
+        found = sorted(below.get(row["id"], []), key=rank)[:width]
         found.sort(key=lambda twig: twig["id"])
         node = nodes[row["id"]]
         node.children = [nodes[twig["id"]] for twig in found]

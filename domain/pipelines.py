@@ -193,7 +193,12 @@ async def delete(pipeline_id: UUID, person_id: UUID) -> None:
 
 
 async def _own(pipeline_id: UUID, person_id: UUID) -> db.Record:
-    """The person's pipeline, locked, with its latest recipe and its parent's license."""
+    """The person's pipeline, locked, with its latest recipe and its parent's license.
+
+    Locked by a query of its own: whoever waited for the row then sees the version that the
+    other one made.
+    """
+    await db.execute("SELECT FROM pipelines WHERE id = $1 FOR NO KEY UPDATE", pipeline_id)
     row = await db.fetchrow(
         """
         SELECT p.id, v.id AS version_id, v.recipe, up.license AS parent_license, up.owner_id AS parent_owner_id
@@ -201,7 +206,6 @@ async def _own(pipeline_id: UUID, person_id: UUID) -> db.Record:
         JOIN versions v ON v.pipeline_id = p.id AND v.number = p.latest_version
         LEFT JOIN pipelines up ON up.id = p.parent_id
         WHERE p.id = $1 AND p.owner_id = $2 AND p.deleted_at IS NULL
-        FOR NO KEY UPDATE OF p
         """,
         pipeline_id,
         person_id,

@@ -426,8 +426,13 @@ def _label(row: Mapping[str, str]) -> str:
 
 def _anchor(key: str, form: Mapping[str, str]) -> str:
     """The id to jump to: the field's, or the part of the page that the error is about."""
-    if key in form or key in DETAILS:
+    match = re.fullmatch(r"s(\d+)-(\w+)", key)
+    kind = form.get(f"s{match.group(1)}-kind", "") if match else ""
+    drawn = kind in steps.KINDS and match is not None and match.group(2) in [f.name for f in steps.fields_of(kind)]
+    if drawn or key in DETAILS or (key in form and key[0] in "il"):
         return key
+    if match is not None and 1 <= int(match.group(1)) <= len(_rows(form, "s")):
+        return f"step-{match.group(1)}"
     return {"i": "inputs", "l": "lists"}.get(key[0], "steps") if key not in ("inputs", "lists") else key
 
 

@@ -1,5 +1,6 @@
 """Word diffs and recipe diffs."""
 
+import itertools
 import time
 
 from hypothesis import given
@@ -48,7 +49,7 @@ def test_nothing_is_lost_between_the_two(before: str, after: str):
     tokens = diff.words(before, after)
     assert "".join(token.text for token in tokens if token.op != "added") == before
     assert "".join(token.text for token in tokens if token.op != "removed") == after
-    assert all(left.op != right.op for left, right in zip(tokens, tokens[1:], strict=False))
+    assert all(left.op != right.op for left, right in itertools.pairwise(tokens))
 
 
 def test_the_longest_prompts_take_no_time():
