@@ -231,12 +231,14 @@ async def finish(
     receipt: Mapping[str, Any],
     timings: Mapping[str, float],
     serves: Collection[str] = (),
+    passes: int = 0,
 ) -> UUID | None:
     """Publish the step's result and queue the next step, or end the run.
 
     Returns the next step's id, None after the last. A stop asked for meanwhile wins: then the
     run ends cancelled, nothing is recorded, and None is returned. The next step is kept from
-    other workers for 2 s when its queue is one this worker `serves`. Raises Lost.
+    other workers for 2 s when its queue is one this worker `serves`. `passes` is the progress that a
+    quick step had no time to tell. Raises Lost.
     """
     async with db.transaction():
         if await _lock(held.run_id):
@@ -247,12 +249,14 @@ async def finish(
             """
             UPDATE step_runs SET state = 'succeeded', lease_until = NULL, lease_owner = NULL, output_text = $3,
                 receipt = $4, timings = $5, finished_at = clock_timestamp(), phase = '',
-                progress = greatest(progress, progress_total), error_code = NULL, error_message = NULL
+                progress_total = greatest(progress_total, $6),
+                progress = greatest(progress, progress_total, $6), error_code = NULL, error_message = NULL
             WHERE id = $1 AND attempt = $2 AND state = 'running'
             """,
             text,
             dict(receipt),
             dict(timings),
+            passes,
         )
         await db.execute(
             """

@@ -307,7 +307,7 @@ class Attempt:
             "run": done.run,
             "save": round(done.encode + time.monotonic() - self._saving_since, 4),
         }
-        return await queue.finish(self.held, made, done.text, receipt, timings, serves)
+        return await queue.finish(self.held, made, done.text, receipt, timings, serves, self._total)
 
     async def _hold(self, act: Callable[[], Awaitable[T]], *, ending: bool = False) -> T:
         """Do it, again and again while a server is away, for a quarter of an hour."""

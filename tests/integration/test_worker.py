@@ -1,0 +1,202 @@
+"""Real runs: through Redis and dramatiq into a worker that draws with the starter model."""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from domain import models, runs, steps
+from domain.config import Config
+from domain.storage import Storage, key_of
+from tests import worker as w
+from tests.make import Make, png
+
+FEW = 4
+"""Sampling steps that are enough to see that it draws."""
+
+
+@pytest.fixture(scope="module")
+def site(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[w.Process]:
+    """A dispatcher and a worker for this module."""
+    folder = tmp_path_factory.mktemp("worker")
+    with w.dispatcher(config, folder), w.worker(config, folder) as process:
+        yield process
+
+
+@pytest.fixture
+async def ready(db: Any, site: w.Process) -> None:
+    """Tables are empty again; the models are back in the registry."""
+    await models.register_all({})
+
+
+@pytest.mark.usefixtures("ready")
+async def test_it_draws_what_it_says(make: Make, storage: Storage) -> None:
+    step = steps.TextToImage(prompt="a {color} circle", num_inference_steps=FEW, num_images_per_prompt=2, seed=9)
+    pipeline = await make.pipeline(steps=[step], inputs=[steps.Input(name="color", default="red")])
+    run_id = await w.accept(pipeline, inputs={"color": "blue"})
+    state, (row,) = await w.ended(run_id)
+    assert (state, row["state"], row["error_message"]) == ("succeeded", "succeeded", None)
+    assert (row["progress"], row["progress_total"], row["attempt"]) == (FEW, FEW, 1)
+    assert row["resolved"]["prompt"] == "a blue circle"
+    assert row["resolved"]["seed"] == 9
+    made = await w.pictures(row["id"])
+    assert [(each["width"], each["height"], each["seed"]) for each in made] == [(128, 128, 9), (128, 128, 10)]
+    assert row["receipt"]["outputs"] == [each["sha256"] for each in made]
+    assert row["receipt"]["model_revision"] == row["resolved"]["model_revision"]
+    assert set(row["timings"]) == {"queued", "load", "run", "save"}
+    assert await w.event_names(run_id) == ["accepted", "claimed", "succeeded", "run_succeeded"]
+    data = await storage.get(key_of(made[0]["sha256"]))
+    assert hashlib.sha256(data).hexdigest() == made[0]["sha256"]
+    picture = Image.open(io.BytesIO(data))
+    assert picture.format == "PNG"
+    assert "Steps: 4, Sampler: DDIM, CFG scale: 3, Seed: 9, Size: 128x128" in picture.info["parameters"]
+    assert json.loads(picture.info["offshoot"])["parameters"]["prompt"] == "a blue circle"
+    assert "trainedAlgorithmicMedia" in picture.info["XML:com.adobe.xmp"]
+
+
+@pytest.mark.usefixtures("ready")
+async def test_the_same_seed_gives_the_same_file(make: Make) -> None:
+    step = steps.TextToImage(prompt="a green square", num_inference_steps=FEW)
+    pipeline = await make.pipeline(steps=[step])
+    found = []
+    for seed in (5, 5, 6):
+        _, (row,) = await w.ended(await w.accept(pipeline, seed))
+        found.append((row["input_hash"], (await w.pictures(row["id"]))[0]["sha256"]))
+    assert found[0] == found[1]
+    assert found[0][0] != found[2][0]
+    assert found[0][1] != found[2][1]
+
+
+@pytest.mark.usefixtures("ready")
+async def test_it_runs_a_chain_to_its_end(make: Make, db: Any, storage: Storage) -> None:
+    chain = [
+        steps.PromptTemplate(template="a {red|red} {shape} __place__"),
+        steps.TextToImage(prompt="{text}, night", num_inference_steps=FEW),
+        steps.ImageToImage(prompt="{text}", strength=0.5, num_inference_steps=FEW),
+        steps.Upscale(factor=4, source=2),
+    ]
+    inputs = [steps.Input(name="shape", default="star")]
+    pipeline = await make.pipeline(steps=chain, inputs=inputs, lists={"place": ["by the sea"]})
+    state, rows = await w.ended(await w.accept(pipeline))
+    assert state == "succeeded", [row["error_message"] for row in rows]
+    assert rows[0]["output_text"] == "a red star by the sea"
+    assert rows[1]["resolved"]["prompt"] == "a red star by the sea, night"
+    assert rows[2]["resolved"]["prompt"] == "a red star by the sea"
+    assert rows[2]["progress_total"] == FEW / 2
+    (drawn,), (redrawn,), (large,) = [await w.pictures(row["id"]) for row in rows[1:]]
+    assert rows[2]["receipt"]["inputs"] == rows[3]["receipt"]["inputs"] == [drawn["sha256"]]
+    assert redrawn["sha256"] != drawn["sha256"]
+    assert (large["width"], large["height"]) == (512, 512)
+    renditions = await db.fetch("SELECT * FROM renditions WHERE source = $1 ORDER BY width", large["sha256"])
+    assert [row["width"] for row in renditions] == [320]
+    small = Image.open(io.BytesIO(await storage.get(key_of(renditions[0]["sha256"]))))
+    assert (small.format, small.size) == ("WEBP", (320, 320))
+    assert not await db.fetchval("SELECT count(*) FROM previews")
+
+
+@pytest.mark.usefixtures("ready")
+async def test_it_redraws_an_upload(make: Make) -> None:
+    upload = await make.artifact(png("orange", (100, 75)), stored=True)
+    step = steps.ImageToImage(prompt="a sun", upload=upload.sha256, num_inference_steps=FEW, num_images_per_prompt=2)
+    state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
+    assert state == "succeeded", row["error_message"]
+    assert [(each["width"], each["height"]) for each in await w.pictures(row["id"])] == [(96, 72), (96, 72)]
+
+
+@pytest.mark.parametrize("scheduler", steps.SCHEDULERS)
+@pytest.mark.usefixtures("ready")
+async def test_every_scheduler_draws(make: Make, scheduler: Any) -> None:
+    step = steps.TextToImage(prompt="a boat", num_inference_steps=FEW, width=64, height=64, scheduler=scheduler)
+    state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
+    assert state == "succeeded", row["error_message"]
+    assert row["resolved"]["scheduler"] == scheduler
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_stop_in_the_middle_publishes_nothing(make: Make, db: Any) -> None:
+    step = steps.TextToImage(prompt="a boat", num_inference_steps=150, num_images_per_prompt=8)
+    pipeline = await make.pipeline(steps=[step, steps.Upscale()])
+    run_id = await w.accept(pipeline)
+    await w.until(run_id, lambda now: now["steps"][0]["progress"] > 2)
+    await runs.cancel(run_id, pipeline.owner_id)
+    state, rows = await w.ended(run_id, 25)
+    assert state == "cancelled"
+    assert [row["state"] for row in rows] == ["cancelled", "cancelled"]
+    assert 0 < rows[0]["progress"] < 150
+    assert not await db.fetchval("SELECT count(*) FROM outputs")
+    again, _ = await w.ended(await w.accept(await make.pipeline(steps=[steps.PromptTemplate(template="hi")])))
+    assert again == "succeeded"
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_long_step_shows_a_preview(make: Make, db: Any) -> None:
+    step = steps.TextToImage(prompt="a boat", num_inference_steps=100, num_images_per_prompt=8)
+    pipeline = await make.pipeline(steps=[step])
+    run_id = await w.accept(pipeline)
+    (row,) = await w.until(run_id, lambda now: now["steps"][0]["progress"] > 5)
+    preview = None
+    for _ in range(200):
+        preview = preview or await db.fetchrow("SELECT * FROM previews WHERE step_run_id = $1", row["id"])
+        if preview:
+            break
+        await w.until(run_id, lambda now: True)
+    assert preview is not None
+    assert Image.open(io.BytesIO(preview["data"])).size == (128, 128)
+    assert preview["media_type"] == "image/webp"
+    await runs.cancel(run_id, pipeline.owner_id)
+    await w.ended(run_id, 25)
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (steps.TextToImage(prompt="a {colour} boat"), "There is no input called {colour}"),
+        (steps.TextToImage(prompt="a boat", model="nobody"), "This site has no model called “nobody”."),
+        (steps.PromptTemplate(template="{a|b"), "A { is never closed"),
+        (steps.ImageToImage(upload="0" * 64), "The picture that should come in is gone."),
+    ],
+)
+@pytest.mark.usefixtures("ready")
+async def test_what_cannot_work_fails_with_words_and_no_retry(make: Make, step: Any, words: str) -> None:
+    run_id = await w.accept(await make.pipeline(steps=[step, steps.PromptTemplate(template="later")]))
+    state, rows = await w.ended(run_id)
+    assert state == "failed"
+    assert words in rows[0]["error_message"]
+    assert (rows[0]["error_code"], rows[0]["attempt"], rows[1]["state"]) == ("refused", 1, "cancelled")
+    assert await w.event_names(run_id) == ["accepted", "claimed", "failed", "run_failed"]
+
+
+@pytest.mark.usefixtures("ready")
+async def test_too_large_a_picture_is_refused_with_its_size(make: Make) -> None:
+    upload = await make.artifact(png("orange", (2048, 64)), stored=True)
+    chain = [steps.ImageToImage(upload=upload.sha256, num_inference_steps=1, strength=1), steps.Upscale(factor=4)]
+    _, rows = await w.ended(await w.accept(await make.pipeline(steps=chain)))
+    assert "is 8192 × 256; a side has at most 4,096 pixels" in rows[1]["error_message"]
+
+
+@pytest.mark.usefixtures("ready")
+async def test_an_unforeseen_error_gets_a_reference_that_the_log_has_too(make: Make, db: Any, site: w.Process) -> None:
+    pipeline = await make.pipeline(steps=[steps.PromptTemplate(template="x")])
+    async with db.transaction():
+        run_id = await w.accept(pipeline)
+        await db.execute('UPDATE step_runs SET step = step || \'{"kind": "gone"}\' WHERE run_id = $1', run_id)
+    state, (row,) = await w.ended(run_id)
+    assert state == "failed"
+    assert row["error_message"].startswith("Something broke on our side. Reference ")
+    assert row["error_message"].rstrip(".").rsplit(" ", 1)[1] in site.log.read_text()
+
+
+@pytest.mark.usefixtures("ready")
+async def test_twenty_runs_all_end_once(make: Make, db: Any) -> None:
+    pipeline = await make.pipeline(steps=[steps.PromptTemplate(template="{a|b|c}"), steps.PromptTemplate()])
+    accepted = [await w.accept(pipeline, seed) for seed in range(20)]
+    for run_id in accepted:
+        state, rows = await w.ended(run_id)
+        assert state == "succeeded"
+        assert [row["attempt"] for row in rows] == [1, 1]
+    assert await db.fetchval("SELECT count(*) FROM events WHERE name = 'succeeded'") == 40
