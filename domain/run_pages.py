@@ -52,6 +52,9 @@ class StepPage(Struct, kw_only=True):
     elapsed: float | None
     left: float | None
     """About how many seconds of work remain in this step."""
+    receipt: dict[str, Any]
+    """What makes the result repeatable; empty until the step is done."""
+    timings: dict[str, float]
 
     @property
     def percent(self) -> int:
@@ -126,7 +129,8 @@ SELECT r.id AS run_id, r.number, r.pipeline_id, r.version_id, r.owner_id, r.inpu
     CASE WHEN p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2) THEN p.title ELSE '' END AS title,
     o.handle, o.name, now() AS now,
     s.id, s.ordinal, s.kind, s.model, s.state, s.attempt, s.step, s.resolved, s.progress, s.progress_total, s.phase,
-    s.progress_at, s.error_message, s.output_text, s.started_at, s.finished_at, preview.done AS preview,
+    s.progress_at, s.error_message, s.output_text, s.receipt, s.timings,
+    s.started_at, s.finished_at, preview.done AS preview,
     CASE WHEN s.state = 'queued' THEN (
         SELECT count(*) FROM step_runs q
         WHERE q.state = 'queued' AND q.queue = s.queue
@@ -224,6 +228,8 @@ def _step(row: db.Record, rates: Mapping[tuple[str, str], float]) -> StepPage:
         preview=row["preview"],
         elapsed=_between(row["started_at"], row["finished_at"] or row["now"]) if row["state"] != "queued" else None,
         left=_left(row, rates),
+        receipt=row["receipt"] or {},
+        timings=row["timings"] or {},
     )
 
 

@@ -248,3 +248,23 @@ def recipe_steps(recipe: Recipe) -> list[dict[str, Any]]:
             }
         )
     return listed
+
+
+def receipt(step: StepPage) -> list[tuple[str, str]]:
+    """What made the result, in pairs of label and value: weights, software, machine, files, times."""
+    if not step.receipt:
+        return []
+    got = step.receipt
+    software = ", ".join(f"{name} {version}" for name, version in sorted((got.get("versions") or {}).items()))
+    pairs = [("Model weights", _hash(got.get("model_revision", ""))), ("Software", software)]
+    pairs += [("Machine", " ".join(part for part in (got.get("device"), got.get("dtype")) if part))]
+    pairs += [("Took in", _hash(sha256)) for sha256 in got.get("inputs") or ()]
+    pairs += [("Gave", _hash(sha256)) for sha256 in got.get("outputs") or ()]
+    spent = (("queued", "in the queue"), ("load", "loading"), ("run", "running"), ("save", "saving"))
+    times = ", ".join(f"{seconds(step.timings[name])} {doing}" for name, doing in spent if step.timings.get(name))
+    return [(label, value) for label, value in [*pairs, ("Times", times)] if value]
+
+
+def _hash(sha256: str) -> str:
+    """Enough of a hash to compare by eye."""
+    return f"sha256 {sha256[:16]}…" if sha256 else ""

@@ -89,6 +89,7 @@ async def _show_form(
         words=run_words,
         values={"key": _new_key(), "seed": "", **values},
         errors=errors or {},
+        mend=[name for name in errors or {} if name in fields and name != "key"],
         astray=astray,
         waiting=await forecast.waiting(),
         expected=await forecast.expected_seconds(form.recipe),

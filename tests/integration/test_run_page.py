@@ -164,6 +164,16 @@ async def test_done_shows_the_result_and_how_it_was_made(
     run = await make.run(pipeline, state="succeeded", seed=90210774, inputs={"subject": "moth"})
     await _set(db, run.step_runs[1], resolved={"prompt": "a moth at <b>dawn</b>", "seed": 90210774})
     page = await _get(client, f"/runs/{run.id}")
+    await _set(
+        db,
+        run.step_runs[1],
+        receipt={"model_revision": "6c94" * 16, "versions": {"torch": "2.13"}, "device": "cpu", "dtype": "float32"},
+        timings={"run": 2.04, "load": 0.0},
+    )
+    page = await _get(client, f"/runs/{run.id}")
+    for words in ("sha256 6c946c946c946c94…", "torch 2.13", "cpu float32", "2.0 s running"):
+        assert words in page
+    assert "loading" not in page
     sha256 = await db.fetchval("SELECT sha256 FROM outputs WHERE step_run_id = $1", run.step_runs[1])
     assert _headline(page) == "Done in 2.0 s"
     assert f"/artifacts/{sha256}/320" in page
