@@ -1,0 +1,232 @@
+"""SECURITY.md 16, 17: every route × who asks.
+
+The rows come from the app's own route table: a route that is missing here fails, and so does a
+row without a route. Each row gives the status for nobody, another person, a moderator, an admin
+and the owner: first about a public pipeline with a published run, then about a private one.
+Nobody but its owner ever learns that a private thing exists: 404, in fragments, feeds and files too.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from litestar import Litestar
+from litestar.routes import HTTPRoute
+from msgspec import Struct
+
+from domain import db as database
+from domain import tables
+from domain.people import Person
+from tests.make import Make
+from tests.sessions import log_in, with_csrf
+
+ROLES = ("nobody", "another", "moderator", "admin", "owner")
+
+ALL = "200 200 200 200 200"
+SEEN = "200 200 200 200 200 | 404 404 404 404 200"
+LISTED = "200 200 200 200 200 | 404 404 404 404 404"
+MEMBERS = "303 200 200 200 200"
+OWN = "303 404 404 404 200 | 303 404 404 404 200"
+
+MATRIX = {
+    # lists and feeds
+    "GET /": ALL,
+    "GET /tags/{tag:str}": ALL,
+    "GET /gallery/feed.rss": ALL,
+    "GET /gallery/feed.atom": ALL,
+    "GET /gallery/feed.json": ALL,
+    "GET /tags/{tag:str}/feed.rss": ALL,
+    "GET /tags/{tag:str}/feed.atom": ALL,
+    "GET /tags/{tag:str}/feed.json": ALL,
+    "GET /{handle:str}/feed.rss": ALL,
+    "GET /{handle:str}/feed.atom": ALL,
+    "GET /{handle:str}/feed.json": ALL,
+    "GET /pipelines/{pipeline_id:uuid}/results.rss": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/results.atom": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/results.json": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/lineage.rss": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/lineage.atom": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/lineage.json": LISTED,
+    # pipelines
+    "GET /pipelines/{pipeline_id:uuid}": SEEN,
+    "GET /pipelines/{pipeline_id:uuid}/lineage": SEEN,
+    "GET /pipelines/new": MEMBERS,
+    "GET /pipelines/{pipeline_id:uuid}/edit": OWN,
+    "POST /pipelines": "303 303 303 303 303",
+    "POST /pipelines/{pipeline_id:uuid}/deletion": "303 404 404 404 303 | 303 404 404 404 303",
+    "GET /pipelines/{pipeline_id:uuid}/versions/{number:int}": SEEN,
+    "GET /pipelines/{pipeline_id:uuid}/versions/{number:int}/recipe.json": SEEN,
+    "POST /pipelines/{pipeline_id:uuid}/versions": "303 404 404 404 303 | 303 404 404 404 303",
+    "POST /drafts": "303 303 303 303 303",
+    "POST /pipelines/{pipeline_id:uuid}/draft": "303 404 404 404 303 | 303 404 404 404 303",
+    "POST /pipelines/{pipeline_id:uuid}/forks": "303 303 303 303 303 | 303 404 404 404 303",
+    "POST /pipelines/{pipeline_id:uuid}/rating": "303 303 303 303 403 | 303 404 404 404 403",
+    "POST /uploads": "303 422 422 422 422",
+    # runs
+    "GET /pipelines/{pipeline_id:uuid}/versions/{number:int}/runs": "303 200 200 200 200 | 303 404 404 404 200",
+    "POST /pipelines/{pipeline_id:uuid}/versions/{number:int}/runs": "303 303 303 303 303 | 303 404 404 404 303",
+    "GET /runs": MEMBERS,
+    "GET /runs/{run_id:uuid}": SEEN,
+    "GET /runs/{run_id:uuid}/progress": SEEN,
+    "GET /runs/{run_id:uuid}/previews/{step_run_id:uuid}": SEEN,
+    "GET /runs/{run_id:uuid}/cancellation": "303 303 303 303 303 | 303 404 404 404 303",
+    "POST /runs/{run_id:uuid}/cancellation": "303 404 404 404 303 | 303 404 404 404 303",
+    "POST /runs/{run_id:uuid}/publication": "303 404 404 404 303 | 303 404 404 404 409",
+    "POST /runs/{run_id:uuid}/retry": "303 404 404 404 409 | 303 404 404 404 409",
+    # files
+    "GET /artifacts/{sha256:str}": SEEN,
+    "GET /artifacts/{sha256:str}/{width:int}": SEEN,
+    "GET /signed/{token:str}/{sha256:str}": LISTED,  # with a forged signature
+    "GET /signed/{token:str}/{sha256:str}/{width:int}": LISTED,
+    # people
+    "GET /signup": "200 303 303 303 303",
+    "POST /signup": "422 422 422 422 422",
+    "GET /login": "200 303 303 303 303",
+    "POST /login": "422 422 422 422 422",
+    "POST /logout": "303 303 303 303 303",
+    "GET /{handle:str}": ALL,
+    "GET /settings/profile": MEMBERS,
+    "POST /settings/profile": "303 303 303 303 303",
+    "POST /settings/theme": "303 303 303 303 303",
+    # the site itself
+    "GET /static/{path:path}": ALL,
+    "GET /favicon.ico": ALL,
+    "GET /health": ALL,
+}
+
+FORMS: Mapping[str, dict[str, str]] = {
+    "POST /pipelines/{pipeline_id:uuid}/rating": {"stars": "4"},
+    "POST /runs/{run_id:uuid}/publication": {"published": "1"},
+    "POST /settings/theme": {"theme": "dark"},
+}
+SECRET = "Secret harbor"
+
+
+class Thing(Struct):
+    """What the addresses name."""
+
+    pipeline_id: UUID
+    run_id: UUID
+    step_run_id: UUID
+    sha256: str
+
+
+async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
+    """A pipeline with a run that is done, its picture in the store, and a preview left over."""
+    visibility = "public" if public else "private"
+    title = "Harbor" if public else SECRET
+    pipeline = await make.pipeline(owner, visibility=visibility, title=title, tags=["sea"])
+    run = await make.run(pipeline, owner, state="succeeded", published=public)
+    sha256: str = await database.fetchval("SELECT sha256 FROM outputs WHERE step_run_id = $1", run.step_runs[0])
+    await storage.put(f"{sha256[:2]}/{sha256}", b"picture", "image/png")
+    await database.execute("UPDATE artifacts SET bytes = 7 WHERE sha256 = $1", sha256)
+    await database.execute("INSERT INTO previews VALUES ($1, 1, 'image/webp', $2)", run.step_runs[0], b"rough")
+    return Thing(pipeline.id, run.id, run.step_runs[0], sha256)
+
+
+def table(app: Litestar) -> list[str]:
+    """Every route of the app as "METHOD path"."""
+    rows = [
+        f"{method} {route.path}"
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        for method in handler.http_methods - {"OPTIONS"}
+    ]
+    return sorted(set(rows))
+
+
+async def test_16_every_route_is_in_the_matrix(app: Litestar) -> None:
+    assert sorted(MATRIX) == table(app)
+
+
+@pytest.mark.parametrize("row", MATRIX)
+async def test_16_who_may(row: str, clients: Any, make: Make, storage: Any) -> None:
+    owner = await make.person("olga")
+    browsers: dict[str, httpx.AsyncClient] = {}
+    for role in ROLES:
+        if role == "nobody":
+            browsers[role] = await with_csrf(clients())
+            continue
+        person = owner if role == "owner" else await make.person(role[:3] + "1", role=_ROLE.get(role, "member"))
+        browsers[role] = await log_in(clients(), person)
+    for expected, public in zip(MATRIX[row].split(" | "), (True, False), strict=False):
+        about = await thing(make, storage, owner, public)
+        got = [str(await ask(browsers[role], row, about, public and role != "nobody")) for role in ROLES]
+        assert " ".join(got) == expected, f"{row} about a {'public' if public else 'private'} thing, {ROLES}"
+
+
+_ROLE = {"moderator": "moderator", "admin": "admin"}
+
+
+async def ask(browser: httpx.AsyncClient, row: str, about: Thing, may_know: bool) -> int:
+    """Send the row's request; on refusals also check that nothing private shows."""
+    method, path = row.split(" ", 1)
+    values = {
+        "handle": "@olga", "tag": "sea", "number": 1, "width": 320, "path": "css/base.css",
+        "pipeline_id": about.pipeline_id, "run_id": about.run_id, "step_run_id": about.step_run_id,
+        "sha256": about.sha256, "token": "forged",
+    }  # fmt: skip
+    url = re.sub(r"/?\{(\w+):\w+\}", lambda found: f"/{values[found[1]]}", path)
+    form = FORMS.get(row, {})
+    if row.endswith("/runs") and method == "POST":
+        form = {"key": f"{about.pipeline_id}{id(browser)}"}
+    answer = await browser.request(method, url, data=form or None)
+    if answer.status_code in (403, 404) and not may_know:
+        assert SECRET not in answer.text
+    return answer.status_code
+
+
+LISTS = ("/", "/tags/sea", "/@olga", "/@olga?tab=runs", "/gallery/feed.json", "/@olga/feed.rss", "/tags/sea/feed.atom")
+
+
+@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize("role", ["nobody", "another", "moderator", "admin"])
+async def test_17_no_list_tells_of_private_things(
+    client: httpx.AsyncClient, make: Make, storage: Any, path: str, role: str
+) -> None:
+    owner = await make.person("olga")
+    about = await thing(make, storage, owner, public=False)
+    if role != "nobody":
+        await log_in(client, await make.person("one", role=_ROLE.get(role, "member")))
+    text = (await client.get(path)).text
+    assert SECRET not in text
+    assert str(about.pipeline_id) not in text
+    assert about.sha256 not in text
+
+
+async def test_17_private_and_unknown_look_the_same(client: httpx.AsyncClient, make: Make, storage: Any) -> None:
+    about = await thing(make, storage, await make.person("olga"), public=False)
+    for private, unknown in (
+        (f"/pipelines/{about.pipeline_id}", "/pipelines/0198f2a0-0000-7000-8000-000000000000"),
+        (f"/runs/{about.run_id}", "/runs/0198f2a0-0000-7000-8000-000000000000"),
+        (f"/artifacts/{about.sha256}", f"/artifacts/{'0' * 64}"),
+    ):
+        answers = [await client.get(path) for path in (private, unknown)]
+        bodies = [
+            re.sub(r"request \w{8}", "", answer.text.replace(path, ""))
+            for answer, path in zip(answers, (private, unknown), strict=True)
+        ]
+        assert bodies[0] == bodies[1]
+        assert [answer.status_code for answer in answers] == [404, 404]
+
+
+async def test_11_no_get_changes_anything(client: httpx.AsyncClient, make: Make, storage: Any) -> None:
+    owner = await make.person("olga")
+    about = await thing(make, storage, owner, public=True)
+    await log_in(client, owner)
+    before = await _contents()
+    for row in MATRIX:
+        if row.startswith("GET "):
+            await ask(client, row, about, True)
+            assert await _contents() == before, row
+
+
+async def _contents() -> dict[str, str]:
+    """A digest of every table."""
+    names = [table._meta.tablename for table in tables.TABLES]
+    digest = "SELECT coalesce(md5(string_agg(t::text, ',' ORDER BY t::text)), '') FROM {} t"
+    return {name: await database.fetchval(digest.format(name)) for name in names}
