@@ -245,12 +245,6 @@ def _step(
     prompts: list[PromptChange] = []
     parameters: list[ParameterChange] = []
     same: list[tuple[str, Any]] = []
-
-    @property
-    def label(self) -> str:
-        """What the page calls the step's kind."""
-        return steps.KINDS[self.kind].label
-
     for field in steps.fields_of(steps.kind_of(after)):
         was, now = getattr(before, field.name), getattr(after, field.name)
         if field.name == "source" and was is not None:

@@ -185,4 +185,4 @@ def _node(row: db.Record, pipeline_id: UUID, viewer_id: UUID | None) -> Node:
 def _named(row: db.Record, viewer_id: UUID | None) -> bool:
     """Public ones and one's own by name; unlisted ones only on the way up from an offshoot."""
     own = viewer_id is not None and row["owner_id"] == viewer_id
-    return own or row["visibility"] == "public" or (row["visibility"] == "unlisted" and row["trunk"])
+    return bool(own or row["visibility"] == "public" or (row["visibility"] == "unlisted" and row["trunk"]))

@@ -301,7 +301,7 @@ async def read(
         raise NotFound(GONE)
     versions = [VersionLine(**line) for line in await db.fetch(_VERSIONS, pipeline_id)]
     asked = _version(versions, number) if number is not None else None
-    shots = await _shots(pipeline_id, viewer_id, asked and asked.id, run_id)
+    shots = await _shots(pipeline_id, viewer_id, asked.id if asked else None, run_id)
     shot = _chosen(shots, run_id, output)
     version = asked or _version(versions, shot.version_number if shot else row["latest_version"])
     recipe = steps.convert(await db.fetchval("SELECT recipe FROM versions WHERE id = $1", version.id))

@@ -304,7 +304,7 @@ class Composer(Struct, frozen=True, kw_only=True):
     errors: dict[str, str]
     summary: list[tuple[str, str]]
     """(anchor, sentence) for every error."""
-    steps: list[StepRow]
+    rows: list[StepRow]
     inputs: list[Form]
     lists: list[Form]
     changes: diff.Changes | None
@@ -327,7 +327,7 @@ def compose(
         form=typed,
         errors=shown,
         summary=[(_anchor(key, typed), _sentence(key, words, rows)) for key, words in shown.items()],
-        steps=[_step_row(number, rows, models, shown, parent, changes) for number in range(1, len(rows) + 1)],
+        rows=[_step_row(number, rows, models, shown, parent, changes) for number in range(1, len(rows) + 1)],
         inputs=_rows(typed, "i"),
         lists=_rows(typed, "l"),
         changes=changes,

@@ -32,7 +32,7 @@ async def create(request: Request[Any, Any, Any], me: Viewer, state: State, step
     except (Invalid, TooLarge) as error:
         errors[key] = words_of(error)
     laid = await lay_out(None, typed, errors)
-    controls = [control for row in laid.steps for control in row.pictures if control.key == key]
+    controls = [control for row in laid.rows for control in row.pictures if control.key == key]
     if not controls:
         raise Invalid({key: "This step takes no picture"})
     return page(request, "pipelines/upload.html", control=controls[0], status=422 if errors else 200)

@@ -147,11 +147,11 @@ def test_the_parents_values_stand_beside_changed_ones():
     parent = Recipe(steps=[TextToImage(prompt="a calm sea", guidance_scale=3)])
     typed = form(Recipe(steps=[TextToImage(prompt="a wild sea", guidance_scale=6.5), Upscale()]))
     laid = composer.compose(typed, {}, None, parent)
-    params = {control.key: control for control in laid.steps[0].params}
+    params = {control.key: control for control in laid.rows[0].params}
     assert params["s1-guidance_scale"].was == "3"
     assert params["s1-width"].was == ""
-    assert [token.op for token in laid.steps[0].prompts[0].tokens] == ["same", "removed", "added", "same"]
-    assert [row.changed for row in laid.steps] == ["changed", "added"]
+    assert [token.op for token in laid.rows[0].prompts[0].tokens] == ["same", "removed", "added", "same"]
+    assert [row.changed for row in laid.rows] == ["changed", "added"]
     assert laid.changes is not None
     assert laid.changes.steps_added == 1
 
@@ -160,4 +160,4 @@ def test_pictures_stay_when_steps_move():
     typed = form(Recipe(steps=[TextToImage(prompt="a"), ImageToImage(prompt="b", upload="0" * 64)]))
     moved = composer.rearranged(typed, "up-2")
     assert moved["s1-upload"] == "0" * 64
-    assert composer.compose(moved, {}).steps[0].pictures[0].value == "0" * 64
+    assert composer.compose(moved, {}).rows[0].pictures[0].value == "0" * 64
