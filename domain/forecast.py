@@ -75,11 +75,14 @@ async def expected_seconds(recipe: steps.Recipe) -> float | None:
 
 
 async def waiting() -> Waiting:
-    """How many runs have not ended, and about how many seconds until the last one starts."""
+    """How many runs have not ended, and about how many seconds until the last one starts.
+
+    Each of them has exactly one step that is queued or running, and both have a small index.
+    """
     row = await db.fetchrow(
         """
-        SELECT (SELECT count(*) FROM runs WHERE state IN ('queued', 'running')) AS runs,
-               (SELECT count(*) FROM step_runs WHERE state = 'queued') AS queued,
+        SELECT (SELECT count(*) FROM step_runs WHERE state = 'queued') AS queued,
+               (SELECT count(*) FROM step_runs WHERE state = 'running') AS running,
                (SELECT greatest(count(DISTINCT lease_owner), 1) FROM step_runs WHERE state = 'running') AS workers,
                (SELECT avg(extract(epoch FROM past.finished_at - past.started_at))::float8
                 FROM (SELECT started_at, finished_at FROM step_runs
@@ -87,7 +90,7 @@ async def waiting() -> Waiting:
         """
     )
     assert row is not None
-    if not row["runs"]:
+    if not row["queued"] + row["running"]:
         return Waiting(0, 0.0)
     about = None if row["seconds"] is None else row["queued"] * row["seconds"] / row["workers"]
-    return Waiting(row["runs"], about)
+    return Waiting(row["queued"] + row["running"], about)
