@@ -43,7 +43,7 @@ def main() -> None:
         libc.prctl(PR_SET_PDEATHSIG, int(death))
     if os.getppid() != int(parent):
         sys.exit(1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execv(program, [program, *arguments])

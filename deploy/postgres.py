@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -31,6 +32,9 @@ SETTINGS = {
 THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 MAX_SOCKET_PATH = 100
 START_TIMEOUT_S = 60.0
+RETRIES = 10
+STILL_LEAVING = ("pre-existing shared memory block", "already exists")
+"""How PostgreSQL says that processes of a server that was killed have not all gone yet."""
 
 
 def binaries() -> Path:
@@ -79,7 +83,15 @@ class Postgres:
 
     def wait(self) -> None:
         """Return once it accepts connections. Raises Problem with its own words otherwise."""
-        wait_until(self._ready, [self.child], START_TIMEOUT_S, "PostgreSQL")
+        for attempt in range(RETRIES):
+            try:
+                wait_until(self._ready, [self.child], START_TIMEOUT_S, "PostgreSQL")
+                return
+            except Problem as problem:
+                if attempt == RETRIES - 1 or not any(words in str(problem) for words in STILL_LEAVING):
+                    raise
+            time.sleep(0.5)
+            self.start()
 
     def stop(self) -> None:
         self.child.stop(timeout=30)
@@ -116,8 +128,20 @@ class Postgres:
             )
 
     def _clear_stale(self) -> None:
-        """We hold the folder, so a postmaster.pid is left over from a kill: its number may be another's by now."""
-        for left in (self.data / "postmaster.pid", *self.sockets.glob(".s.PGSQL.5432*")):
+        """Deal with the postmaster.pid of a start that was killed.
+
+        We hold the folder, so a server still alive on it is left over: it is asked to end. PostgreSQL
+        copes with the rest itself, unless the number in the file belongs to another program by now.
+        """
+        file = self.data / "postmaster.pid"
+        process = file.read_text().partition("\n")[0].strip() if file.exists() else ""
+        if process.isdecimal() and Path(f"/proc/{process}").exists():
+            command = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+            if os.fsencode(self.data) in command:
+                _end(int(process))
+            else:
+                file.unlink()
+        for left in self.sockets.glob(".s.PGSQL.5432*"):
             left.unlink(missing_ok=True)
 
     def _ready(self) -> bool:
@@ -127,6 +151,17 @@ class Postgres:
         except OSError:
             return False
         return len(lines) >= 8 and lines[7].strip() == "ready"
+
+
+def _end(process: int) -> None:
+    """Ask a left-over server for a fast shutdown and wait for it, then insist."""
+    for number, seconds in ((signal.SIGINT, 15.0), (signal.SIGQUIT, 10.0)):
+        os.kill(process, number)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if not Path(f"/proc/{process}").exists():
+                return
+            time.sleep(0.05)
 
 
 def _sync(folder: Path) -> None:

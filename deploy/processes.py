@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,7 +113,7 @@ class Child:
                 "PostgreSQL does not run as root, and this system forbids user namespaces. Run Offshoot as an "
                 "ordinary user, or set DATABASE_URL to a PostgreSQL of your own."
             )
-        if "No space left on device" in words or "Disk quota exceeded" in words:
+        if "No space left on device" in words or "Disk quota exceeded" in words or _no_room(self.log.parent):
             return f"The disk under {self.log.parents[1]} is full: {self.name} could not write. Free some space."
         if "error while loading shared libraries" in words:
             library = words.split("error while loading shared libraries: ", 1)[1].split(":", 1)[0]
@@ -143,6 +144,11 @@ class Child:
         self.kill()
         if self.process is not None:
             self.guard.say(f"- {self.process.pid}")
+
+
+def _no_room(folder: Path) -> bool:
+    """Whether not even last words can be written there."""
+    return shutil.disk_usage(folder).free < 2**20
 
 
 def describe(code: int | None) -> str:

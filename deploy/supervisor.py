@@ -5,6 +5,7 @@ worker and the seeding of examples, says where the site is, restarts what dies, 
 SIGTERM ends all of it in order.
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -67,8 +68,8 @@ class Supervisor:
         os.set_blocking(self.wake, False)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, self._on_signal)
-        signal.signal(signal.SIGTERM, self._on_signal)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
 
     def run(self) -> int:
         """Run until told to stop; the exit status. Raises Problem or ConfigError when it cannot start."""
@@ -203,13 +204,15 @@ class Supervisor:
         """Worker, dispatcher, web, then S3, Valkey and PostgreSQL."""
         for program in reversed(self.programs):
             program.child.stop(program.stop_s)
-        (self.services.folder.path / "run" / "urls.json").unlink(missing_ok=True)
+        if self.services.folder.lock >= 0:
+            (self.services.folder.path / "run" / "urls.json").unlink(missing_ok=True)
         self.services.stop()
 
 
 def say(line: str) -> None:
     """One line for the person at the terminal."""
-    print(line, flush=True)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(line, flush=True)
 
 
 def run() -> int:

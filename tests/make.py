@@ -73,7 +73,13 @@ class Make:
         return self._made
 
     async def person(
-        self, handle: str = "", *, email: str = "", name: str = "", about: str = "", role: str = "member",
+        self,
+        handle: str = "",
+        *,
+        email: str = "",
+        name: str = "",
+        about: str = "",
+        role: str = "member",
         password: str = "",
     ) -> Person:
         """An account. Without `password` nobody can log in with one (hashing takes 50 ms)."""
@@ -122,8 +128,13 @@ class Make:
         return Pipeline(pipeline_id, owner.id, version.id, run_id)
 
     async def version(
-        self, pipeline: Pipeline, *, steps: Sequence[steps.AnyStep] = (), inputs: Sequence[steps.Input] = (),
-        lists: dict[str, list[str]] | None = None, note: str = "",
+        self,
+        pipeline: Pipeline,
+        *,
+        steps: Sequence[steps.AnyStep] = (),
+        inputs: Sequence[steps.Input] = (),
+        lists: dict[str, list[str]] | None = None,
+        note: str = "",
     ) -> Version:
         """One more version of a pipeline."""
         number: int = await db.fetchval(
@@ -206,7 +217,9 @@ class Make:
             )  # fmt: skip
         return step_run_id
 
-    async def artifact(self, data: bytes | None = None, media_type: str = "image/png", *, stored: bool = False) -> Artifact:
+    async def artifact(
+        self, data: bytes | None = None, media_type: str = "image/png", *, stored: bool = False
+    ) -> Artifact:
         """A file's row; `stored` puts the bytes into the object store too."""
         data = png(self._next() * 7919 % 2**24) if data is None else data
         width, height = Image.open(io.BytesIO(data)).size if media_type.startswith("image/") else (0, 0)
@@ -233,7 +246,9 @@ async def _place(parent: Pipeline | None) -> dict[str, Any]:
     """Where a fork stands in its family."""
     if parent is None:
         return {}
-    row = await db.fetchrow("SELECT coalesce(root_id, id) AS root_id, generation FROM pipelines WHERE id = $1", parent.id)
+    row = await db.fetchrow(
+        "SELECT coalesce(root_id, id) AS root_id, generation FROM pipelines WHERE id = $1", parent.id
+    )
     assert row is not None
     return {"parent_id": parent.id, "root_id": row["root_id"], "generation": row["generation"] + 1}
 

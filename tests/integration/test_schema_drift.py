@@ -1,0 +1,192 @@
+"""`domain/tables.py` says what the migrations made: columns, types, null, keys. What only the database has is named."""
+
+from typing import Any
+
+import pytest
+from piccolo.columns import Array, ForeignKey
+from piccolo.columns.base import Column
+from piccolo.table import Table
+
+from domain import tables
+
+TYPES = {
+    "BIGINT": "bigint",
+    "BYTEA": "bytea",
+    "DOUBLE PRECISION": "double precision",
+    "INTEGER": "integer",
+    "JSONB": "jsonb",
+    "TEXT": "text",
+    "TEXT[]": "text[]",
+    "TIMESTAMPTZ": "timestamp with time zone",
+    "UUID": "uuid",
+}
+COMPOSITE_KEYS = {
+    "renditions": ("source", "width"),
+    "outputs": ("step_run_id", "position"),
+    "ratings": ("pipeline_id", "person_id"),
+}
+"""Primary keys over several columns, which Piccolo cannot say."""
+
+ONLY_IN_THE_DATABASE = {
+    # unique constraints over several columns
+    "drafts_person_id_pipeline_id_key",
+    "runs_owner_id_idempotency_key_key",
+    "runs_pipeline_id_number_key",
+    "step_runs_run_id_ordinal_key",
+    "uploads_person_id_sha256_key",
+    "versions_pipeline_id_number_key",
+    # unique without regard to case
+    "people_email_key",
+    "people_handle_key",
+    # lists of the gallery: partial
+    "pipelines_best",
+    "pipelines_medium",
+    "pipelines_newest",
+    "pipelines_offshoots",
+    "pipelines_tags",
+    "pipelines_trend",
+    "runs_published",
+    "pipelines_owner_newest",
+    # who uses an upload: an expression
+    "versions_uploads",
+    # the queue: partial
+    "step_runs_due",
+    "step_runs_leases",
+    "step_runs_recent",
+    # the other side of foreign keys
+    "events_run",
+    "outputs_sha256",
+    "pipelines_owner",
+    "pipelines_parent",
+    "pipelines_root",
+    "ratings_person",
+    "renditions_sha256",
+    "runs_owner",
+    "runs_version",
+    "sessions_person",
+    "uploads_sha256",
+    "versions_parent",
+}
+CHECKS = {
+    "artifacts": 2,
+    "people": 1,
+    "pipelines": 3,
+    "ratings": 1,
+    "runs": 4,
+    "step_runs": 3,
+    "versions": 1,
+}
+"""How many CHECK constraints a table has."""
+EXTENSIONS = {"plpgsql", "vector", "pg_trgm", "unaccent"}
+
+every_table = pytest.mark.parametrize("table", tables.TABLES, ids=lambda table: table._meta.tablename)
+
+
+async def test_the_same_tables(db: Any) -> None:
+    rows = await db.fetch(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+    )
+    assert {row["tablename"] for row in rows} == {table._meta.tablename for table in tables.TABLES}
+
+
+@every_table
+async def test_columns_types_and_null(db: Any, table: type[Table]) -> None:
+    rows = await db.fetch(
+        """
+        SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull
+        FROM pg_attribute a WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+        """,
+        table._meta.tablename,
+    )
+    added = "id" if table._meta.tablename in COMPOSITE_KEYS else ""  # by Piccolo, for want of a key it understands
+    columns = [column for column in table._meta.columns if column._meta.db_column_name != added]
+    assert [(row["attname"], row["type"], row["attnotnull"]) for row in rows] == [
+        (column._meta.db_column_name, TYPES[type_of(column)], not column._meta.null) for column in columns
+    ]
+
+
+def type_of(column: Column) -> str:
+    """The column's SQL type; a foreign key has that of what it points at."""
+    if isinstance(column, ForeignKey):
+        return type_of(column._foreign_key_meta.resolved_references._meta.primary_key)
+    if isinstance(column, Array):
+        return f"{type_of(column.base_column)}[]"
+    return str(column.column_type).upper()
+
+
+@every_table
+async def test_primary_keys(db: Any, table: type[Table]) -> None:
+    name = table._meta.tablename
+    keys = await columns_of(db, name, "p")
+    expected = COMPOSITE_KEYS.get(name) or (table._meta.primary_key._meta.db_column_name,)
+    assert keys == [expected]
+
+
+@every_table
+async def test_unique_columns(db: Any, table: type[Table]) -> None:
+    single = {columns for columns in await columns_of(db, table._meta.tablename, "u") if len(columns) == 1}
+    assert single == {(column._meta.db_column_name,) for column in table._meta.columns if column._meta.unique}
+
+
+@every_table
+async def test_foreign_keys(db: Any, table: type[Table]) -> None:
+    rows = await db.fetch(
+        """
+        SELECT a.attname, c.confrelid::regclass::text AS target FROM pg_constraint c
+        JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
+        WHERE c.contype = 'f' AND c.conrelid = $1::regclass
+        """,
+        table._meta.tablename,
+    )
+    assert {(row["attname"], row["target"]) for row in rows} == {
+        (column._meta.db_column_name, column._foreign_key_meta.resolved_references._meta.tablename)
+        for column in table._meta.foreign_key_columns
+    }
+
+
+async def columns_of(db: Any, table: str, kind: str) -> list[tuple[str, ...]]:
+    """The columns of each constraint of one kind."""
+    rows = await db.fetch(
+        """
+        SELECT array(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY k (number, place)
+                     JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.number ORDER BY k.place) AS names
+        FROM pg_constraint c WHERE c.conrelid = $1::regclass AND c.contype = $2::text::"char"
+        """,
+        table,
+        kind,
+    )
+    return [tuple(row["names"]) for row in rows]
+
+
+async def test_what_only_the_database_has_is_named_here(db: Any) -> None:
+    """An index or constraint that a migration adds or drops must be written into the lists above."""
+    rows = await db.fetch(
+        """
+        SELECT i.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
+        WHERE t.relnamespace = 'public'::regnamespace AND NOT x.indisprimary AND t.relname <> 'alembic_version'
+        """
+    )
+    single = {
+        f"{table._meta.tablename}_{column._meta.db_column_name}_key"
+        for table in tables.TABLES
+        for column in table._meta.columns
+        if column._meta.unique
+    }
+    assert {row["relname"] for row in rows} - single == ONLY_IN_THE_DATABASE
+    checks = await db.fetch(
+        """
+        SELECT conrelid::regclass::text AS name, count(*) AS count FROM pg_constraint
+        WHERE contype = 'c' AND connamespace = 'public'::regnamespace GROUP BY 1
+        """
+    )
+    assert {row["name"]: row["count"] for row in checks} == CHECKS
+    extensions = await db.fetch("SELECT extname FROM pg_extension")
+    assert {row["extname"] for row in extensions} == EXTENSIONS
+
+
+async def test_every_time_knows_its_zone(db: Any) -> None:
+    rows = await db.fetch(
+        """SELECT table_name, column_name FROM information_schema.columns
+           WHERE table_schema = 'public' AND data_type = 'timestamp without time zone'"""
+    )
+    assert not rows

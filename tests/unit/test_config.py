@@ -1,0 +1,103 @@
+"""Settings are read once, checked, and complained about by name."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.surroundings import Surroundings
+from domain.config import SETTINGS, Config, ConfigError
+
+NEEDED = {
+    "DATABASE_URL": "postgresql://offshoot@127.0.0.1/offshoot",
+    "REDIS_URL": "redis://127.0.0.1/0",
+    "S3_URL": "http://key:secret@127.0.0.1:9000/offshoot",
+    "SECRET_KEY": "k" * 32,
+}
+
+
+def test_defaults_fill_in_what_is_not_set() -> None:
+    config = Config.from_env(NEEDED)
+    assert (config.host, config.port, config.site_url) == ("127.0.0.1", 8000, "http://127.0.0.1:8000")
+    assert config.data_dir == Path("var").resolve()
+    assert config.queues == ("light", "image")
+    assert config.seed_examples
+    assert not config.secure
+    assert config.models == {}
+
+
+def test_an_empty_setting_counts_as_unset() -> None:
+    assert Config.from_env(NEEDED | {"PORT": " "}).port == 8000
+
+
+@pytest.mark.parametrize("name", sorted(NEEDED))
+def test_a_needed_setting_that_is_missing_is_named(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} is not set"):
+        Config.from_env({key: value for key, value in NEEDED.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://127.0.0.1/offshoot"),
+        ("REDIS_URL", "127.0.0.1:6379"),
+        ("S3_URL", "s3://bucket"),
+        ("SITE_URL", "offshoot.example"),
+        ("SECRET_KEY", "short"),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "eighty"),
+        ("SEED_EXAMPLES", "yes"),
+        ("MODELS", "just-a-name"),
+        ("MODELS", "=path"),
+    ],
+)
+def test_a_malformed_setting_is_named(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} "):
+        Config.from_env(NEEDED | {name: value})
+
+
+def test_models_are_pairs_with_absolute_paths() -> None:
+    config = Config.from_env(NEEDED | {"MODELS": "one=/models/one, two=two,"})
+    assert config.models == {"one": Path("/models/one"), "two": Path("two").resolve()}
+
+
+def test_tls_makes_the_site_secure_and_a_last_slash_goes() -> None:
+    config = Config.from_env(NEEDED | {"SITE_URL": "https://offshoot.example/"})
+    assert config.secure
+    assert config.site_url == "https://offshoot.example"
+
+
+def test_every_setting_has_a_name_of_its_own_and_help() -> None:
+    assert len({setting.name for setting in SETTINGS}) == len(SETTINGS)
+    assert all(setting.help for setting in SETTINGS)
+
+
+def test_nothing_needs_to_be_set_to_run_on_one_machine() -> None:
+    given = Surroundings.read({})
+    assert given.external.database == given.external.redis == given.external.s3 == ""
+    assert given.site_url == "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize(
+    ("env", "url", "door"),
+    [
+        ({"PORT": "9000"}, "http://127.0.0.1:9000", ("127.0.0.1", 9000)),
+        ({"HOST": "0.0.0.0"}, "http://127.0.0.1:8000", ("127.0.0.1", 8000)),
+        ({"HOST": "::"}, "http://[::1]:8000", ("::1", 8000)),
+        ({"SITE_URL": "https://offshoot.example"}, "https://offshoot.example", ("127.0.0.1", 8000)),
+    ],
+)
+def test_the_address_follows_from_host_and_port(env: dict[str, str], url: str, door: tuple[str, int]) -> None:
+    given = Surroundings.read(env)
+    assert (given.site_url, given.door) == (url, door)
+
+
+def test_children_get_plain_urls_and_absolute_paths() -> None:
+    from deploy.embedded import Urls
+
+    given = Surroundings.read({"MODELS": "one=models/one", "DATA_DIR": "elsewhere", "PATH": "/bin"})
+    env = given.of_children(Urls("postgresql://a/b", "redis://c", "http://d/e"), "s" * 64)
+    assert Config.from_env(env).models == {"one": Path("models/one").resolve()}
+    assert env["DATA_DIR"] == str(Path("elsewhere").resolve())
+    assert env["SECRET_KEY"] == "s" * 64
+    assert env["PATH"] == "/bin"
