@@ -121,19 +121,3 @@ async def renditions(sha256: str) -> dict[int, str]:
     """The SHA-256 of each rendition by width."""
     rows = await db.fetch("SELECT width, sha256 FROM renditions WHERE source = $1 ORDER BY width", sha256)
     return {row["width"]: row["sha256"] for row in rows}
-
-
-async def rendition(source: str, width: int) -> str:
-    """The SHA-256 of the smallest rendition at least `width` wide, else of the widest.
-
-    Raises NotFound for a picture without any.
-    """
-    found = await db.fetchval(
-        """SELECT sha256 FROM renditions WHERE source = $1
-           ORDER BY width >= $2 DESC, CASE WHEN width >= $2 THEN width ELSE -width END LIMIT 1""",
-        source,
-        width,
-    )
-    if found is None:
-        raise NotFound("There is no such picture, or it is private.")
-    return str(found)
