@@ -1,13 +1,13 @@
 """Conditional GET: 304 when a visitor's copy of a public page is still right.
 
-A page's tag has two halves: a hash of what everybody sees, and one of the form token inside it.
-The first half is remembered for a moment, so that most repeated requests cost no query and no
-rendering. A page for a person who is logged in is never tagged.
+A page's tag has two halves: a hash of what everybody sees, and a piece of the form token inside it.
+The first half is believed for a moment, so that most repeated requests cost no query and no
+rendering; and a page that is still the same is not hashed again. A page for a person who is logged in is never tagged.
 """
 
 import time
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from litestar import Request, Response
 
@@ -16,9 +16,19 @@ from web.render import VARY, theme_of, wants_part
 
 FRESH = 0.25
 """Seconds a page's hash is believed without looking again."""
-KEPT = 512
+KEPT = 128
+"""Pages remembered, some 35 KB each."""
 
-_hashes: dict[tuple[Any, ...], tuple[float, str]] = {}
+
+class Seen(NamedTuple):
+    """A page as it was: believed until then, its hash, and its body without the form token."""
+
+    until: float
+    state: str
+    body: bytes
+
+
+_seen: dict[tuple[Any, ...], Seen] = {}
 
 
 def unchanged(request: Request[Any, Any, Any]) -> Response[bytes] | None:
@@ -26,8 +36,8 @@ def unchanged(request: Request[Any, Any, Any]) -> Response[bytes] | None:
     asked = request.headers.get("if-none-match")
     if asked is None or auth.viewer_of(request) is not None:
         return None
-    seen = _hashes.get(_key(request))
-    if seen is None or seen[0] < time.monotonic() or not _matches(request, asked, seen[1]):
+    seen = _seen.get(_key(request))
+    if seen is None or seen.until < time.monotonic() or not _matches(request, asked, seen.state):
         return None
     return _not_modified(asked)
 
@@ -37,15 +47,22 @@ def tagged(request: Request[Any, Any, Any], response: Response[bytes]) -> Respon
     if auth.viewer_of(request) is not None:
         return response
     token = auth.csrf_token(request)
-    state = blake2b(response.content.replace(token.encode(), b""), digest_size=12).hexdigest()
-    if len(_hashes) >= KEPT:
-        _hashes.clear()
-    _hashes[_key(request)] = (time.monotonic() + FRESH, state)
+    state = _remember(_key(request), response.content.replace(token.encode(), b""))
     asked = request.headers.get("if-none-match")
     if asked is not None and _matches(request, asked, state):
         return _not_modified(asked)
     response.headers["ETag"] = f'W/"{state}-{token[:8]}"'
     return response
+
+
+def _remember(key: tuple[Any, ...], body: bytes) -> str:
+    """The body's hash, believed from now."""
+    seen = _seen.get(key)
+    state = seen.state if seen and seen.body == body else blake2b(body, digest_size=12).hexdigest()
+    if seen is None and len(_seen) >= KEPT:
+        _seen.clear()
+    _seen[key] = Seen(time.monotonic() + FRESH, state, body)
+    return state
 
 
 def _matches(request: Request[Any, Any, Any], asked: str, state: str) -> bool:

@@ -57,7 +57,7 @@ async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
     if tag is not None:
         tag = known_tag(tag)
     opening = await _opening(request) if not asked and not wants_part(request) else ""
-    return await listing(request, "gallery/show.html", asked, tag=tag, base="/", opening=opening)
+    return await listing(request, asked, tag=tag, base="/", feed="/gallery/feed", opening=opening)
 
 
 _openings: dict[int, tuple[float, Markup]] = {}
@@ -81,34 +81,90 @@ async def _opening(request: Request[Any, Any, Any]) -> Markup:
 
 async def listing(
     request: Request[Any, Any, Any],
-    template: str,
     asked: Mapping[str, str],
     *,
     tag: str | None,
     base: str,
-    **context: Any,
+    feed: str,
+    opening: str = "",
 ) -> Response[bytes]:
-    """One page of cards as `template`; to htmx only the cards to append and the next pager."""
+    """One page of cards at the address `base`; to htmx only the cards to append and the next pager."""
     order, kind = asked.get("order", "newest"), asked.get("kind", "")
     found = await gallery.cards(order, kind or None, tag, after=asked.get("after"))
-    kept = {"tag": tag} if tag is not None and base == "/" else {}
+    shown = Shown(base, feed, order, kind, tag)
     response = page(
         request,
-        template,
+        "gallery/show.html",
         block="more",
         part=wants_part(request),
         list=found,
-        order=order,
-        kind=next(one for one in KINDS if one.medium == kind),
-        orders=ORDERS,
-        kinds=KINDS,
-        tag=tag,
         later="after" in asked,
-        to=lambda **change: address(base, {"order": order, "kind": kind, **kept, **change}),
-        query=query_string({"order": order, "kind": kind}),
-        **context,
+        opening=opening,
+        frame=_frame(request, shown),
+        **shown.context,
     )
     return conditional.tagged(request, response)
+
+
+class Shown(Struct, frozen=True):
+    """Which list: its address, its feeds' address without the ending, order, medium and tag."""
+
+    base: str
+    feed: str
+    order: str
+    medium: str
+    tag: str | None
+
+    @property
+    def titled(self) -> bool:
+        """Whether the page is about the tag, and not the gallery kept to one."""
+        return self.base != "/"
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """The names that templates use."""
+        kind = next(one for one in KINDS if one.medium == self.medium)
+        heading = " · ".join(filter(None, (ORDERS[self.order][1], kind.label if kind.medium else "", self.tag)))
+        return {
+            "order": self.order,
+            "kind": kind,
+            "tag": self.tag,
+            "titled": self.titled,
+            "name": f"Tagged {self.tag}" if self.titled else heading,
+            "to": self.to,
+        }
+
+    def to(self, **change: str | None) -> str:
+        """The address of the list with another order, kind or place."""
+        tag = None if self.titled else self.tag
+        return address(self.base, {"order": self.order, "kind": self.medium, "tag": tag, **change})
+
+
+class Frame(Struct, frozen=True):
+    """What stands round a list's cards, as HTML that is the same for everybody."""
+
+    alternates: Markup
+    tabs: Markup
+
+
+_frames: dict[tuple[int, Shown], Frame] = {}
+FRAMES = 256
+
+
+def _frame(request: Request[Any, Any, Any], shown: Shown) -> Frame:
+    """Made once for each list: it knows neither the reader nor the cards."""
+    key = id(request.app), shown
+    if key not in _frames or request.app.state.templates.auto_reload:
+        if len(_frames) >= FRAMES:
+            _frames.clear()
+        template = request.app.state.templates.get_template("gallery/frame.html")
+        query = query_string({"order": shown.order, "kind": shown.medium})
+        context = template.new_context(
+            {**shown.context, "feed": shown.feed, "query": query, "orders": ORDERS, "kinds": KINDS}
+        )
+        blocks = ("".join(template.blocks[name](context)) for name in ("alternates", "tabs"))
+        _frames[key] = Frame(*(Markup(html) for html in blocks))  # noqa: S704 - escaped in the template
+    return _frames[key]
 
 
 def query_of(request: Request[Any, Any, Any]) -> dict[str, str]:

@@ -22,4 +22,4 @@ async def show(request: Request[Any, Any, Any], tag: str) -> Response[bytes]:
     asked.pop("tag", None)
     if kept != tag:
         return see_other(address(base, asked))
-    return await listing(request, "tags/show.html", asked, tag=kept, base=base, opening="")
+    return await listing(request, asked, tag=kept, base=base, feed=f"{base}/feed")

@@ -414,7 +414,7 @@ async def test_a_fresh_answer_to_a_known_tag_costs_no_query(
     assert answer.status_code == 304
     assert queries.count == 0, queries
     for number in range(conditional.KEPT):
-        conditional._hashes[(number,)] = (0.0, "")
+        conditional._seen[(number,)] = conditional.Seen(0.0, "", b"")
     assert (await client.get("/?kind=text")).status_code == 200
-    assert len(conditional._hashes) == 1
-    conditional._hashes.clear()
+    assert len(conditional._seen) == 1
+    conditional._seen.clear()
