@@ -98,8 +98,8 @@ def quiet() -> None:
     import transformers
 
     diffusers.utils.logging.set_verbosity_error()
-    diffusers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    transformers.utils.logging.disable_progress_bar()
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 

@@ -1,0 +1,397 @@
+"""The worker's transitions: claims, leases, fences, ends. Every invariant of the state machine."""
+
+import asyncio
+import contextlib
+import random
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from domain import queue, runs, steps
+from domain.queue import Beat, Claim, Lost, Made
+from tests import worker as w
+from tests.make import Make, Pipeline
+
+RECIPE = (
+    steps.PromptTemplate(template="a {subject}"),
+    steps.TextToImage(prompt="{text}"),
+    steps.Upscale(),
+)
+
+
+@pytest.fixture
+async def pipeline(make: Make) -> Pipeline:
+    return await make.pipeline(
+        steps=RECIPE, inputs=[steps.Input(name="subject", default="boat")], lists={"colors": ["red"]}
+    )
+
+
+@pytest.fixture
+async def run_id(pipeline: Pipeline) -> UUID:
+    return await w.accept(pipeline, seed=7, inputs={"subject": "moth"})
+
+
+async def _rows(db: Any, run_id: UUID) -> list[Any]:
+    rows: list[Any] = await db.fetch("SELECT * FROM step_runs WHERE run_id = $1 ORDER BY ordinal", run_id)
+    return rows
+
+
+async def _states(db: Any, run_id: UUID) -> tuple[str, list[str]]:
+    state = await db.fetchval("SELECT state FROM runs WHERE id = $1", run_id)
+    return state, [row["state"] for row in await _rows(db, run_id)]
+
+
+async def _claim(db: Any, run_id: UUID, ordinal: int = 1, owner: str = "ann") -> Claim:
+    held = await queue.claim((await _rows(db, run_id))[ordinal - 1]["id"], owner)
+    assert held is not None
+    return held
+
+
+async def _expire(db: Any, held: Claim) -> None:
+    await db.execute("UPDATE step_runs SET lease_until = now() - interval '1 s' WHERE id = $1", held.step_run_id)
+
+
+async def _finish(held: Claim, outputs: list[Made] | None = None, text: str | None = None) -> UUID | None:
+    return await queue.finish(held, outputs or [], text, {"kind": held.kind}, {"run": 0.1})
+
+
+# due
+
+
+async def test_due_gives_a_queued_step_once(db: Any, run_id: UUID) -> None:
+    first = await _rows(db, run_id)
+    assert await queue.due() == [queue.Due(first[0]["id"], "light")]
+    assert await queue.due() == []
+    await db.execute("UPDATE step_runs SET nudge_at = now() - interval '1 s' WHERE id = $1", first[0]["id"])
+    assert len(await queue.due()) == 1
+
+
+async def test_due_goes_by_priority_then_by_time(db: Any, pipeline: Pipeline) -> None:
+    ids = [await w.accept(pipeline, seed) for seed in range(3)]
+    await db.execute("UPDATE step_runs SET priority = 5 WHERE run_id = $1", ids[2])
+    expected = [(await _rows(db, ids[number]))[0]["id"] for number in (2, 0, 1)]
+    assert [due.step_run_id for due in await queue.due()] == expected
+
+
+async def test_due_rolls_back_with_the_dispatcher_that_dies(db: Any, run_id: UUID) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with db.transaction():
+            assert len(await queue.due()) == 1
+            raise ZeroDivisionError
+    assert len(await queue.due()) == 1
+
+
+async def test_two_dispatchers_share_the_work(db: Any, pipeline: Pipeline) -> None:
+    for seed in range(6):
+        await w.accept(pipeline, seed)
+
+    async def one() -> list[queue.Due]:
+        async with db.transaction():
+            found = await queue.due(3)
+            await asyncio.sleep(0.05)
+        return found
+
+    first, second = await asyncio.gather(one(), one())
+    assert len({due.step_run_id for due in first + second}) == 6
+
+
+# claim
+
+
+async def test_claim_carries_what_the_step_needs(db: Any, run_id: UUID) -> None:
+    held = await _claim(db, run_id)
+    assert (held.kind, held.attempt, held.ordinal, held.seed, held.queue) == ("prompt_template", 1, 1, 7, "light")
+    assert held.inputs == {"subject": "moth"}
+    assert held.lists == {"colors": ["red"]}
+    assert (held.text, held.pictures) == ("", [])
+    assert held.decoded() == RECIPE[0]
+    assert 0 <= held.waited < 30
+    run = await db.fetchrow("SELECT * FROM runs WHERE id = $1", run_id)
+    assert run["state"] == "running"
+    assert run["started_at"] is not None
+
+
+async def test_duplicate_messages_claim_once(db: Any, run_id: UUID) -> None:
+    step_run_id = (await _rows(db, run_id))[0]["id"]
+    claims = await asyncio.gather(*(queue.claim(step_run_id, f"worker {number}") for number in range(5)))
+    assert sum(claim is not None for claim in claims) == 1
+    assert (await _rows(db, run_id))[0]["attempt"] == 1
+
+
+async def test_claim_leaves_alone_what_waits_or_is_not_due(db: Any, run_id: UUID) -> None:
+    rows = await _rows(db, run_id)
+    assert await queue.claim(rows[1]["id"], "ann") is None
+    await db.execute("UPDATE step_runs SET not_before = now() + interval '1 min' WHERE id = $1", rows[0]["id"])
+    assert await queue.claim(rows[0]["id"], "ann") is None
+    assert await queue.claim(run_id, "ann") is None
+
+
+async def test_claim_takes_text_and_pictures_from_the_source(db: Any, make: Make, run_id: UUID) -> None:
+    await _finish(await _claim(db, run_id), text="a moth")
+    drawing = await _claim(db, run_id, 2)
+    assert (drawing.text, drawing.pictures) == ("a moth", [])
+    made = [(await make.artifact()).sha256 for _ in range(2)]
+    await _finish(drawing, [Made(sha256, 7 + number) for number, sha256 in enumerate(made)])
+    enlarging = await _claim(db, run_id, 3)
+    assert (enlarging.text, enlarging.pictures) == ("a moth", made)
+
+
+# beat
+
+
+async def test_progress_only_rises_within_an_attempt(db: Any, run_id: UUID) -> None:
+    held = await _claim(db, run_id)
+    assert await queue.beat(held, 5, 20, "running") == Beat(alive=True, cancelled=False)
+    await queue.beat(held, 3, 20, "running")
+    row = (await _rows(db, run_id))[0]
+    assert (row["progress"], row["progress_total"], row["phase"]) == (5, 20, "running")
+
+
+async def test_a_beat_renews_the_lease_and_learns_of_a_stop(db: Any, pipeline: Pipeline, run_id: UUID) -> None:
+    held = await _claim(db, run_id)
+    await db.execute("UPDATE step_runs SET lease_until = now() + interval '1 s' WHERE id = $1", held.step_run_id)
+    await runs.cancel(run_id, pipeline.owner_id)
+    assert await queue.beat(held, 0, 0, "running") == Beat(alive=True, cancelled=True)
+    assert await db.fetchval("SELECT lease_until > now() + interval '20 s' FROM step_runs WHERE state = 'running'")
+
+
+async def test_previews_are_fenced_and_go_with_the_step(db: Any, run_id: UUID) -> None:
+    held = await _claim(db, run_id)
+    await queue.preview(held, 1, "image/webp", b"one")
+    await queue.preview(held, 2, "image/webp", b"two")
+    assert [row["data"] for row in await db.fetch("SELECT data FROM previews")] == [b"two"]
+    await _finish(held, text="x")
+    await queue.preview(held, 3, "image/webp", b"late")
+    assert await db.fetch("SELECT data FROM previews") == []
+
+
+# finish
+
+
+async def test_finish_publishes_once_and_queues_the_next_step(db: Any, make: Make, run_id: UUID) -> None:
+    following = await _finish(await _claim(db, run_id), text="a moth")
+    rows = await _rows(db, run_id)
+    assert following == rows[1]["id"]
+    assert await _states(db, run_id) == ("running", ["succeeded", "queued", "waiting"])
+    assert rows[0]["output_text"] == "a moth"
+    assert [due.queue for due in await queue.due()] == ["image"]
+    drawing = await _claim(db, run_id, 2)
+    await queue.resolve(drawing, {"prompt": "a moth", "seed": 7}, "hash")
+    sha256 = (await make.artifact()).sha256
+    await queue.finish(drawing, [Made(sha256, 7)], None, {"kind": "x"}, {"run": 1.5}, passes=20)
+    assert await _finish(await _claim(db, run_id, 3), [Made(sha256)]) is None
+    assert await _states(db, run_id) == ("succeeded", ["succeeded"] * 3)
+    row = (await _rows(db, run_id))[1]
+    assert (row["resolved"], row["input_hash"]) == ({"prompt": "a moth", "seed": 7}, "hash")
+    assert (row["progress"], row["progress_total"], row["timings"]) == (20, 20, {"run": 1.5})
+    outputs = await db.fetch("SELECT * FROM outputs ORDER BY step_run_id, position")
+    assert [(output["position"], output["seed"]) for output in outputs] == [(1, 7), (1, None)]
+    assert (await w.event_names(run_id))[-1] == "run_succeeded"
+
+
+async def test_the_next_step_is_kept_for_a_worker_that_goes_on(db: Any, run_id: UUID) -> None:
+    held = await _claim(db, run_id)
+    following = await queue.finish(held, [], "x", {}, {}, serves={"image"})
+    assert await queue.due() == []
+    assert following is not None
+    assert await queue.claim(following, "ann") is not None
+
+
+async def test_a_worker_of_the_past_changes_nothing(db: Any, make: Make, run_id: UUID) -> None:
+    old = await _claim(db, run_id)
+    await _expire(db, old)
+    assert await queue.reap() == 1
+    new = await _claim(db, run_id, owner="bob")
+    assert (old.attempt, new.attempt) == (1, 2)
+    assert await queue.beat(old, 9, 20, "running") == Beat(alive=False, cancelled=False)
+    with pytest.raises(Lost):
+        await _finish(old, [Made((await make.artifact()).sha256)])
+    with pytest.raises(Lost):
+        await queue.fail(old, "x", "y")
+    with pytest.raises(Lost):
+        await queue.hand_back(old, 0, "x")
+    with pytest.raises(Lost):
+        await queue.resolve(old, {}, "x")
+    with pytest.raises(Lost):
+        await queue.cancelled(old)
+    await queue.preview(old, 1, "image/webp", b"old")
+    assert await db.fetchval("SELECT count(*) FROM outputs") == 0
+    assert await db.fetchval("SELECT count(*) FROM previews") == 0
+    await _finish(new, text="new")
+    with pytest.raises(Lost):
+        await _finish(new, text="twice")
+    assert (await _rows(db, run_id))[0]["output_text"] == "new"
+
+
+async def test_a_stop_wins_over_every_end(db: Any, make: Make, pipeline: Pipeline) -> None:
+    sha256 = (await make.artifact()).sha256
+    ends: list[Any] = [
+        lambda held: _finish(held, [Made(sha256)], "x"),
+        lambda held: queue.fail(held, "x", "y"),
+        lambda held: queue.hand_back(held, 5, "x", retried=True),
+        lambda held: queue.hand_back(held, 0, "x", crashed=True),
+        lambda held: queue.cancelled(held),
+    ]
+    for seed, end in enumerate(ends):
+        run_id = await w.accept(pipeline, seed)
+        held = await _claim(db, run_id)
+        await runs.cancel(run_id, pipeline.owner_id)
+        await end(held)
+        assert await _states(db, run_id) == ("cancelled", ["cancelled"] * 3)
+        assert (await w.event_names(run_id))[-1] == "cancelled"
+    assert await db.fetchval("SELECT count(*) FROM outputs") == 0
+
+
+async def test_a_stop_and_a_finish_at_once_end_in_one_of_both(db: Any, make: Make, pipeline: Pipeline) -> None:
+    sha256 = (await make.artifact()).sha256
+    for seed in range(8):
+        run_id = await w.accept(pipeline, seed)
+        held = await _claim(db, run_id)
+        await asyncio.gather(_finish(held, [Made(sha256)], "x"), runs.cancel(run_id, pipeline.owner_id))
+        state, states = await _states(db, run_id)
+        assert state == "cancelled"
+        assert states in (["cancelled"] * 3, ["succeeded", "cancelled", "cancelled"])
+        count = await db.fetchval("SELECT count(*) FROM outputs WHERE step_run_id = $1", held.step_run_id)
+        assert count == (states[0] == "succeeded")
+
+
+# fail and hand back
+
+
+async def test_fail_ends_the_run_and_cancels_what_waits(db: Any, run_id: UUID) -> None:
+    await queue.fail(await _claim(db, run_id), "refused", "The model will not")
+    assert await _states(db, run_id) == ("failed", ["failed", "cancelled", "cancelled"])
+    row = (await _rows(db, run_id))[0]
+    assert (row["error_code"], row["error_message"]) == ("refused", "The model will not")
+    assert await db.fetchval("SELECT finished_at IS NOT NULL FROM runs WHERE id = $1", run_id)
+    assert await queue.due() == []
+
+
+async def test_hand_back_waits_before_the_step_is_due_again(db: Any, run_id: UUID) -> None:
+    held = await _claim(db, run_id)
+    await queue.beat(held, 5, 20, "running")
+    await queue.hand_back(held, 60, "the file store is away", retried=True)
+    row = (await _rows(db, run_id))[0]
+    assert (row["state"], row["progress"], row["retry_count"], row["crash_count"]) == ("queued", 0, 1, 0)
+    assert await queue.due() == []
+    assert await queue.claim(row["id"], "ann") is None
+    await db.execute("UPDATE step_runs SET not_before = now(), nudge_at = now() WHERE id = $1", row["id"])
+    assert len(await queue.due()) == 1
+    assert (await _claim(db, run_id)).retry_count == 1
+    assert "retrying" in await w.event_names(run_id)
+
+
+async def test_a_worker_that_leaves_hands_back_at_once(db: Any, run_id: UUID) -> None:
+    await queue.hand_back(await _claim(db, run_id), 0, "the worker is leaving")
+    row = (await _rows(db, run_id))[0]
+    assert (row["state"], row["retry_count"], row["crash_count"]) == ("queued", 0, 0)
+    assert len(await queue.due()) == 1
+
+
+# reap
+
+
+async def test_reap_takes_only_expired_leases(db: Any, run_id: UUID) -> None:
+    held = await _claim(db, run_id)
+    assert await queue.reap() == 0
+    await _expire(db, held)
+    assert await queue.reap() == 1
+    assert await _states(db, run_id) == ("running", ["queued", "waiting", "waiting"])
+    assert len(await queue.due()) == 1
+
+
+@pytest.mark.parametrize("reaped", [True, False], ids=["reaped", "handed back"])
+async def test_the_third_crash_fails_the_step(db: Any, run_id: UUID, reaped: bool) -> None:
+    for crash in (1, 2, 3):
+        held = await _claim(db, run_id)
+        assert held.attempt == crash
+        if reaped:
+            await _expire(db, held)
+            assert await queue.reap() == 1
+        else:
+            await queue.hand_back(held, 0, "", crashed=True)
+    assert await _states(db, run_id) == ("failed", ["failed", "cancelled", "cancelled"])
+    row = (await _rows(db, run_id))[0]
+    assert (row["crash_count"], row["error_message"]) == (3, "The step crashed the worker three times")
+    assert (await w.event_names(run_id)).count("crashed") == 3
+
+
+async def test_reap_ends_a_run_that_should_stop(db: Any, pipeline: Pipeline, run_id: UUID) -> None:
+    held = await _claim(db, run_id)
+    await runs.cancel(run_id, pipeline.owner_id)
+    await _expire(db, held)
+    assert await queue.reap() == 1
+    assert await _states(db, run_id) == ("cancelled", ["cancelled"] * 3)
+
+
+async def test_two_reapers_reap_once(db: Any, run_id: UUID) -> None:
+    held = await _claim(db, run_id)
+    await _expire(db, held)
+    assert sum(await asyncio.gather(queue.reap(), queue.reap(), queue.reap())) == 1
+    assert (await _rows(db, run_id))[0]["crash_count"] == 1
+
+
+async def test_a_retried_run_fences_off_its_past(db: Any, pipeline: Pipeline, run_id: UUID) -> None:
+    old = await _claim(db, run_id)
+    await queue.fail(old, "x", "y")
+    await runs.retry(run_id, pipeline.owner_id)
+    assert await _states(db, run_id) == ("queued", ["queued", "waiting", "waiting"])
+    new = await _claim(db, run_id)
+    with pytest.raises(Lost):
+        await _finish(old, text="old")
+    await _finish(new, text="new")
+    assert (await _rows(db, run_id))[0]["output_text"] == "new"
+
+
+# the invariant over many ways of going on
+
+
+async def test_whatever_happens_every_run_ends_or_lives(db: Any, make: Make, pipeline: Pipeline) -> None:
+    """Four workers, two reapers and impatient people at once; leases expire at random."""
+    chance = random.Random(4)
+    sha256 = (await make.artifact()).sha256
+    accepted = [await w.accept(pipeline, seed) for seed in range(12)]
+
+    async def worker(name: str) -> None:
+        for _ in range(40):
+            for due in await queue.due(3):
+                held = await queue.claim(due.step_run_id, name)
+                if held is None:
+                    continue
+                roll = chance.random()
+                if roll < 0.15:
+                    await _expire(db, held)
+                    continue
+                ends: Any = (
+                    queue.hand_back(held, 0, "x", retried=True)
+                    if roll < 0.25
+                    else queue.fail(held, "x", "y")
+                    if roll < 0.3
+                    else _finish(held, [Made(sha256)], "t")
+                )
+                with contextlib.suppress(Lost):
+                    await ends
+            await asyncio.sleep(0.001)
+
+    async def other() -> None:
+        for number in range(30):
+            await queue.reap()
+            if number % 10 == 5:
+                run_id = chance.choice(accepted)
+                if (await _states(db, run_id))[0] in ("queued", "running"):
+                    await asyncio.gather(runs.cancel(run_id, pipeline.owner_id), return_exceptions=True)
+            await asyncio.sleep(0.005)
+
+    await asyncio.gather(*(worker(str(number)) for number in range(4)), other(), other())
+    for run_id in accepted:
+        state, states = await _states(db, run_id)
+        ends = state in ("succeeded", "failed", "cancelled")
+        alive = [each for each in states if each in ("queued", "running")]
+        assert ends != bool(alive), (state, states)
+        assert state != "succeeded" or states == ["succeeded"] * 3
+    assert not await db.fetchval(
+        "SELECT count(*) FROM outputs o JOIN step_runs s ON s.id = o.step_run_id WHERE s.state <> 'succeeded'"
+    )
+    doubled = "SELECT count(*) FROM events WHERE name = 'succeeded' GROUP BY run_id, ordinal HAVING count(*) > 1"
+    assert await db.fetch(doubled) == []
