@@ -66,7 +66,6 @@ _SAMPLERS = {
     "EulerDiscreteScheduler": "Euler",
     "HeunDiscreteScheduler": "Heun",
     "KDPM2DiscreteScheduler": "DPM2",
-    "LMSDiscreteScheduler": "LMS",
     "PNDMScheduler": "PLMS",
     "UniPCMultistepScheduler": "UniPC",
 }

@@ -35,7 +35,6 @@ Scheduler = Literal[
     "EulerDiscreteScheduler",
     "HeunDiscreteScheduler",
     "KDPM2DiscreteScheduler",
-    "LMSDiscreteScheduler",
     "PNDMScheduler",
     "UniPCMultistepScheduler",
 ]

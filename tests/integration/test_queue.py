@@ -75,10 +75,13 @@ async def test_due_goes_by_priority_then_by_time(db: Any, pipeline: Pipeline) ->
 
 
 async def test_due_rolls_back_with_the_dispatcher_that_dies(db: Any, run_id: UUID) -> None:
-    with pytest.raises(ZeroDivisionError):
+    async def dies() -> None:
         async with db.transaction():
             assert len(await queue.due()) == 1
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await dies()
     assert len(await queue.due()) == 1
 
 

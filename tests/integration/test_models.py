@@ -1,0 +1,118 @@
+"""The registry of models: what may be registered, and what is refused."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domain import models, weights
+from domain.errors import Invalid, NotFound
+
+NEW = "new"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the starter model that a test may spoil."""
+    return Path(shutil.copytree(models.STARTER_PATH, tmp_path / "model"))
+
+
+async def test_the_starter_model_is_registered_at_start(db: Any) -> None:
+    (starter,) = await models.register_all({})
+    assert (starter.name, starter.family, starter.license) == ("starter", "StableDiffusionPipeline", "Apache-2.0")
+    assert starter.revision == weights.revision(models.STARTER_PATH)
+    assert 10_000_000 < starter.bytes < 20_000_000
+    again = await models.register_all({})
+    assert again == [starter] == await models.everything()
+    for kind in models.IMAGE_KINDS:
+        (choice,) = await models.names(kind)
+        assert (choice.name, choice.defaults["width"], choice.defaults["guidance_scale"]) == ("starter", 128, 3.0)
+    assert await models.names("upscale") == []
+
+
+async def test_a_folder_gets_the_defaults_that_it_tells(db: Any, folder: Path) -> None:
+    found = await models.register(NEW, folder, "MIT")
+    assert (found.defaults["width"], found.defaults["height"]) == (128, 128)
+    assert found.defaults["scheduler"] == "DDIMScheduler"
+    assert await models.require(NEW, "text_to_image") == found
+
+
+async def test_other_bytes_are_another_revision(db: Any, folder: Path) -> None:
+    before = weights.revision(folder)
+    (folder / "scheduler" / "scheduler_config.json").write_text("{}")
+    assert weights.revision(folder) != before
+
+
+async def test_a_single_file_can_be_registered(db: Any, folder: Path) -> None:
+    found = await models.register(NEW, folder / "unet" / "diffusion_pytorch_model.safetensors")
+    assert (found.family, found.defaults["width"]) == ("single-file", 512)
+
+
+async def test_models_of_the_setting_are_registered_and_named_when_at_fault(db: Any, folder: Path) -> None:
+    assert [model.name for model in await models.register_all({NEW: folder})] == ["starter", NEW]
+    assert [model.name for model in await models.register_all({NEW: folder})] == ["starter", NEW]
+    (folder / "unet" / "extra.ckpt").write_bytes(b"")
+    with pytest.raises(Invalid, match="MODELS: new: extra.ckpt is refused"):
+        await models.register_all({NEW: folder})
+    with pytest.raises(Invalid, match="MODELS: gone: .* is neither a diffusers folder"):
+        await models.register_all({"gone": folder / "nowhere"})
+
+
+@pytest.mark.parametrize("ending", sorted(weights.PICKLED))
+async def test_pickled_weights_are_refused_wherever_they_lie(db: Any, folder: Path, ending: str) -> None:
+    (folder / "unet" / f"weights{ending}").write_bytes(b"\x80\x04.")
+    with pytest.raises(Invalid, match="is refused: only .safetensors files are safe to open"):
+        await models.register(NEW, folder)
+    with pytest.raises(Invalid, match="is refused"):
+        await models.register(NEW, folder / "unet" / f"weights{ending}")
+    assert await models.everything() == []
+
+
+async def test_pickle_under_a_safe_name_is_refused(db: Any, folder: Path) -> None:
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"\x80\x04\x95 a pickle, really")
+    with pytest.raises(Invalid, match="is not a safetensors file, whatever its name says"):
+        await models.register(NEW, folder)
+
+
+async def test_a_part_without_weights_is_refused(db: Any, folder: Path) -> None:
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(Invalid, match="vae/ has no .safetensors file"):
+        await models.register(NEW, folder)
+
+
+async def test_a_models_own_code_is_refused(db: Any, folder: Path) -> None:
+    (folder / "unet" / "my_unet.py").write_text("print('hello')")
+    with pytest.raises(Invalid, match=r"my_unet\.py is code"):
+        await models.register(NEW, folder)
+
+
+async def test_a_broken_index_is_no_model(db: Any, folder: Path) -> None:
+    (folder / "model_index.json").write_text(json.dumps([]))
+    assert weights.family(folder) == "unknown"
+    (folder / "model_index.json").unlink()
+    with pytest.raises(Invalid, match="is neither a diffusers folder"):
+        await models.register(NEW, folder)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 81, "a/b", "a=b"])
+async def test_a_name_is_plain(db: Any, name: str) -> None:
+    with pytest.raises(Invalid, match="1 to 80 letters"):
+        await models.register(name, models.STARTER_PATH)
+
+
+async def test_a_removed_model_is_offered_no_longer(db: Any) -> None:
+    await models.register_all({})
+    await models.remove("starter")
+    assert await models.names("text_to_image") == []
+    with pytest.raises(NotFound, match="no model called “starter”"):
+        await models.require("starter", "text_to_image")
+    with pytest.raises(NotFound):
+        await models.remove("starter")
+
+
+async def test_a_model_does_only_its_kinds(db: Any) -> None:
+    await models.register(NEW, models.STARTER_PATH, kinds=["image_to_image"])
+    with pytest.raises(Invalid, match="cannot do this kind of step"):
+        await models.require(NEW, "text_to_image")
