@@ -12,7 +12,7 @@ from domain import db, diff, licenses, lineage, ranking, steps
 from domain.errors import NotFound
 
 RUNS = 12
-"""Runs whose outputs a page shows; older ones are reached by their own address."""
+"""Published runs, and as many of the viewer's own, that a page shows; older ones have their own address."""
 SHOTS = 30
 GONE = "There is no such pipeline, or it is private."
 
@@ -244,16 +244,18 @@ WHERE p.id = $1 AND p.owner_id = $2 AND p.deleted_at IS NULL
 _VERSIONS = "SELECT id, number, note, created_at FROM versions WHERE pipeline_id = $1 ORDER BY number DESC LIMIT 200"
 
 _SHOTS = f"""
-WITH seen AS (
-    SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.published_at
-    FROM runs r WHERE r.pipeline_id = $1 AND (r.visibility = 'published' OR r.owner_id = $2)
-      AND ($3::uuid IS NULL OR r.version_id = $3)
-    ORDER BY r.number DESC LIMIT {RUNS}
-), chosen AS (
-    SELECT * FROM seen
+WITH chosen AS (
+    (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.published_at
+     FROM runs r WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND ($3::uuid IS NULL OR r.version_id = $3)
+     ORDER BY r.published_at DESC, r.id DESC LIMIT {RUNS})
+    UNION
+    (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.published_at
+     FROM runs r WHERE r.pipeline_id = $1 AND r.owner_id = $2 AND ($3::uuid IS NULL OR r.version_id = $3)
+     ORDER BY r.number DESC LIMIT {RUNS})
     UNION
     SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.published_at
     FROM runs r WHERE r.id = $4 AND r.pipeline_id = $1 AND (r.visibility = 'published' OR r.owner_id = $2)
+      AND ($3::uuid IS NULL OR r.version_id = $3)
 )
 SELECT c.id AS run_id, c.number AS run_number, c.state AS run_state, c.visibility = 'published' AS published,
     v.number AS version_number, coalesce(made.output, 1) AS output, made.sha256, made.width, made.height, made.seed,
@@ -267,7 +269,7 @@ LEFT JOIN LATERAL (
     SELECT row_number() OVER (ORDER BY f.position) AS output, a.sha256, a.width, a.height, f.seed
     FROM outputs f JOIN artifacts a ON a.sha256 = f.sha256 WHERE f.step_run_id = last.id
 ) made ON true
-ORDER BY c.id DESC, made.output
+ORDER BY c.published_at DESC NULLS FIRST, c.id DESC, made.output
 """  # noqa: S608 - only constants are put in
 
 _RUN = """
@@ -357,7 +359,9 @@ def _version(versions: Sequence[VersionLine], number: int) -> VersionLine:
 
 
 async def _shots(pipeline_id: UUID, viewer_id: UUID | None, version_id: UUID | None, run_id: UUID | None) -> list[Shot]:
-    """Thumbnails, newest run first. Raises NotFound for a chosen run that cannot be shown here."""
+    """Thumbnails: private runs, then published ones, each the newest first.
+
+    Raises NotFound for a chosen run that cannot be shown here."""
     rows = await db.fetch(_SHOTS, pipeline_id, viewer_id, version_id, run_id)
     shots = [Shot(**row) for row in rows]
     if run_id is not None and not any(shot.run_id == run_id for shot in shots):

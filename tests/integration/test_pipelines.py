@@ -195,7 +195,7 @@ async def test_a_chosen_result_brings_its_own_version(make, client):
     assert "Not run yet" in second
     chosen = await client.get(f"/pipelines/{sea.id}?run={sea.run_id}&output=1")
     assert "the first" in chosen.text
-    assert (await client.get(f"/pipelines/{sea.id}/versions/2?run={sea.run_id}")).status_code in (200, 404)
+    assert (await client.get(f"/pipelines/{sea.id}/versions/2?run={sea.run_id}")).status_code == 404
 
 
 async def test_the_recipe_as_a_file_is_what_the_digest_says(make, client):
@@ -235,6 +235,40 @@ async def test_making_it_private_takes_it_off_the_lists(make):
     assert await db.fetchval("SELECT offshoot_count FROM pipelines WHERE id = $1", sea.id) == 1
     await pipelines.save(child.id, child.owner_id, Details("Mine", visibility="private"), RECIPE)
     assert await db.fetchval("SELECT offshoot_count FROM pipelines WHERE id = $1", sea.id) == 0
+
+
+async def test_the_newest_published_result_stands_large(make):
+    ada = await make.person()
+    sea = await make.pipeline(ada)
+    first = await make.run(sea, ada, state="succeeded", published=True)
+    second = await make.run(sea, ada, state="succeeded", published=True)
+    await db.execute("UPDATE runs SET published_at = now() + interval '1 s' WHERE id = $1", first.id)
+    await make.run(sea, ada, state="succeeded")
+    page = await pipelines.read(sea.id, ada.id)
+    assert page.shot is not None
+    assert page.shot.run_id == first.id
+    assert [shot.published for shot in page.shots] == [False, True, True]
+    chosen = await pipelines.read(sea.id, None, run_id=second.id, output=99)
+    assert chosen.shot is not None
+    assert (chosen.shot.run_id, chosen.shot.output) == (second.id, 1)
+
+
+async def test_text_results_are_words(make, client):
+    tale = await make.pipeline(steps=[PromptTemplate(template="once upon a time")], published=True)
+    text = (await client.get(f"/pipelines/{tale.id}")).text
+    assert 'class="pic words"' in text
+    assert "once upon a time" in text
+    assert "Sampling" not in text
+
+
+async def test_an_older_result_is_reached_by_its_address(make, client):
+    sea = await make.pipeline(published=True)
+    for _ in range(14):
+        await make.run(sea, state="succeeded", published=True)
+    text = (await client.get(f"/pipelines/{sea.id}")).text
+    assert text.count(f'href="/pipelines/{sea.id}?run=') == 12
+    old = await client.get(f"/pipelines/{sea.id}?run={sea.run_id}")
+    assert f"?run={sea.run_id}&amp;output=1" in old.text
 
 
 async def test_the_page_takes_a_handful_of_queries(make, client, queries):
