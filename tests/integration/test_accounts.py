@@ -148,3 +148,17 @@ async def test_the_theme_is_kept_in_the_browser(client: httpx.AsyncClient) -> No
     await client.post("/settings/theme", data={"theme": "auto"})
     assert "data-theme" not in (await client.get("/login")).text
     assert (await client.post("/settings/theme", data={"theme": "pink"})).status_code == 422
+
+
+async def test_what_needs_a_login_leads_there_and_back(client: httpx.AsyncClient) -> None:
+    plain = await client.get("/settings/profile")
+    assert (plain.status_code, plain.headers["location"]) == (303, "/login?next=/settings/profile")
+    htmx = {"HX-Request": "true", "HX-Request-Type": "partial", "HX-Current-URL": "http://127.0.0.1:8000/@ada?tab=runs"}
+    part = await client.get("/settings/profile", headers=htmx)
+    assert part.headers["hx-redirect"] == "/login?next=/@ada%3Ftab%3Druns"
+    json = await client.get("/settings/profile", headers={"Accept": "application/json"})
+    assert json.status_code == 401
+    assert json.json()["title"] == "Log in first"
+    await with_csrf(client)
+    sent = await client.post("/settings/profile", data={"name": ""}, headers={"Referer": "https://evil.example//x"})
+    assert sent.headers["location"] == "/login?next=/"
