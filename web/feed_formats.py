@@ -33,8 +33,6 @@ class Channel(Struct, frozen=True):
     """A feed without its clothes. Addresses are absolute; `next` and `previous` may be ""."""
 
     site: str
-    files: str
-    """Where artifacts are served: the site, or an origin of their own."""
     site_name: str
     title: str
     about: str
@@ -59,8 +57,8 @@ class Channel(Struct, frozen=True):
         return f"{self.site}/@{entry.handle}"
 
     def file(self, picture: Picture, width: int | None = None) -> str:
-        """A picture's address, or that of its rendition."""
-        url = f"{self.files}/artifacts/{picture.sha256}"
+        """A picture's address, or that of its rendition: always the site's, which does not expire."""
+        url = f"{self.site}/artifacts/{picture.sha256}"
         return f"{url}/{width}" if width else url
 
 

@@ -102,7 +102,6 @@ def _answer(
 
     channel = Channel(
         site=config.site_url,
-        files=config.artifact_origin or config.site_url,
         site_name=config.site_name,
         title=title,
         about=about,

@@ -372,8 +372,9 @@ async def test_ids_stay_when_titles_and_covers_change(client: Any, make: Make, d
 
 
 async def test_lists_tell_readers_where_their_feeds_are(client: Any, make: Make) -> None:
-    await family(make)
-    for page in ("/", "/?order=best&kind=image", "/tags/sea"):
+    parent, _, _ = await family(make)
+    pages = ("/", "/?order=best&kind=image", "/tags/sea", "/@ada", f"/pipelines/{parent.id}")
+    for page in (*pages, f"/pipelines/{parent.id}/lineage"):
         html = (await client.get(page)).text
         for kind in ("rss+xml", "atom+xml", "feed+json"):
             at = html.index(f'<link rel="alternate" type="application/{kind}"')
@@ -383,5 +384,5 @@ async def test_lists_tell_readers_where_their_feeds_are(client: Any, make: Make)
 
 
 def test_json_feeds_hold_no_nulls() -> None:
-    empty = feed_formats.Channel("s", "f", "n", "t", "a", "h", "s", "f", "", "", datetime(2026, 1, 1, tzinfo=UTC), [])
+    empty = feed_formats.Channel("s", "n", "t", "a", "h", "s", "f", "", "", datetime(2026, 1, 1, tzinfo=UTC), [])
     assert None not in json.loads(feed_formats.json(empty)).values()
