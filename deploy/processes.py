@@ -24,31 +24,57 @@ class Guard:
 
     def __init__(self, lock: int = -1) -> None:
         self.token = secrets.token_hex(16)
-        self.process = subprocess.Popen(
+        self.lock = lock
+        self.groups: dict[int, int] = {}
+        self.process = self._spawn()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             [sys.executable, "-I", "-S", str(HERE / "guard.py"), self.token],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            pass_fds=(lock,) if lock >= 0 else (),
+            pass_fds=(self.lock,) if self.lock >= 0 else (),
             cwd="/",
             env={},
         )
 
-    def say(self, line: str) -> None:
-        pipe = self.process.stdin
-        assert pipe is not None
+    def watch_over(self, process: int, stop_signal: int) -> None:
+        """Tell the guard of a program that we started, and how to ask it to end."""
+        self.groups[process] = stop_signal
+        self._say(f"+ {process} {stop_signal}")
+
+    def forget(self, process: int) -> None:
+        """Tell the guard that a program has ended."""
+        if self.groups.pop(process, None) is not None:
+            self._say(f"- {process}")
+
+    def renew(self) -> None:
+        """Make sure that there is a guard: somebody may have killed it."""
+        if self.process.poll() is None:
+            return
+        if self.process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+        self.process = self._spawn()
+        for process, number in self.groups.items():
+            self._say(f"+ {process} {number}")
+
+    def _say(self, line: str) -> None:
+        assert self.process.stdin is not None
         try:
-            pipe.write(f"{line}\n".encode())
-            pipe.flush()
+            self.process.stdin.write(f"{line}\n".encode())
+            self.process.stdin.flush()
         except (BrokenPipeError, ValueError):
             return
 
     def dismiss(self) -> None:
         """Everything has ended in order; the guard may go."""
-        self.say("done")
+        self._say("done")
         assert self.process.stdin is not None
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait(timeout=10)
 
 
@@ -81,7 +107,7 @@ class Child:
                 cwd=cwd,
                 env={**env, "OFFSHOOT_STACK": self.guard.token},
             )
-        self.guard.say(f"+ {self.process.pid} {int(self.stop_signal)}")
+        self.guard.watch_over(self.process.pid, int(self.stop_signal))
 
     def _open_log(self) -> IO[bytes]:
         handle = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -143,7 +169,7 @@ class Child:
         """Kill what the ended program left of its process group."""
         self.kill()
         if self.process is not None:
-            self.guard.say(f"- {self.process.pid}")
+            self.guard.forget(self.process.pid)
 
 
 def _no_room(folder: Path) -> bool:

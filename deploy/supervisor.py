@@ -156,6 +156,8 @@ class Supervisor:
         watched = [Program(part.child, part.start) for part in reversed(self.services.parts)] + self.programs
         while not self.leaving:
             now = time.monotonic()
+            if self.services.guard is not None:
+                self.services.guard.renew()
             for program in list(watched):
                 if program.due_at is not None:
                     if now >= program.due_at:

@@ -75,7 +75,7 @@ class Copy:
             with suppress(psutil.NoSuchProcess):
                 said.append(" ".join(process.cmdline()))
         below = sum("multiprocessing" in words for words in said)
-        return below >= 2 and all(any(name in words for words in said) for name in ORDER)
+        return below >= 3 and all(any(name in words for words in said) for name in ORDER)
 
     def complaint(self) -> str:
         """What it wrote to standard error before it ended."""
@@ -165,6 +165,21 @@ def test_kill_9_of_supervisor_and_guard_together_leaves_nothing_either(run: Call
     guard.kill()
     copy.process.kill()
     until(lambda: gone(family), 40)
+
+
+def test_a_guard_that_is_killed_is_replaced_and_does_its_work(run: Callable[..., Copy]) -> None:
+    copy = run().up()
+    until(copy.settled)
+
+    def guards() -> list[psutil.Process]:
+        return [child for child in psutil.Process(copy.process.pid).children() if "guard.py" in str(child.cmdline())]
+
+    first = guards()[0]
+    first.kill()
+    until(lambda: bool(guards()) and first not in guards())
+    family = copy.family()
+    copy.process.kill()
+    until(lambda: gone(family), 10)
 
 
 def test_what_dies_is_started_again(run: Callable[..., Copy]) -> None:
