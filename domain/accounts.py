@@ -67,7 +67,7 @@ async def log_in(login: str, password: str) -> Person:
     Raises Invalid with the same words, after the same time, for an unknown account and a wrong password.
     """
     row = await db.fetchrow(_LOGIN, unicodedata.normalize("NFC", login.strip()))
-    known = row["password_hash"] if row else await _in_thread(passwords.nobodys)
+    known = row["password_hash"] if row else passwords.NOBODY
     right = len(password) <= passwords.MAX and await _in_thread(passwords.matches, known, password)
     if row is None or not right:
         raise Invalid({"password": "Enter the password again"}, WRONG)

@@ -91,7 +91,7 @@ async def identify(scope: Scope) -> None:
     state["viewer"] = None
     request: Request[Any, Any, Any] = Request(scope)
     token = token_of(request)
-    if not token or scope["path"].startswith("/static/"):
+    if not token or scope["path"].startswith(("/static/", "/health")):
         return
     try:
         person = await accounts.person_of(token)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.passwords import MAX, MIN, fault, hashed, matches, nobodys, outdated
+from domain.passwords import MAX, MIN, NOBODY, fault, hashed, matches, outdated
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,7 @@ def test_hash_and_match() -> None:
     assert matches(kept, "boats at the quay")
     assert not matches(kept, "boats at the Quay")
     assert not matches("!", "boats at the quay")
-    assert not matches(nobodys(), "boats at the quay")
+    assert not matches(NOBODY, "boats at the quay")
     assert not outdated(kept)
+    assert not outdated(NOBODY), "an unknown account would answer sooner or later than a wrong password"
     assert hashed("boats at the quay") != kept
