@@ -1,0 +1,78 @@
+"""The commands beside `offshoot run`: migrate, models, examples."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import examples
+from deploy.cli import main
+from domain.models import STARTER_PATH
+from tests.make import Make
+
+Command = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def offshoot(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Run a command on a data folder of its own; its exit status and what it wrote."""
+    for name in ("DATABASE_URL", "REDIS_URL", "S3_URL", "SECRET_KEY", "PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        written = capsys.readouterr()
+        return int(left.value.code or 0), (written.out + written.err).strip()
+
+    return run
+
+
+def test_models_are_added_listed_and_removed(offshoot: Command) -> None:
+    status, said = offshoot("models", "add", "mine", str(STARTER_PATH), "--license", "Apache-2.0")
+    assert (status, said[:6]) == (0, "mine: ")
+    assert "mine " in offshoot("models", "list")[1]
+    assert offshoot("models", "remove", "mine") == (0, "mine is offered no longer.")
+    assert "mine " not in offshoot("models", "list")[1]
+
+
+def test_a_model_that_does_not_exist_is_one_line(offshoot: Command) -> None:
+    status, said = offshoot("models", "remove", "nobody")
+    assert status == 1
+    assert said.startswith("offshoot: ")
+    assert "\n" not in said
+
+
+def test_migrating_twice(offshoot: Command) -> None:
+    words = (0, "The database has the schema of this version.")
+    assert offshoot("migrate") == words
+    assert offshoot("migrate") == words
+
+
+def test_examples_are_queued_once(offshoot: Command) -> None:
+    assert offshoot("examples") == (0, "12 example runs are queued.")
+    assert offshoot("examples") == (0, "The gallery is not empty, so nothing was added.")
+
+
+async def test_examples_are_published_as_they_arrive(db: Any) -> None:
+    planted = await examples.plant()
+    assert len(planted) == 12
+    assert await db.fetchval("SELECT count(*) FROM pipelines WHERE parent_id IS NOT NULL") == 3
+    assert await db.fetchval("SELECT count(*) FROM runs WHERE visibility = 'published'") == 0
+    await db.execute("UPDATE step_runs SET state = 'succeeded', finished_at = now(), started_at = now()")
+    await db.execute(
+        "UPDATE runs SET state = 'succeeded', finished_at = now(), started_at = now() WHERE id <> $1", planted[0]
+    )
+    await db.execute(
+        "UPDATE runs SET state = 'failed', finished_at = now(), started_at = now() WHERE id = $1", planted[0]
+    )
+    await examples.publish_as_they_arrive()
+    assert await db.fetchval("SELECT count(*) FROM runs WHERE visibility = 'published'") == 11
+
+
+async def test_examples_leave_a_used_site_alone(make: Make, db: Any) -> None:
+    await make.pipeline()
+    assert await examples.plant() == []
+    assert await db.fetchval("SELECT count(*) FROM people") == 1
