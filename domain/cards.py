@@ -106,7 +106,7 @@ def _described(steps: list[dict[str, Any]]) -> tuple[str, str, str]:
     """Prompt, model and medium: those of the first step that draws, else of the first with words."""
     medium = KINDS[steps[-1]["kind"]].gives if steps and steps[-1]["kind"] in KINDS else "image"
     drawing = [step for step in steps if step["step"].get("prompt") is not None or _resolved(step, "prompt")]
-    for step in drawing or steps:
+    for step in [*drawing, *steps]:
         words = _resolved(step, "prompt") or step["step"].get("prompt") or step["step"].get("template") or ""
         if words.strip():
             return words.strip()[:PROMPT_LENGTH], str(step["step"].get("model") or _any_model(steps)), medium

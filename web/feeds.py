@@ -1,10 +1,11 @@
 """Feeds of every list, for readers that follow: RSS 2.0, Atom and JSON Feed 1.1."""
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from litestar import Request, Response, get
 from domain import feeds, people
 from domain.errors import NotFound
 from domain.lists import NO_PAGE, Filter
+from web import conditional
 from web.auth import config_of
 from web.feed_formats import TYPES, WRITERS, Channel
 from web.gallery import KINDS, ORDERS, address, known_tag
@@ -20,9 +22,38 @@ from web.gallery import KINDS, ORDERS, address, known_tag
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 """When a feed without entries was last changed."""
 FORMATS = tuple(WRITERS)
+KEPT = 512
 
 
-@get([f"/gallery/feed.{kind}" for kind in FORMATS], include_in_schema=False)
+class Known(NamedTuple):
+    """A feed as it was: believed until then; its hash, its time where that says anything, its headers."""
+
+    until: float
+    tag: str
+    updated: datetime | None
+    headers: dict[str, str]
+
+
+_known: dict[tuple[Any, ...], Known] = {}
+
+
+async def _unchanged(request: Request[Any, Any, Any]) -> Response[bytes] | None:
+    """304 without a query, if the reader has what was right a moment ago: most asking is in vain."""
+    known = _known.get(_key(request))
+    if known is None or known.until < time.monotonic() or not _current(request, known.tag, known.updated):
+        return None
+    return Response(content=b"", status_code=304, headers=known.headers, media_type=_type(request))
+
+
+def _key(request: Request[Any, Any, Any]) -> tuple[Any, ...]:
+    return id(request.app), request.scope["path"], request.scope.get("query_string")
+
+
+def _type(request: Request[Any, Any, Any]) -> str:
+    return TYPES[request.scope["path"].rpartition(".")[2]]
+
+
+@get([f"/gallery/feed.{kind}" for kind in FORMATS], before_request=_unchanged, include_in_schema=False)
 async def of_gallery(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The gallery: ?order=, ?kind=, ?after=."""
     asked = _asked(request, "order", "kind", "after")
@@ -34,7 +65,7 @@ async def of_gallery(request: Request[Any, Any, Any]) -> Response[bytes]:
     return _answer(request, page, title, about, "/", {"order": order, "kind": medium})
 
 
-@get([f"/tags/{{tag:str}}/feed.{kind}" for kind in FORMATS], include_in_schema=False)
+@get([f"/tags/{{tag:str}}/feed.{kind}" for kind in FORMATS], before_request=_unchanged, include_in_schema=False)
 async def of_tag(request: Request[Any, Any, Any], tag: str) -> Response[bytes]:
     """A tag: ?order=, ?kind=, ?after=."""
     asked = _asked(request, "order", "kind", "after")
@@ -46,7 +77,7 @@ async def of_tag(request: Request[Any, Any, Any], tag: str) -> Response[bytes]:
     return _answer(request, page, title, f"Pipelines tagged {kept}.", home, {"order": order, "kind": medium})
 
 
-@get([f"/{{handle:str}}/feed.{kind}" for kind in FORMATS], include_in_schema=False)
+@get([f"/{{handle:str}}/feed.{kind}" for kind in FORMATS], before_request=_unchanged, include_in_schema=False)
 async def of_person(request: Request[Any, Any, Any], handle: str) -> Response[bytes]:
     """What a person has published, newest first: ?after=."""
     asked = _asked(request, "after")
@@ -58,7 +89,11 @@ async def of_person(request: Request[Any, Any, Any], handle: str) -> Response[by
     return _answer(request, page, title, f"Pipelines by {person.shown}.", f"/@{person.handle}", {})
 
 
-@get([f"/pipelines/{{pipeline_id:uuid}}/results.{kind}" for kind in FORMATS], include_in_schema=False)
+@get(
+    [f"/pipelines/{{pipeline_id:uuid}}/results.{kind}" for kind in FORMATS],
+    before_request=_unchanged,
+    include_in_schema=False,
+)
 async def of_results(request: Request[Any, Any, Any], pipeline_id: UUID) -> Response[bytes]:
     """A pipeline's published runs, newest first: ?after=."""
     asked = _asked(request, "after")
@@ -69,7 +104,11 @@ async def of_results(request: Request[Any, Any, Any], pipeline_id: UUID) -> Resp
     return _answer(request, page, title, about, f"/pipelines/{pipeline_id}", {})
 
 
-@get([f"/pipelines/{{pipeline_id:uuid}}/lineage.{kind}" for kind in FORMATS], include_in_schema=False)
+@get(
+    [f"/pipelines/{{pipeline_id:uuid}}/lineage.{kind}" for kind in FORMATS],
+    before_request=_unchanged,
+    include_in_schema=False,
+)
 async def of_lineage(request: Request[Any, Any, Any], pipeline_id: UUID) -> Response[bytes]:
     """What grew from a pipeline, newest first: ?after=."""
     asked = _asked(request, "after")
@@ -123,8 +162,14 @@ def _conditional(request: Request[Any, Any, Any], kind: str, channel: Channel, d
     headers = {"ETag": tag, "Cache-Control": "public, max-age=60", "Vary": "Accept-Encoding"}
     if dated:
         headers["Last-Modified"] = format_datetime(channel.updated.astimezone(UTC), usegmt=True)
-    status = 304 if _current(request, tag, channel.updated if dated else None) else 200
-    return Response(content=b"" if status == 304 else body, status_code=status, headers=headers, media_type=TYPES[kind])
+    updated = channel.updated if dated else None
+    if len(_known) >= KEPT:
+        _known.clear()
+    _known[_key(request)] = Known(time.monotonic() + conditional.FRESH, tag, updated, headers)
+    status = 304 if _current(request, tag, updated) else 200
+    return Response(
+        content=b"" if status == 304 else body, status_code=status, headers=headers, media_type=_type(request)
+    )
 
 
 def _current(request: Request[Any, Any, Any], tag: str, updated: datetime | None) -> bool:

@@ -13,7 +13,8 @@ from defusedxml import ElementTree
 from domain import cards, feeds, lists
 from domain.steps import PromptTemplate
 from tests.make import Make
-from web import feed_formats
+from web import conditional, feed_formats
+from web import feeds as feed_pages
 
 FORMATS = ("rss", "atom", "json")
 MEDIA = {
@@ -24,6 +25,12 @@ MEDIA = {
 ATOM = "{http://www.w3.org/2005/Atom}"
 THREAD = "{http://purl.org/syndication/thread/1.0}"
 MRSS = "{http://search.yahoo.com/mrss/}"
+
+
+@pytest.fixture(autouse=True)
+def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Feeds as they are now, not as they were a moment ago."""
+    monkeypatch.setattr(conditional, "FRESH", 0.0)
 
 
 async def family(make: Make) -> tuple[Any, Any, Any]:
@@ -346,6 +353,21 @@ async def test_a_reader_that_has_it_gets_304(client: Any, make: Make, db: Any, k
     await make.pipeline(published=True)
     answer = await client.get(f"/gallery/feed.{kind}", headers={"If-None-Match": tag})
     assert answer.status_code == 200
+
+
+async def test_asking_again_at_once_costs_no_query(
+    client: Any, make: Make, queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conditional, "FRESH", 60.0)
+    monkeypatch.setattr(feed_pages, "KEPT", 1)
+    await make.pipeline(published=True)
+    for address in ("/gallery/feed.atom", "/gallery/feed.rss?order=trending"):
+        first = await client.get(address)
+        with queries:
+            again = await client.get(address, headers={"If-None-Match": first.headers["etag"]})
+        assert again.status_code == 304
+        assert queries.count == 0, queries
+    feed_pages._known.clear()
 
 
 async def test_only_a_list_by_time_is_dated(client: Any, make: Make) -> None:

@@ -73,6 +73,15 @@ async def test_a_text_result_is_its_own_cover(make: Make) -> None:
     assert card.prompt == "Four lines about tea"
 
 
+async def test_a_card_without_a_prompt_takes_the_template_or_nothing(make: Make, db: Any) -> None:
+    words = await make.pipeline(steps=[PromptTemplate(template="Softly"), ImageToImage(upload="0" * 64)])
+    mute = await make.pipeline(steps=[ImageToImage(upload="0" * 64, model="other")])
+    for pipeline, expected in ((words, ("Softly", "starter", "image")), (mute, ("", "other", "image"))):
+        await cards.refresh(pipeline.id)
+        row = await db.fetchrow("SELECT prompt, model, medium FROM pipelines WHERE id = $1", pipeline.id)
+        assert tuple(row) == expected
+
+
 async def test_only_public_published_living_pipelines_are_listed(make: Make, db: Any) -> None:
     shown = await make.pipeline(published=True)
     await make.pipeline(visibility="unlisted", published=True)

@@ -57,7 +57,9 @@ def test_newer_trends_higher_at_equal_points(points: int, at: datetime, hours: i
     assert ranking.trend(points, at + timedelta(hours=hours)) > ranking.trend(points, at)
 
 
-@given(st.integers(0, 10_000), st.integers(0, 10_000), moments, moments, st.timedeltas(timedelta(0), timedelta(days=900)))
+@given(
+    st.integers(0, 10_000), st.integers(0, 10_000), moments, moments, st.timedeltas(timedelta(0), timedelta(days=900))
+)
 def test_time_alone_never_changes_who_leads(
     left: int, right: int, left_at: datetime, right_at: datetime, later: timedelta
 ) -> None:
