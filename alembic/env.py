@@ -1,8 +1,8 @@
 """Runs the migrations against DATABASE_URL, with short locks so that a busy site keeps answering."""
 
+from alembic import context
 from sqlalchemy import create_engine, pool, text
 
-from alembic import context
 from domain.config import Config
 
 

@@ -147,8 +147,8 @@ class Make:
         self, pipeline_id: UUID, number: int, recipe: steps.Recipe, parent_id: UUID | None, note: str = ""
     ) -> Version:
         version_id: UUID = await db.fetchval(
-            """INSERT INTO versions (pipeline_id, number, parent_id, digest, recipe, note) VALUES ($1, $2, $3, $4, $5, $6)
-               RETURNING id""",
+            """INSERT INTO versions (pipeline_id, number, parent_id, digest, recipe, note)
+               VALUES ($1, $2, $3, $4, $5, $6) RETURNING id""",
             pipeline_id, number, parent_id, steps.digest(recipe), msgspec.to_builtins(recipe), note,
         )  # fmt: skip
         return Version(version_id, pipeline_id, number)
@@ -206,7 +206,8 @@ class Make:
         given = {
             "run_id": run_id, "ordinal": ordinal, "kind": plain["kind"], "queue": step.queue,
             "model": plain.get("model", ""), "step": plain, "state": state, "output_text": text,
-            "resolved": {**plain, "seed": seed} if done else None, "attempt": 0 if state in ("queued", "waiting") else 1,
+            "resolved": {**plain, "seed": seed} if done else None,
+            "attempt": 0 if state in ("queued", "waiting") else 1,
         }  # fmt: skip
         step_run_id: UUID = await db.fetchval(_insert("step_runs", given, state), *given.values())
         if done and step.gives == "image":
