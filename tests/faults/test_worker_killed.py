@@ -14,7 +14,7 @@ from tests.make import Make
 
 pytestmark = pytest.mark.faults
 
-LONG = steps.TextToImage(prompt="a boat", num_inference_steps=120, num_images_per_prompt=2)
+LONG = steps.TextToImage(prompt="a boat", num_inference_steps=60, num_images_per_prompt=2)
 
 
 @pytest.fixture

@@ -54,16 +54,16 @@ async def test_models_of_the_setting_are_registered_and_named_when_at_fault(db: 
     assert [model.name for model in await models.register_all({NEW: folder})] == ["starter", NEW]
     assert [model.name for model in await models.register_all({NEW: folder})] == ["starter", NEW]
     (folder / "unet" / "extra.ckpt").write_bytes(b"")
-    with pytest.raises(Invalid, match="MODELS: new: extra.ckpt is refused"):
+    with pytest.raises(Invalid, match=r"MODELS: new: extra\.ckpt is refused"):
         await models.register_all({NEW: folder})
-    with pytest.raises(Invalid, match="MODELS: gone: .* is neither a diffusers folder"):
+    with pytest.raises(Invalid, match=r"MODELS: gone: .* is neither a diffusers folder"):
         await models.register_all({"gone": folder / "nowhere"})
 
 
 @pytest.mark.parametrize("ending", sorted(weights.PICKLED))
 async def test_pickled_weights_are_refused_wherever_they_lie(db: Any, folder: Path, ending: str) -> None:
     (folder / "unet" / f"weights{ending}").write_bytes(b"\x80\x04.")
-    with pytest.raises(Invalid, match="is refused: only .safetensors files are safe to open"):
+    with pytest.raises(Invalid, match=r"is refused: only \.safetensors files are safe to open"):
         await models.register(NEW, folder)
     with pytest.raises(Invalid, match="is refused"):
         await models.register(NEW, folder / "unet" / f"weights{ending}")
@@ -78,7 +78,7 @@ async def test_pickle_under_a_safe_name_is_refused(db: Any, folder: Path) -> Non
 
 async def test_a_part_without_weights_is_refused(db: Any, folder: Path) -> None:
     (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink()
-    with pytest.raises(Invalid, match="vae/ has no .safetensors file"):
+    with pytest.raises(Invalid, match=r"vae/ has no \.safetensors file"):
         await models.register(NEW, folder)
 
 
