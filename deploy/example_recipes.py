@@ -137,13 +137,13 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "daryna",
-        "The sea at night",
-        _steps(_draw("the moon and a purple boat on the sea", negative_prompt="the sun"), Upscale(factor=2)),
-        "The moon instead of the sun, then twice as large.",
-        ("sea", "night"),
+        "The sea without the sun",
+        _steps(_draw("a purple boat on the sea", negative_prompt="the sun"), Upscale(factor=2)),
+        "The sun is gone, the boat has another color, and the picture is twice as large.",
+        ("sea", "landscape"),
         seed=30,
         parent=SEA,
-        note="the moon, and larger",
+        note="no sun, and larger",
     ),
     Example(
         "salma",
@@ -178,7 +178,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "fern",
-        "Two clouds over the desert",
+        "A cloud over the desert",
         _steps(
             _draw("a cloud and a mountain in the desert", scheduler="EulerDiscreteScheduler", num_images_per_prompt=2)
         ),
