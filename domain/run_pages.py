@@ -240,7 +240,8 @@ def _left(row: db.Record, rates: Mapping[tuple[str, str], float]) -> float | Non
     done, total = row["progress"], row["progress_total"]
     if row["state"] == "running" and done >= 2 and total and row["progress_at"] and row["started_at"]:
         spent: float = (row["progress_at"] - row["started_at"]).total_seconds()
-        return max(spent / done * (total - done), 0.0)
+        left: float = spent / done * (total - done)
+        return max(left, 0.0)
     expected = forecast.seconds(row["step"], rates)
     if expected is None:
         return None

@@ -4,6 +4,8 @@ Alembic owns the DDL (`alembic/versions`) and PostgreSQL the defaults, so rows a
 SQL that names only what it sets. A drift test holds this file and the migrated schema equal.
 """
 
+from typing import Any
+
 from piccolo.columns import (
     JSONB,
     UUID,
@@ -85,8 +87,8 @@ class Pipeline(Table, tablename="pipelines"):
     tags = Array(base_column=Text(), null=False, default=None)
     license = Text(null=False, default=None)
     visibility = Text(null=False, default=None)
-    parent_id = ForeignKey('self', null=True, default=None)
-    root_id = ForeignKey('self', null=True, default=None)
+    parent_id: ForeignKey[Any] = ForeignKey('self', null=True, default=None)
+    root_id: ForeignKey[Any] = ForeignKey('self', null=True, default=None)
     generation = Integer(null=False, default=None)
     latest_version = Integer(null=False, default=None)
     run_count = Integer(null=False, default=None)
@@ -113,7 +115,7 @@ class Version(Table, tablename="versions"):
     id = UUID(primary_key=True, null=False, default=None)
     pipeline_id = ForeignKey(Pipeline, null=False, default=None)
     number = Integer(null=False, default=None)
-    parent_id = ForeignKey('self', null=True, default=None)
+    parent_id: ForeignKey[Any] = ForeignKey('self', null=True, default=None)
     digest = Text(null=False, default=None)
     recipe = JSONB(null=False, default=None)
     note = Text(null=False, default=None)
