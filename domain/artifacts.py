@@ -91,9 +91,7 @@ async def record(
     return sha256
 
 
-async def visible(
-    sha256: str, viewer_id: UUID | None, width: int | None = None, *, allowed: bool = False
-) -> Artifact:
+async def visible(sha256: str, viewer_id: UUID | None, width: int | None = None, *, allowed: bool = False) -> Artifact:
     """The artifact, if the viewer may see it: through a run, a rendition, an upload or a version.
 
     With `width` (pixels) its rendition instead: the smallest that is wide enough, else the widest,

@@ -102,7 +102,8 @@ class Step(Struct, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
     gives: ClassVar[Medium]
 
     title: Annotated[
-        str, Meta(max_length=80, title="Name", description="Shown instead of the kind.", extra_json_schema=_widget("title"))
+        str,
+        Meta(max_length=80, title="Name", description="Shown instead of the kind.", extra_json_schema=_widget("title")),
     ] = ""
     source: Annotated[
         Annotated[int, Meta(ge=1, le=MAX_STEPS)] | None,

@@ -17,8 +17,7 @@ MAX_LENGTH = 10_000
 MAX_DEPTH = 8
 MAX_PICKS = 1_000
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_TOKEN = re.compile(r"\\[{}|_\\]|[{}|]|__[a-z][a-z0-9_]{0,31}?__|[^\\{}|_]+|.", re.DOTALL)
+_PIECE = re.compile(r"\\[{}|_\\]|[{}|]|__[a-z][a-z0-9_]{0,31}?__|[^\\{}|_]+|.", re.DOTALL)
 
 
 class TemplateError(ValueError):
@@ -31,59 +30,54 @@ def expand(template: str, variables: Mapping[str, str], lists: Mapping[str, Sequ
     Raises TemplateError for an unknown name, an open brace, more than 8 levels of nesting,
     more than 1,000 choices or a text that grows past 10,000 characters.
     """
-    reader = _Expansion(variables, lists, random.Random(seed))
-    return reader.text(iter(_TOKEN.findall(template)), depth=0)
+    expansion = _Expansion(variables, lists, random.Random(seed))
+    return expansion.branch(iter(_PIECE.findall(template)), depth=0)[0]
 
 
 def names(template: str) -> set[str]:
     """The variables a template asks for, wherever they stand."""
-    return {
-        match.group(1)
-        for match in re.finditer(r"(?<!\\)\{([a-z][a-z0-9_]{0,31})\}", template)
-    }
+    return {match.group(1) for match in re.finditer(r"(?<!\\)\{([a-z][a-z0-9_]{0,31})\}", template)}
 
 
 class _Expansion:
+    """One filling: what may be put in, the dice, and how often they were thrown."""
+
     def __init__(self, variables: Mapping[str, str], lists: Mapping[str, Sequence[str]], chance: random.Random) -> None:
         self.variables = variables
         self.lists = lists
         self.chance = chance
         self.picks = 0
-        self.length = 0
 
-    def text(self, tokens: Iterator[str], depth: int) -> str:
-        if depth == 0:
-            return self._cap("".join(self._branch(tokens, depth)[0]))
-        raise AssertionError("only the outermost text is read here")
+    def branch(self, pieces: Iterator[str], depth: int) -> tuple[str, str]:
+        """Read up to the piece that ends this branch ("" at the end of the template).
 
-    def _branch(self, tokens: Iterator[str], depth: int) -> tuple[list[str], str]:
-        """Read up to the token that ends this branch; return the parts and that token."""
+        Returns the text and that piece."""
         parts: list[str] = []
-        for token in tokens:
-            if token == "{":
-                parts.append(self._braces(tokens, depth + 1))
-            elif depth and token in ("|", "}"):
-                return parts, token
-            elif token == "}":
+        for piece in pieces:
+            if piece == "{":
+                parts.append(self._braces(pieces, depth + 1))
+            elif depth and piece in "|}":
+                return self._cap("".join(parts)), piece
+            elif piece == "}":
                 raise TemplateError("A } has no { before it. Write \\} for the sign itself")
-            elif len(token) == 2 and token[0] == "\\":
-                parts.append(token[1])
-            elif len(token) > 4 and token.startswith("__") and token.endswith("__"):
-                parts.append(self._draw(token[2:-2]))
+            elif len(piece) == 2 and piece[0] == "\\":
+                parts.append(piece[1])
+            elif len(piece) > 4 and piece.startswith("__") and piece.endswith("__"):
+                parts.append(self._draw(piece[2:-2]))
             else:
-                parts.append(token)
+                parts.append(piece)
         if depth:
             raise TemplateError("A { is never closed. Write \\{ for the sign itself")
-        return parts, ""
+        return self._cap("".join(parts)), ""
 
-    def _braces(self, tokens: Iterator[str], depth: int) -> str:
+    def _braces(self, pieces: Iterator[str], depth: int) -> str:
         if depth > MAX_DEPTH:
             raise TemplateError(f"Alternatives are nested more than {MAX_DEPTH} deep")
         branches: list[str] = []
         end = "|"
         while end == "|":
-            parts, end = self._branch(tokens, depth)
-            branches.append(self._cap("".join(parts)))
+            text, end = self.branch(pieces, depth)
+            branches.append(text)
         if len(branches) == 1:
             return self._variable(branches[0].strip())
         self._count()
