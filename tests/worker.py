@@ -17,9 +17,15 @@ import psutil
 
 from domain import db, runs
 from domain.config import Config
+from tasks.leash import die_with_parent
 from tests.make import Pipeline
 
 ROOT = Path(__file__).parents[1]
+
+
+def _on_a_leash() -> None:
+    """A test run that is killed leaves no worker behind to answer the next one's messages."""
+    die_with_parent(signal.SIGTERM)
 
 
 class Process:
@@ -39,7 +45,13 @@ class Process:
         self.log = log
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", module], cwd=ROOT, env=env, stdout=output, stderr=output, start_new_session=True
+                [sys.executable, "-m", module],
+                cwd=ROOT,
+                env=env,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=_on_a_leash,
             )
 
     @property
