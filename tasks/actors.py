@@ -25,7 +25,7 @@ class Runtime(AsyncIO):
 
     def before_worker_boot(self, broker: Any, worker: Any) -> None:
         super().before_worker_boot(broker, worker)  # type: ignore[no-untyped-call]
-        self._call(runner.start())
+        self._call(runner.begin())
 
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:
         self._call(runner.drain())

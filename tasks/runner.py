@@ -35,6 +35,8 @@ STOP_GRACE = 20.0
 """Seconds that a step has to stop before its engine is killed."""
 DRAIN = 8.0
 """Seconds that a running step may take to finish when the worker is told to leave."""
+CLOSE = 5.0
+"""Seconds that the database has to take back its connections."""
 HOLD = 900.0
 """Seconds that a finished result is held while the file store or the database is away."""
 MAX_RETRIES = 5
@@ -68,11 +70,16 @@ class Runner:
         self._leaving = asyncio.Event()
         self._draining = False
         self._engine: Engine | None = None
+        self._starting: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
+    async def begin(self) -> None:
+        """Start in the background: a worker that waits for PostgreSQL can still be told to leave."""
+        self._idle.set()
+        self._starting = asyncio.create_task(self._start())
+
+    async def _start(self) -> None:
         """Open the database, warm the engine up and reach the file store."""
         await dispatcher.bind(self._config)
-        self._idle.set()
         self._engine = Engine(self._config.device, await self._warm())
         if self._serves - {"light"}:
             self._engine.start()
@@ -90,6 +97,8 @@ class Runner:
     async def drain(self) -> None:
         """Let the running step finish, or hand it back; take no other."""
         self._draining = True
+        if self._starting is not None:
+            self._starting.cancel()
         try:
             await asyncio.wait_for(self._idle.wait(), DRAIN)
         except TimeoutError:
@@ -100,10 +109,16 @@ class Runner:
         """Let everything go."""
         if self._engine is not None:
             self._engine.close()
-        await db.unbind()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(db.unbind(), CLOSE)
 
     async def run(self, step_run_id: UUID) -> None:
         """Run a step if it is still to be run, then the run's next steps that this worker serves."""
+        assert self._starting is not None, "begin() comes first"
+        await asyncio.wait([self._starting])
+        if self._starting.cancelled():
+            return
+        self._starting.result()
         following: UUID | None = step_run_id
         while following is not None and not self._draining:
             self._idle.clear()
@@ -319,8 +334,9 @@ class Attempt:
             except asyncpg.DataError:
                 raise
             except TRANSPORT as error:
-                if self._lost or time.monotonic() > until:
-                    raise Lost from error
+                leaving = ending and self._leaving.is_set()
+                if self._lost or leaving or time.monotonic() > until:
+                    raise Lost from error  # the lease runs out, and another worker takes over
                 if not ending:
                     self._alive()
                 log.warning("holding step %s: %s", self.held.step_run_id, error)
