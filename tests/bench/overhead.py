@@ -76,7 +76,9 @@ def _bare() -> Any:
     import torch
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-    pipe = StableDiffusionPipeline.from_pretrained(ROOT / "tasks/weights/starter", local_files_only=True)
+    pipe = StableDiffusionPipeline.from_pretrained(
+        ROOT / "tasks/weights/starter", local_files_only=True, dtype=torch.float32
+    )
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
 
