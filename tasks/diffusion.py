@@ -115,7 +115,7 @@ def _free(device: str) -> None:
 
 def _load(ref: ModelRef, device: str) -> Model:
     import torch
-    from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
+    from diffusers import DiffusionPipeline
 
     path = Path(ref.path)
     if not path.exists():
@@ -130,18 +130,32 @@ def _load(ref: ModelRef, device: str) -> Model:
             str(path), dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
         )
     else:
-        large = "conditioner.embedders.1.model.ln_final.weight" in _tensor_names(path)
-        family = StableDiffusionXLPipeline if large else StableDiffusionPipeline
-        try:
-            pipe = family.from_single_file(str(path), dtype=dtype, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise DomainError(
-                f"The single file of “{ref.name}” cannot be opened without its configuration. "
-                "Convert it to a diffusers folder and register that."
-            ) from error
+        pipe = _load_single_file(ref.name, path, dtype)
     pipe.set_progress_bar_config(disable=True)
     pipe.to(device)
     return Model(ref, pipe, pipe.scheduler, device, str(dtype).removeprefix("torch."))
+
+
+def _load_single_file(name: str, path: Path, dtype: Any) -> Any:
+    """Open a checkpoint with the configuration (JSON and tokenizer, no weights) that its file lacks:
+    from the folder of the same name beside it, else the Hugging Face cache, else the hub."""
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+
+    large = "conditioner.embedders.1.model.ln_final.weight" in _tensor_names(path)
+    family = StableDiffusionXLPipeline if large else StableDiffusionPipeline
+    beside = path.with_suffix("")
+    ways: list[dict[str, Any]] = [{"local_files_only": True}, {}]
+    if beside.is_dir():
+        ways = [{"local_files_only": True, "config": str(beside)}]
+    for way in ways:
+        try:
+            return family.from_single_file(str(path), dtype=dtype, **way)
+        except (OSError, ValueError) as error:
+            log.warning("%s: %s", name, error)
+    raise DomainError(
+        f"“{name}” is a single file, and its configuration is not on this machine. "
+        f"Put its diffusers configuration into a folder called {beside.name} beside it."
+    )
 
 
 def _tensor_names(path: Path) -> set[str]:
