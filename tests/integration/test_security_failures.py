@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import httpx
 import pytest
@@ -156,12 +156,14 @@ class Door:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self.target = (parts.hostname or "", parts.port or 5432)
+        port = parts.port or 5432
+        folder = parse_qs(parts.query).get("host", [""])[0]
+        self.target: str | tuple[str, int] = f"{folder}/.s.PGSQL.{port}" if folder else (parts.hostname or "", port)
         self.pipes: list[socket.socket] = []
         self.port = 0
         self.open()
         netloc = f"{parts.username}:{parts.password or ''}@127.0.0.1:{self.port}"
-        self.url = urlunsplit(parts._replace(netloc=netloc))
+        self.url = urlunsplit(parts._replace(netloc=netloc, query=""))
 
     def open(self) -> None:
         self.server = socket.create_server(("127.0.0.1", self.port))
@@ -179,7 +181,8 @@ class Door:
         with contextlib.suppress(OSError):
             while True:
                 outer, _ = server.accept()
-                inner = socket.create_connection(self.target)
+                inner = socket.socket(socket.AF_INET if isinstance(self.target, tuple) else socket.AF_UNIX)
+                inner.connect(self.target)
                 self.pipes += [outer, inner]
                 for pair in ((outer, inner), (inner, outer)):
                     threading.Thread(target=_pump, args=pair, daemon=True).start()
