@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain import db
+from domain import db, diff
 from domain.errors import NotFound
 
 TWIGS = 6
@@ -36,6 +36,8 @@ class Node(msgspec.Struct, kw_only=True):
     cover_text: str = ""
     generation: int = 1
     current: bool = False
+    words: int = 0
+    """How many words of the prompt differ from the parent's, where both may be seen."""
     children: list["Node"] = []
     more: int = 0
     """Children that are not drawn; 1,000 means at least so many."""
@@ -53,6 +55,7 @@ class Lineage(msgspec.Struct, kw_only=True):
 
 
 _COLUMNS = """p.id, p.parent_id, p.owner_id, p.title, p.visibility, p.deleted_at, p.generation, o.handle, o.name,
+    left(p.prompt, 1000) AS prompt,
     p.cover_run_id, p.cover_sha256, p.cover_width, p.cover_height, left(p.cover_text, 200) AS cover_text,
     (SELECT count(*) FROM (SELECT FROM pipelines c WHERE c.parent_id = p.id LIMIT 1000) c) AS twigs"""
 
@@ -157,8 +160,17 @@ def _tree(rows: Sequence[db.Record], pipeline_id: UUID, viewer_id: UUID | None, 
         found.sort(key=lambda twig: twig["id"])
         node = nodes[row["id"]]
         node.children = [nodes[twig["id"]] for twig in found]
+        for twig in found:
+            if node.title and nodes[twig["id"]].title:
+                nodes[twig["id"]].words = _words_changed(row["prompt"], twig["prompt"])
         node.more = row["twigs"] - len(found)
     return nodes[rows[0]["id"]]
+
+
+def _words_changed(before: str, after: str) -> int:
+    """How many words of a prompt were put in or, if more, taken out."""
+    tokens = diff.words(before, after)
+    return max(diff.count_words(tokens, "added"), diff.count_words(tokens, "removed"))
 
 
 def _node(row: db.Record, pipeline_id: UUID, viewer_id: UUID | None) -> Node:

@@ -28,7 +28,7 @@ Visibility = Literal["public", "unlisted", "private"]
 VISIBILITIES: dict[str, str] = {
     "public": "Everyone",
     "unlisted": "Everyone with the link",
-    "private": "Only me",
+    "private": "Only me, until I publish",
 }
 """Who can see a pipeline, with the words for it."""
 REMOVED = "Removed by its owner"

@@ -242,10 +242,11 @@ async def cancel(run_id: UUID, person_id: UUID) -> None:
             await _note(run_id, "cancelled")
 
 
-async def publish(run_id: UUID, person_id: UUID) -> None:
+async def publish(run_id: UUID, person_id: UUID, *, to_everyone: bool = False) -> None:
     """Show a finished run to everybody who may see its pipeline. Again changes nothing.
 
-    Raises NotFound, and Conflict for a run that did not succeed or whose pipeline is private.
+    `to_everyone` makes a private pipeline of the person's own public along with it. Raises
+    NotFound, and Conflict for a run that did not succeed or whose pipeline stays private.
     """
     async with db.transaction():
         run = await _locked(run_id, person_id)
@@ -253,6 +254,8 @@ async def publish(run_id: UUID, person_id: UUID) -> None:
             return
         if run["state"] != "succeeded":
             raise Conflict("Only a run that is done can be published.")
+        if to_everyone:
+            await _open(run["pipeline_id"], person_id)
         visible = await db.fetchval(
             "SELECT visibility <> 'private' AND deleted_at IS NULL FROM pipelines WHERE id = $1", run["pipeline_id"]
         )
@@ -263,6 +266,22 @@ async def publish(run_id: UUID, person_id: UUID) -> None:
         await db.execute("UPDATE runs SET visibility = 'published', published_at = now() WHERE id = $1", run_id)
         await _note(run_id, "published")
         await cards.refresh(run["pipeline_id"])
+
+
+async def _open(pipeline_id: UUID, person_id: UUID) -> None:
+    """Make the person's own private pipeline public, in an unsaved draft of it too."""
+    opened = await db.fetchval(
+        """UPDATE pipelines SET visibility = 'public'
+           WHERE id = $1 AND owner_id = $2 AND visibility = 'private' AND deleted_at IS NULL RETURNING true""",
+        pipeline_id,
+        person_id,
+    )
+    if opened:
+        await db.execute(
+            """UPDATE drafts SET form = form || '{"visibility": "public"}' WHERE pipeline_id = $1 AND person_id = $2""",
+            pipeline_id,
+            person_id,
+        )
 
 
 async def unpublish(run_id: UUID, person_id: UUID) -> None:

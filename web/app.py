@@ -55,6 +55,7 @@ ROUTES: list[Any] = [
     pipelines.new,
     pipelines.edit,
     pipelines.create,
+    pipelines.confirm_deletion,
     pipelines.delete,
     versions.show,
     versions.recipe,

@@ -22,6 +22,7 @@ DETAILS = ("title", "description", "tags", "license", "visibility", "note")
 _ROW = re.compile(
     r"(?:i[1-9]\d?-(?:name|kind|default|choices)|l[1-9]\d?-(?:name|items)|add-\d{1,2}-kind|s[1-9]\d?-[a-z_]{1,40})"
 )
+_NAME = re.compile(r"(?<!\\)\{([a-z][a-z0-9_]{0,31})\}")
 _FIELDS = {"kind", "file"} | {field.name for kind in steps.KINDS for field in steps.fields_of(kind)}
 RARE = ("title", "negative_prompt", "scheduler", "num_images_per_prompt", "method", "sharpen")
 """Fields folded under "More" until they are used."""
@@ -129,14 +130,24 @@ def rearranged(form: Mapping[str, str], do: str) -> Form:
     action, _, rest = do.partition("-")
     rows = {"i": _rows(form, "i"), "l": _rows(form, "l"), "s": _rows(form, "s")}
     what, _, number = rest.rpartition("-") if action == "drop" else (rest, "", "")
-    if action == "add" and rest in ("input", "list"):
-        rows[rest[0]].append({"name": "", "kind": "text"} if rest == "input" else {"name": "", "items": ""})
+    if action == "add" and rest == "input":
+        rows["i"].append({"name": next(iter(undeclared(form)), ""), "kind": "text"})
+    elif action == "add" and rest == "list":
+        rows["l"].append({"name": "", "items": ""})
     elif action == "drop" and what in ("input", "list") and number.isdecimal():
         rows[what[0]][max(int(number) - 1, 0) : int(number)] = []
     elif rest.isdecimal():
         rows["s"] = _moved(rows["s"], action, int(rest), form.get(f"add-{rest}-kind", ""))
     details = {name: form.get(name, "") for name in DETAILS}
     return details | _numbered("i", rows["i"]) | _numbered("l", rows["l"]) | _steps_form(rows["s"])
+
+
+def undeclared(form: Mapping[str, str]) -> list[str]:
+    """Names that prompts put in braces and no input declares; `{text}` is the step before's."""
+    fields = {field.name for kind in steps.KINDS for field in steps.fields_of(kind) if field.widget == "prompt"}
+    used = [name for row in _rows(form, "s") for field in fields for name in _NAME.findall(row.get(field, ""))]
+    known = {row.get("name", "").strip() for row in _rows(form, "i")} | {"text"}
+    return sorted(set(used) - known)
 
 
 def _moved(rows: list[Form], action: str, number: int, kind: str) -> list[Form]:
@@ -306,6 +317,8 @@ class Composer(Struct, frozen=True, kw_only=True):
     """(anchor, sentence) for every error."""
     rows: list[StepRow]
     inputs: list[Form]
+    undeclared: list[str]
+    """Names used in prompts that no input declares yet."""
     lists: list[Form]
     changes: diff.Changes | None
     recipe: steps.Recipe
@@ -329,6 +342,7 @@ def compose(
         summary=[(_anchor(key, typed), _sentence(key, words, rows)) for key, words in shown.items()],
         rows=[_step_row(number, rows, models, shown, parent, changes) for number in range(1, len(rows) + 1)],
         inputs=_rows(typed, "i"),
+        undeclared=undeclared(typed),
         lists=_rows(typed, "l"),
         changes=changes,
         recipe=composed.recipe,

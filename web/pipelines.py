@@ -82,6 +82,13 @@ async def create(request: _Request, me: Viewer, state: State) -> Response[bytes]
     return await submit(request, me, state, None)
 
 
+@get("/pipelines/{pipeline_id:uuid}/deletion")
+async def confirm_deletion(request: _Request, pipeline_id: UUID, me: Viewer) -> Response[bytes]:
+    """The question whether to delete, for browsers without JavaScript."""
+    editing = await pipelines.editing(pipeline_id, me.id)
+    return page(request, "pipelines/deletion.html", pipeline_id=pipeline_id, title=editing.title)
+
+
 @post("/pipelines/{pipeline_id:uuid}/deletion")
 async def delete(request: _Request, pipeline_id: UUID, me: Viewer) -> Response[bytes]:
     """Take the person's own pipeline away."""

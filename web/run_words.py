@@ -158,12 +158,17 @@ def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
     for field, label in _FACTS if over else _FACTS[:3] + _FACTS[7:8]:
         value = step.value(field)
         if value is not None:
-            pairs.append((label, number(value) if field == "seed" else str(value)))
+            pairs.append((label, number(value) if field == "seed" else _plain(value)))
     if over and size(step):
         pairs.append(("Size", size(step)))
     if not over and step.state in ("waiting", "queued"):
         pairs.append(("Expected", about(step.left)))
     return [(label, value) for label, value in pairs if value]
+
+
+def _plain(value: Any) -> str:
+    """A parameter without needless zeros and without the end of a class name."""
+    return f"{value:g}" if isinstance(value, float) else str(value).removesuffix("Scheduler")
 
 
 def prompt(step: StepPage) -> str:
@@ -237,7 +242,7 @@ def recipe_steps(recipe: Recipe) -> list[dict[str, Any]]:
     listed: list[dict[str, Any]] = []
     for step in recipe.steps:
         plain: dict[str, Any] = msgspec.to_builtins(step)
-        facts = [(label, str(plain[field])) for field, label in _FACTS if plain.get(field) is not None]
+        facts = [(label, _plain(plain[field])) for field, label in _FACTS if plain.get(field) is not None]
         if plain.get("width"):
             facts.append(("Size", f"{plain['width']} × {plain['height']}"))
         listed.append(

@@ -103,10 +103,10 @@ async def index(request: _Request, me: Viewer, after: UUID | None = None) -> Res
 
 
 @get("/runs/{run_id:uuid}")
-async def show(request: _Request, run_id: UUID, viewer: Viewer | None) -> Response[bytes]:
-    """One run: what it is doing, or what came of it."""
+async def show(request: _Request, run_id: UUID, viewer: Viewer | None, output: int = 1) -> Response[bytes]:
+    """One run: what it is doing, or what came of it, with picture `output` of its last step large."""
     run = await runs.read(run_id, viewer.id if viewer else None)
-    return page(request, "runs/show.html", late="late" in request.query_params, **_words(run))
+    return page(request, "runs/show.html", late="late" in request.query_params, **_words(run, output))
 
 
 @get("/runs/{run_id:uuid}/progress")
@@ -136,10 +136,11 @@ def _bare(etag: str) -> str:
     return etag.strip().removeprefix("W/").strip('"')
 
 
-def _words(run: RunPage) -> dict[str, Any]:
-    """The run with its sentences, as both templates want it."""
+def _words(run: RunPage, output: int = 1) -> dict[str, Any]:
+    """The run with its sentences, as both templates want it. `output` counts from 1; others mean the first."""
     shown: StepPage | None = run_words.shown_step(run)
     return {
+        "output": output if shown and 1 <= output <= len(shown.pictures) else 1,
         "run": run,
         "headline": run_words.headline(run),
         "announcement": run_words.announcement(run),
@@ -178,11 +179,17 @@ async def cancel(request: _Request, run_id: UUID, me: Viewer) -> Response[bytes]
 
 @post("/runs/{run_id:uuid}/publication")
 async def publish(request: _Request, run_id: UUID, me: Viewer) -> Response[bytes]:
-    """Show the run to others (`published=1`) or keep it private again (`published=0`)."""
-    sent = await read_form(request, ("published",))
+    """Show the run to others (`published=1`) or keep it private again (`published=0`).
+
+    With `everyone=1` the person's private pipeline becomes public along with its run.
+    """
+    sent = await read_form(request, ("published", "everyone"))
     if sent.get("published") not in ("0", "1"):
         raise Invalid({"published": "Choose public or private"})
-    await (runs.publish if sent["published"] == "1" else runs.unpublish)(run_id, me.id)
+    if sent["published"] == "1":
+        await runs.publish(run_id, me.id, to_everyone=sent.get("everyone") == "1")
+    else:
+        await runs.unpublish(run_id, me.id)
     return see_other(f"/runs/{run_id}")
 
 

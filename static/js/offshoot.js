@@ -1,5 +1,5 @@
 // Polls rest in a hidden tab and back off 1, 2, 5 s after errors; focus lands where the page
-// changed; a link with data-dialog opens that dialog instead of the page that asks the same.
+// changed; a[data-dialog] opens that dialog, not the page that asks the same; .copy copies.
 (() => {
   const on = (name, act) => document.addEventListener(name, (event) => act(event, event.detail?.ctx));
   const polls = (ctx) => ctx?.sourceEvent?.type === "every";
@@ -22,7 +22,7 @@
   on("htmx:error", (event, ctx) => polls(ctx) && rest(ctx.sourceElement));
   on("htmx:finally:request", (event, ctx) => ctx.target?.removeAttribute?.("aria-busy"));
 
-  // after a swap: to the first thing to mend, or to what the server marked
+  // after a swap: to the first thing to mend, or what the server marked
   on("htmx:after:swap", (event, ctx) => {
     if (!ctx || polls(ctx)) return;
     const first = document.querySelector(ctx.response?.status === 422 ? "[aria-invalid=true]" : "[data-focus]");
@@ -31,6 +31,11 @@
   });
 
   on("click", (event) => {
+    const copy = event.target.closest(".copy");
+    if (copy) {
+      getSelection().selectAllChildren(copy.previousElementSibling);
+      copy.textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl+C";
+    }
     const link = event.target.closest("a[data-dialog]");
     const dialog = link && document.getElementById(link.dataset.dialog);
     if (!dialog || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;

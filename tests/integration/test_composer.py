@@ -51,6 +51,17 @@ async def test_a_new_composer_has_one_empty_step_and_starting_points(browser):
     assert (await browser.get("/pipelines/new?start=nonsense")).status_code == 200
 
 
+async def test_a_name_used_in_a_prompt_is_offered_as_an_input(browser):
+    typed = {**FORM, "s1-prompt": "a {color} boat, {red|blue}, \\{sign}, {text}"}
+    answer = await browser.post("/pipelines", data={**typed, "do": "run"})
+    assert answer.status_code == 422
+    assert "Add the input {color}" in answer.text
+    await browser.post("/pipelines", data={**typed, "do": "add-input"})
+    text = (await browser.get("/pipelines/new")).text
+    assert re.search(r'name="i1-name"[^>]*value="color"', text)
+    assert "Add an input" in text
+
+
 async def test_visitors_log_in_first(client):
     assert (await client.get("/pipelines/new")).headers["location"].startswith("/login")
 

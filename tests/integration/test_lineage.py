@@ -7,6 +7,7 @@ import pytest
 from domain import db, lineage, pipelines
 from domain.errors import NotFound
 from domain.lineage import Node
+from domain.steps import TextToImage
 
 
 def drawn(node: Node) -> list[Node]:
@@ -34,6 +35,15 @@ async def test_parents_siblings_and_children(make):
     assert tree.top.children[1].more == 1
     assert (tree.generations, tree.pipelines) == (3, 5)
     assert {child.id, nephew.id} < {one.id for one in drawn((await lineage.whole(sea.id, None)).top)}
+
+
+async def test_a_node_says_how_many_words_changed(client, make):
+    root = await make.pipeline(title="Root", steps=[TextToImage(prompt="a boat on the sea")], published=True)
+    same = await make.pipeline(parent=root, steps=[TextToImage(prompt="a boat on the sea")], published=True)
+    other = await make.pipeline(parent=root, steps=[TextToImage(prompt="a red boat at the lake")], published=True)
+    words = {one.id: one.words for one in drawn((await lineage.around(root.id, None)).top)}
+    assert words == {root.id: 0, same.id: 0, other.id: 3}
+    assert "3 words changed" in (await client.get(f"/pipelines/{root.id}/lineage")).text
 
 
 async def test_private_and_removed_keep_their_place_without_their_names(make):

@@ -214,6 +214,9 @@ async def test_deleting_keeps_the_place_in_others_lineage(make, clients, log_in)
     child = await make.pipeline(eve, parent=sea, steps=[TextToImage(prompt="a green circle")], title="Mine")
     owner, other = await log_in(clients(), ada), await log_in(clients(), eve)
     assert (await other.post(f"/pipelines/{sea.id}/deletion")).status_code == 404
+    question = (await owner.get(f"/pipelines/{sea.id}/deletion")).text
+    assert "A secret title" in question
+    assert "Delete it" in question
     assert (await owner.post(f"/pipelines/{sea.id}/deletion")).headers["location"] == f"/@{ada.handle}"
     assert (await owner.post(f"/pipelines/{sea.id}/deletion")).status_code == 404
     for client in (owner, other, clients()):

@@ -56,6 +56,7 @@ MATRIX = {
     "GET /pipelines/new": MEMBERS,
     "GET /pipelines/{pipeline_id:uuid}/edit": OWN,
     "POST /pipelines": "303 303 303 303 303",
+    "GET /pipelines/{pipeline_id:uuid}/deletion": OWN,
     "POST /pipelines/{pipeline_id:uuid}/deletion": "303 404 404 404 303 | 303 404 404 404 303",
     "GET /pipelines/{pipeline_id:uuid}/versions/{number:int}": SEEN,
     "GET /pipelines/{pipeline_id:uuid}/versions/{number:int}/recipe.json": SEEN,

@@ -278,6 +278,31 @@ async def test_a_published_run_is_for_everybody_but_its_forms_are_not(
     assert "Make private" in await _get(client, f"/runs/{run.id}")
 
 
+async def test_publish_shows_a_private_pipeline_along_with_its_run(
+    client: httpx.AsyncClient, make: Make, ada: Person
+) -> None:
+    private = await make.pipeline(ada, visibility="private")
+    run = await make.run(private, ada, state="succeeded")
+    page = await _get(client, f"/runs/{run.id}")
+    assert "Publish and show the pipeline to everyone" in page
+    answer = await client.post(f"/runs/{run.id}/publication", data={"published": "1", "everyone": "1"})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/runs/{run.id}")
+    assert "Everyone can see this result" in await _get(client, f"/runs/{run.id}")
+
+
+@pytest.mark.parametrize(("asked", "shown"), [("2", 2), ("9", 1), ("-1", 1)])
+async def test_any_picture_of_a_run_stands_large(
+    client: httpx.AsyncClient, db: Any, make: Make, pipeline: Pipeline, asked: str, shown: int
+) -> None:
+    run = await make.run(pipeline, state="succeeded")
+    step = run.step_runs[-1]
+    await db.execute("INSERT INTO artifacts VALUES ($1, 'image/png', 5, NULL, NULL, NULL, 'stored', now())", "e" * 64)
+    await db.execute("INSERT INTO outputs (step_run_id, position, sha256) VALUES ($1, 7, $2)", step, "e" * 64)
+    page = await _get(client, f"/runs/{run.id}?output={asked}")
+    assert f"Picture {shown} of 2" in page
+    assert f'href="/runs/{run.id}?output={shown}" aria-current="true"' in page
+
+
 # forms
 
 
@@ -390,7 +415,7 @@ async def test_publishing_by_form(client: httpx.AsyncClient, db: Any, make: Make
     assert (await client.post(path, data={"published": "2"})).status_code == 422
     assert (await client.post(path, data={})).status_code == 422
     await db.execute("UPDATE pipelines SET visibility = 'private'")
-    assert "pipeline is private" in await _get(client, f"/runs/{run.id}")
+    assert "Only you see this result and its pipeline" in await _get(client, f"/runs/{run.id}")
     answer = await client.post(path, data={"published": "1"})
     assert answer.status_code == 409
     assert "nobody could see this result" in answer.text

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain import forecast, run_pages, runs, steps
+from domain import drafts, forecast, run_pages, runs, steps
 from domain.errors import Conflict, Invalid, NotFound
 from tests.make import Make, Pipeline
 
@@ -289,6 +289,33 @@ async def test_a_private_pipeline_shows_no_results(make: Make) -> None:
     run = await make.run(pipeline, state="succeeded")
     with pytest.raises(Conflict, match="private"):
         await runs.publish(run.id, run.owner_id)
+
+
+async def test_a_run_and_its_private_pipeline_are_published_at_once(db: Any, make: Make) -> None:
+    pipeline = await make.pipeline(visibility="private")
+    run = await make.run(pipeline, state="succeeded")
+    await drafts.save(run.owner_id, pipeline.id, {"title": "Half a thought", "visibility": "private"})
+    await runs.publish(run.id, run.owner_id, to_everyone=True)
+    row = await db.fetchrow("SELECT visibility, published_at IS NOT NULL AS listed FROM pipelines")
+    assert (row["visibility"], row["listed"]) == ("public", True)
+    draft = await drafts.read(run.owner_id, pipeline.id)
+    assert draft is not None
+    assert draft.form == {"title": "Half a thought", "visibility": "public"}
+
+
+async def test_nobody_opens_the_pipeline_of_another(db: Any, make: Make) -> None:
+    pipeline = await make.pipeline(visibility="private")
+    run = await make.run(pipeline, await make.person("ben"), state="succeeded")
+    with pytest.raises(Conflict, match="private"):
+        await runs.publish(run.id, run.owner_id, to_everyone=True)
+    assert await db.fetchval("SELECT visibility FROM pipelines") == "private"
+
+
+async def test_an_unlisted_pipeline_stays_unlisted(db: Any, make: Make) -> None:
+    pipeline = await make.pipeline(visibility="unlisted")
+    run = await make.run(pipeline, state="succeeded")
+    await runs.publish(run.id, run.owner_id, to_everyone=True)
+    assert await db.fetchval("SELECT visibility FROM pipelines") == "unlisted"
 
 
 # retry
