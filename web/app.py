@@ -35,7 +35,7 @@ from web import (
     versions,
 )
 from web.forms import MAX_BODY
-from web.headers import secure
+from web.headers import securing
 from web.render import environment
 
 ROUTES: list[Any] = [
@@ -130,7 +130,7 @@ def create_app(config: Config) -> Litestar:
         lifespan=[_connected],
         state=State({"config": config, "assets": files, "templates": environment(config, files)}),
         middleware=[auth.Guard],
-        before_send=[secure],
+        before_send=[securing(config)],
         exception_handlers={Exception: errors.handle},
         dependencies={"viewer": Provide(auth.provide_viewer), "me": Provide(auth.provide_me)},
         request_max_body_size=MAX_BODY,
