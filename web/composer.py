@@ -33,6 +33,11 @@ STARTS: dict[str, tuple[str, list[steps.AnyStep]]] = {
 }
 
 
+def is_number(text: str) -> bool:
+    """Whether a button's tail names a row: a few digits, not thousands."""
+    return text.isascii() and text.isdecimal() and len(text) <= 3
+
+
 def knows(name: str) -> bool:
     """Whether the composer has a field of this name."""
     if name in DETAILS or name in ("do", "key"):
@@ -125,8 +130,8 @@ def tidy(form: Mapping[str, str]) -> Form:
 
 
 def rearranged(form: Mapping[str, str], do: str) -> Form:
-    """The form after a button was pressed: `up-2`, `down-2`, `drop-2`, `add-2`, `add-input`,
-    `drop-input-1`, `add-list`, `drop-list-1`. Steps that name a moved step follow it."""
+    """The form after a button was pressed: `up-2`, `down-2`, `drop-2`, `add-2`, `clear-2` (its picture),
+    `add-input`, `drop-input-1`, `add-list`, `drop-list-1`. Steps that name a moved step follow it."""
     action, _, rest = do.partition("-")
     rows = {"i": _rows(form, "i"), "l": _rows(form, "l"), "s": _rows(form, "s")}
     what, _, number = rest.rpartition("-") if action == "drop" else (rest, "", "")
@@ -134,9 +139,9 @@ def rearranged(form: Mapping[str, str], do: str) -> Form:
         rows["i"].append({"name": next(iter(undeclared(form)), ""), "kind": "text"})
     elif action == "add" and rest == "list":
         rows["l"].append({"name": "", "items": ""})
-    elif action == "drop" and what in ("input", "list") and number.isdecimal():
+    elif action == "drop" and what in ("input", "list") and is_number(number):
         rows[what[0]][max(int(number) - 1, 0) : int(number)] = []
-    elif rest.isdecimal():
+    elif is_number(rest):
         rows["s"] = _moved(rows["s"], action, int(rest), form.get(f"add-{rest}-kind", ""))
     details = {name: form.get(name, "") for name in DETAILS}
     return details | _numbered("i", rows["i"]) | _numbered("l", rows["l"]) | _steps_form(rows["s"])
@@ -159,6 +164,8 @@ def _moved(rows: list[Form], action: str, number: int, kind: str) -> list[Form]:
         order.insert(number, 0)
     elif action == "drop" and 1 <= number <= len(rows):
         order.pop(at)
+    elif action == "clear" and 1 <= number <= len(rows):
+        rows = [*rows[:at], {**rows[at], "upload": ""}, *rows[number:]]
     elif action == "up" and 2 <= number <= len(rows):
         order[at - 1], order[at] = order[at], order[at - 1]
     elif action == "down" and 1 <= number < len(rows):

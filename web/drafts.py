@@ -1,15 +1,16 @@
 """Drafts: keep what is being typed, every second that something changes."""
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
 from litestar import Request, Response, post
 
-from domain import drafts
+from domain import drafts, pipelines, runs
 from web import composer
 from web.auth import Viewer
 from web.forms import read_form
-from web.pipelines import FILES
+from web.pipelines import FILES, lay_out
 from web.render import page, see_other, wants_part
 
 _Request = Request[Any, Any, Any]
@@ -28,11 +29,15 @@ async def save(request: _Request, pipeline_id: UUID, me: Viewer) -> Response[byt
 
 
 async def _save(request: _Request, me: Viewer, pipeline_id: UUID | None, back: str) -> Response[bytes]:
-    form = await read_form(request, lambda name: composer.knows(name) or name in FILES)
+    form = await read_form(request, lambda name: composer.knows(name) or name in FILES, FILES)
     if form.get("do") == "discard":
         await drafts.discard(me.id, pipeline_id)
         return see_other(back)
-    saved_at = await drafts.save(me.id, pipeline_id, composer.kept(form))
+    typed = composer.kept(form)
+    saved_at = await drafts.save(me.id, pipeline_id, typed)
     if not wants_part(request):
         return see_other(back)
-    return page(request, "pipelines/draft.html", saved_at=saved_at)
+    editing = None if pipeline_id is None else await pipelines.editing(pipeline_id, me.id)
+    laid = await lay_out(editing, typed)
+    expected, waiting = await asyncio.gather(runs.expected_seconds(laid.recipe), runs.waiting())
+    return page(request, "pipelines/draft.html", saved_at=saved_at, c=laid, expected=expected, waiting=waiting)

@@ -193,6 +193,8 @@ async def test_drafts_come_back_on_another_device(browser, ada, clients, log_in)
 async def test_a_draft_of_a_saved_pipeline(browser, ada, make):
     sea = await make.pipeline(ada)
     url = f"/pipelines/{sea.id}"
+    answer = await browser.post(f"{url}/draft", data={**FORM, "s1-prompt": "unfinished"}, headers=PART)
+    assert 'hx-target="#sums"' in answer.text
     await browser.post(f"{url}/draft", data={**FORM, "s1-prompt": "unfinished"})
     assert "unfinished" in (await browser.get(f"{url}/edit")).text
     await browser.post(f"{url}/versions", data={**FORM, "do": "save"})

@@ -161,3 +161,5 @@ def test_pictures_stay_when_steps_move():
     moved = composer.rearranged(typed, "up-2")
     assert moved["s1-upload"] == "0" * 64
     assert composer.compose(moved, {}).rows[0].pictures[0].value == "0" * 64
+    assert composer.rearranged(moved, "clear-1")["s1-upload"] == ""
+    assert composer.rearranged(moved, "clear-9") == moved
