@@ -42,7 +42,7 @@ make_venv() {
 }
 
 pip_install() {
-    "$VENV/bin/python" -m pip install --quiet --no-deps "$@"
+    "$VENV/bin/python" -m pip install --quiet --no-deps --use-pep517 "$@"
 }
 
 wants_cuda() {

@@ -17,6 +17,8 @@ HEADS = {
     "# PyTorch that fits the machine (TORCH=cpu or TORCH=cuda chooses).",
     "dev": "# What tests and checks need beside site.txt and worker.txt.",
 }
+OLDER_PYTHON = ['async-timeout==5.0.1 ; python_full_version < "3.11.3"']
+"""What only Pythons older than the one that resolves need: redis-py before 3.11.3 (Debian 12 has 3.11.2)."""
 CUDA = re.compile(r"^(nvidia-|triton|pytorch-triton|cuda-)")
 
 
@@ -43,7 +45,8 @@ def main() -> None:
         known: list[str] = []
         for name, head in HEADS.items():
             lines = [line for line in resolve("" if name == "site" else name, limits) if line not in known]
-            (FOLDER / f"{name}.txt").write_text("\n".join([head, *lines, ""]))
+            older = OLDER_PYTHON if name == "site" else []
+            (FOLDER / f"{name}.txt").write_text("\n".join([head, *sorted([*lines, *older]), ""]))
             known += lines
             limits.write_text("\n".join([limits.read_text(), *lines]))
 
