@@ -31,6 +31,8 @@ _SIGN_UP = """
 INSERT INTO people (email, handle, name, password_hash) VALUES ($1, $2, $3, $4)
 RETURNING id, email, handle, name, about, role, created_at
 """
+LOOK = "replace(replace(translate(lower(handle), '01i._-', 'oll'), 'rn', 'm'), 'vv', 'w')"
+"""`handles.look` in SQL, word for word that of the index `people_look`."""
 _LOGIN = """
 SELECT id, email, handle, name, about, role, created_at, password_hash
 FROM people WHERE lower(handle) = lower($1) OR lower(email) = lower($1)
@@ -112,7 +114,7 @@ async def person_of(token: str) -> Person | None:
 
 def _check(email: str, handle: str, password: str, name: str) -> None:
     wrong: dict[str, str] = {}
-    if not _EMAIL.fullmatch(email) or len(email) > 254 or not email.isprintable():
+    if len(email) > 254 or not _EMAIL.fullmatch(email) or not email.isprintable():
         wrong["email"] = "An e-mail address, such as name@example.org"
     if fault := handles.fault(handle):
         wrong["handle"] = fault
@@ -128,16 +130,22 @@ def _check(email: str, handle: str, password: str, name: str) -> None:
 
 async def _taken(email: str, handle: str) -> dict[str, str]:
     row = await db.fetchrow(
-        """
+        f"""
         SELECT EXISTS (SELECT FROM people WHERE lower(email) = lower($1)) AS email,
-               EXISTS (SELECT FROM people WHERE lower(handle) = lower($2)) AS handle
-        """,
+               EXISTS (SELECT FROM people WHERE lower(handle) = lower($2)) AS handle,
+               (SELECT handle FROM people WHERE {LOOK} = $3 AND lower(handle) <> lower($2) LIMIT 1) AS alike
+        """,  # noqa: S608 - LOOK is a constant
         email,
         handle,
+        handles.look(handle),
     )
     assert row is not None
-    words = {"email": "There is an account with this e-mail. Log in instead?", "handle": "This handle is taken"}
-    return {field: words[field] for field in words if row[field]}
+    words = {
+        "email": row["email"] and "There is an account with this e-mail. Log in instead?",
+        "handle": (row["handle"] and "This handle is taken")
+        or (row["alike"] and f"This looks like {row['alike']}, which is taken. Choose one that nobody can mistake"),
+    }
+    return {field: said for field, said in words.items() if said}
 
 
 async def _in_thread(work: Callable[..., Answer], *args: str) -> Answer:

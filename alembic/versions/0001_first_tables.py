@@ -26,6 +26,8 @@ CREATE TABLE people (
 );
 CREATE UNIQUE INDEX people_email_key ON people (lower(email));
 CREATE UNIQUE INDEX people_handle_key ON people (lower(handle));
+CREATE UNIQUE INDEX people_look ON people
+    (replace(replace(translate(lower(handle), '01i._-', 'oll'), 'rn', 'm'), 'vv', 'w'));
 
 CREATE TABLE sessions (
     token_hash bytea PRIMARY KEY,

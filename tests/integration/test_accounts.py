@@ -1,5 +1,6 @@
 """Signing up, and what the forms say."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -162,3 +163,18 @@ async def test_what_needs_a_login_leads_there_and_back(client: httpx.AsyncClient
     await with_csrf(client)
     sent = await client.post("/settings/profile", data={"name": ""}, headers={"Referer": "https://evil.example//x"})
     assert sent.headers["location"] == "/login?next=/"
+
+
+@pytest.mark.parametrize("handle", ["mar1ow", "Marl0w", "m.a.r-low", "marIow"])
+async def test_a_handle_that_looks_like_anothers_is_refused(db: Any, make: Make, handle: str) -> None:
+    await make.person("marlow")
+    with pytest.raises(Invalid, match="looks like marlow, which is taken"):
+        await accounts.sign_up("b@example.org", handle, "a long walk home")
+
+
+async def test_look_alikes_at_once_are_one_account(db: Any) -> None:
+    handles = ["corn", "com", "c0rn", "c0m"]
+    people = [accounts.sign_up(f"{handle}@example.org", handle, "a long walk home") for handle in handles]
+    made = await asyncio.gather(*people, return_exceptions=True)
+    assert sorted(type(one).__name__ for one in made) == ["Invalid", "Invalid", "Invalid", "Person"]
+    assert await db.fetchval("SELECT count(*) FROM people") == 1

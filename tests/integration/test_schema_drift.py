@@ -38,6 +38,7 @@ ONLY_IN_THE_DATABASE = {
     # unique without regard to case
     "people_email_key",
     "people_handle_key",
+    "people_look",
     # lists of the gallery: partial
     "pipelines_best",
     "pipelines_medium",

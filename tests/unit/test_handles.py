@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.handles import MAX, RESERVED, fault, skeleton
+from domain.handles import MAX, RESERVED, fault, look, skeleton
 
 
 @pytest.mark.parametrize("handle", ["ada", "a1", "ines_k", "bo.lindqvist", "Marlow", "x-1", "a" * MAX, "100hands"])
@@ -45,3 +45,15 @@ def test_no_reserved_name_is_free() -> None:
 def test_skeletons_of_look_alikes_are_equal() -> None:
     assert skeleton("mаr1ow") == skeleton("MARLOW") == skeleton("m.a.r_l-o-w")
     assert skeleton("ada") != skeleton("adam")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("marlow", "mar1ow"), ("marlow", "MARL0W"), ("lia", "1ia"), ("corn", "com"), ("vvim", "w1m"), ("a.b-c", "ab_c")],
+)
+def test_what_looks_the_same_at_a_glance(one: str, other: str) -> None:
+    assert look(one) == look(other)
+
+
+def test_numbers_stay_apart() -> None:
+    assert len({look(f"person{number}") for number in range(2_000)}) == 2_000
