@@ -7,6 +7,7 @@ import uvicorn
 
 from domain.config import Config, ConfigError
 from web.app import create_app
+from web.protocol import Protocol
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
         host=config.host,
         port=config.port,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         access_log=level == "debug",

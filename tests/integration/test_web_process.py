@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,39 @@ def test_importing_the_site_loads_no_model_library() -> None:
     ended = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip() == "", ended.stdout
+
+
+def status_of(port: int, parts: Iterable[bytes]) -> bytes:
+    """The first line of the answer to raw bytes; b"" when the server hangs up without one."""
+    with socket.create_connection(("127.0.0.1", port), 10) as one:
+        try:
+            for part in parts:
+                one.sendall(part)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        try:
+            return one.recv(1000).partition(b"\r\n")[0]
+        except ConnectionResetError:
+            return b""
+
+
+async def test_headers_without_end_are_refused(config: Any, db: Any) -> None:
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "web"], env=environment(config, port))  # noqa: ASYNC220
+    refused = (b"HTTP/1.1 431 Request Header Fields Too Large", b"")
+    head = b"GET /login HTTP/1.1\r\nHost: x\r\n"
+    body = b"a" * 300_000
+    form = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    try:
+        await answered(f"http://127.0.0.1:{port}/login")
+        before = psutil.Process(process.pid).memory_info().rss
+        long, many, address = [b"X-A: "] + [b"a" * 65_536] * 400, [b"X-A: a\r\n"] * 300_000, [b"a" * 65_536] * 400
+        assert await asyncio.to_thread(status_of, port, [head, *long]) in refused
+        assert await asyncio.to_thread(status_of, port, [head, b"".join(many)]) in refused
+        assert await asyncio.to_thread(status_of, port, [b"GET /", *address]) in refused
+        assert psutil.Process(process.pid).memory_info().rss < before + 20 * 2**20
+        assert await asyncio.to_thread(status_of, port, [head + b"\r\n"]) == b"HTTP/1.1 200 OK"
+        assert await asyncio.to_thread(status_of, port, [form, body[:99], body[99:]]) == b"HTTP/1.1 403 Forbidden"
+    finally:
+        process.kill()
+        process.wait()
