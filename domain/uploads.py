@@ -3,8 +3,12 @@ without metadata, and stored like anything else."""
 
 import asyncio
 import io
+import struct
 import unicodedata
-from typing import Literal
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from msgspec import Struct
@@ -13,11 +17,20 @@ from domain import artifacts, db
 from domain.errors import Invalid, TooLarge
 from domain.storage import Storage
 
+if TYPE_CHECKING:
+    import PIL.Image
+
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 25_000_000
 MAX_TOTAL = 1_000_000_000
 """Bytes that one person's uploads may take together."""
 FIELD = "file"
+_WEBP_SIDE = 16_383
+"""Pixels that a WebP may be wide or high."""
+_DECODER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures")
+"""25 megapixels take some 300 MB while they are made anew: one picture at a time."""
+_BREAKS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, struct.error, zlib.error)
+"""What Pillow raises for damaged files."""
 
 Format = Literal["PNG", "JPEG", "WEBP", "GIF"]
 _BROKEN = "The picture is cut off or damaged. Save it again and upload the whole file"
@@ -54,7 +67,7 @@ async def add(storage: Storage, person_id: UUID, data: bytes, filename: str = ""
     )
     if taken + len(data) > MAX_TOTAL:
         raise TooLarge("Your uploads have reached 1 GB together, and this one does not fit.")
-    made, media_type, width, height = await asyncio.to_thread(remake, data, kind)
+    made, media_type, width, height = await asyncio.get_running_loop().run_in_executor(_DECODER, remake, data, kind)
     sha256 = await artifacts.record(storage, made, media_type, width, height)
     name = _name(filename)
     await db.execute(
@@ -94,27 +107,51 @@ def remake(data: bytes, kind: Format) -> tuple[bytes, str, int, int]:
     Of an animation the first frame stays. Photographs become WebP, everything else PNG.
     Raises Invalid for a broken file and TooLarge past 25 megapixels, before decoding it.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data), formats=[kind]) as picture:
+        # warnings tell of damaged metadata, which is thrown away anyway
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=[kind]) as picture:
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise _too_many(width, height)
             picture.load()
-            upright = ImageOps.exif_transpose(picture)
-            plain = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            plain = _upright(picture.convert("RGBA" if picture.has_transparency_data else "RGB"), _orientation(picture))
+    except Image.DecompressionBombError:
         raise _too_many() from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError):
+    except _BREAKS:
         raise Invalid({FIELD: _BROKEN}) from None
     plain.info.clear()
     file = io.BytesIO()
-    if kind == "JPEG":
+    if kind == "JPEG" and max(plain.size) <= _WEBP_SIDE:
         plain.save(file, "WEBP", quality=92)
         return file.getvalue(), "image/webp", *plain.size
     plain.save(file, "PNG")
     return file.getvalue(), "image/png", *plain.size
+
+
+def _orientation(picture: "PIL.Image.Image") -> int:
+    """How the camera was held, 1 to 8 as EXIF counts; 1 where the metadata is damaged."""
+    try:
+        return int(picture.getexif().get(0x0112, 1))
+    except (*_BREAKS, OverflowError):
+        return 1
+
+
+def _upright(picture: "PIL.Image.Image", orientation: int) -> "PIL.Image.Image":
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    turn = turns.get(orientation)
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _too_many(width: int = 0, height: int = 0) -> TooLarge:

@@ -1,5 +1,6 @@
 """Uploaded pictures: what is taken, what is refused, and that nothing hides inside."""
 
+import asyncio
 import io
 import struct
 import zipfile
@@ -180,3 +181,81 @@ async def test_other_peoples_uploads_are_not_found(make, clients, log_in, storag
     assert (await (await log_in(clients(), ada)).get(f"/artifacts/{made.sha256}")).status_code == 200
     assert (await (await log_in(clients(), eve)).get(f"/artifacts/{made.sha256}")).status_code == 404
     assert (await clients().get(f"/artifacts/{made.sha256}")).status_code == 404
+
+
+def with_chunk(name: bytes, data: bytes) -> bytes:
+    """A small PNG with one chunk more, behind its header."""
+    whole = struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    plain = png()
+    return plain[:33] + whole + plain[33:]
+
+
+@pytest.mark.parametrize(("name", "start"), [(b"zTXt", b"a\0\0"), (b"iTXt", b"a\0\1\0\0\0"), (b"iCCP", b"a\0\0")])
+def test_a_bomb_in_the_metadata_is_not_unpacked(name, start):
+    bomb = with_chunk(name, start + zlib.compress(b"a" * 50_000_000))
+    with pytest.raises(Invalid, match="damaged"):
+        uploads.remake(bomb, "PNG")
+
+
+def test_a_frame_larger_than_its_gif_is_measured_too():
+    frame = b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x40\x1f\x40\x1f\0\2\2D\1\0;"
+    with pytest.raises(TooLarge, match="64 megapixels"):
+        uploads.remake(frame, "GIF")
+
+
+def test_of_many_frames_one_is_decoded():
+    frames = [Image.new("P", (50, 50), number % 250) for number in range(500)]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    assert uploads.remake(file.getvalue(), "GIF")[1:] == ("image/png", 50, 50)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_way_to_hold_a_camera_comes_out_upright(orientation):
+    from PIL import ImageOps
+
+    picture = Image.new("RGB", (40, 24), "teal")
+    picture.paste("gold", (0, 0, 20, 12))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    picture.save(file, "PNG", exif=exif)
+    made, _, width, height = uploads.remake(file.getvalue(), "PNG")
+    shown, wanted = Image.open(io.BytesIO(made)), ImageOps.exif_transpose(Image.open(file))
+    assert shown.size == (width, height) == wanted.size
+    assert shown.tobytes() == wanted.tobytes()
+
+
+def test_damaged_metadata_does_not_cost_the_picture():
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a description that is long enough"
+    whole = encoded("JPEG", exif=exif)
+    at = whole.index(b"Exif")
+    for place in range(at, at + 60):
+        for byte in (0, 127, 255):
+            broken = whole[:place] + bytes([byte]) + whole[place + 1 :]
+            assert sorted(uploads.remake(broken, "JPEG")[2:]) == [48, 64]
+
+
+def test_a_photograph_too_long_for_webp_is_kept():
+    assert uploads.remake(encoded("JPEG", (20_000, 8)), "JPEG")[1:] == ("image/png", 20_000, 8)
+
+
+async def test_pictures_are_made_anew_one_at_a_time(make, storage, monkeypatch):
+    busy: list[int] = []
+    most: list[int] = []
+    real = uploads.remake
+
+    def watched(data, kind):
+        busy.append(1)
+        most.append(len(busy))
+        try:
+            return real(data, kind)
+        finally:
+            busy.pop()
+
+    monkeypatch.setattr(uploads, "remake", watched)
+    ada = await make.person()
+    pictures = [encoded("PNG", (600 + number, 600)) for number in range(6)]
+    await asyncio.gather(*(uploads.add(storage, ada.id, data) for data in pictures))
+    assert max(most) == 1
