@@ -6,6 +6,7 @@ forms all come from them. A new kind is a struct here, a file in `tasks/steps/` 
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -331,7 +332,7 @@ def parse_step(kind: str, values: Mapping[str, str], prefix: str) -> tuple[AnySt
     Returns the step, or None with the words for every field at fault, keyed `prefix + field`.
     """
     if kind not in KINDS:
-        return None, {f"{prefix}kind": f"There is no kind of step called “{kind}”"}
+        return None, {f"{prefix}kind": f"There is no kind of step called “{kind[:40]}”"}
     parsed: dict[str, Any] = {}
     errors: dict[str, str] = {}
     types = {field.name: field.type for field in msgspec.structs.fields(KINDS[kind])}
@@ -455,17 +456,17 @@ def _check_inputs(inputs: Sequence[Input]) -> dict[str, str]:
     return errors
 
 
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
+
+
 def check_input(entry: Input, value: str) -> str:
     """The value of an input as it may be used. Raises ValueError with the words for the field."""
-    if entry.kind == "choice" and value not in entry.choices:
-        raise ValueError("Choose one of: " + ", ".join(entry.choices) if entry.choices else "Give it some choices")
-    if entry.kind == "number":
-        try:
-            float(value)
-        except ValueError:
-            raise ValueError("Enter a number") from None
     if len(value) > 2_000:
         raise ValueError("At most 2,000 characters")
+    if entry.kind == "choice" and value not in entry.choices:
+        raise ValueError("Choose one of: " + ", ".join(entry.choices) if entry.choices else "Give it some choices")
+    if entry.kind == "number" and not (_NUMBER.fullmatch(value) and math.isfinite(float(value))):
+        raise ValueError("Enter a number, such as 12 or 0.5")
     return value
 
 

@@ -7,6 +7,8 @@ from domain.errors import Invalid
 
 MAX_TAGS = 12
 MAX_LENGTH = 32
+_LONGEST = 1_000
+"""Characters looked at before a tag is folded: folding can make eighteen of one."""
 _JOINERS = "-_+.#&'’"
 
 
@@ -24,11 +26,13 @@ def normalize(raw: Iterable[str]) -> list[str]:
     """
     kept: list[str] = []
     for text in raw:
-        tag = " ".join(unicodedata.normalize("NFKC", text).casefold().split()).lstrip("#").strip()
+        if len(kept) > MAX_TAGS:
+            break
+        tag = " ".join(unicodedata.normalize("NFKC", text[:_LONGEST]).casefold().split()).lstrip("#").strip()
         if tag and tag not in kept:
             kept.append(_checked(tag))
     if len(kept) > MAX_TAGS:
-        raise Invalid({"tags": f"At most {MAX_TAGS} tags; these are {len(kept)}"})
+        raise Invalid({"tags": f"At most {MAX_TAGS} tags"})
     return kept
 
 

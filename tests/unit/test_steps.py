@@ -152,3 +152,14 @@ def test_fields_tell_a_form_all_it_needs() -> None:
     assert fields["scheduler"].choices == steps.SCHEDULERS
     assert fields["prompt"].widget == "prompt"
     assert steps.kind_of(TextToImage()) == "text_to_image"
+
+
+@pytest.mark.parametrize("value", ["", "nan", "inf", "-Infinity", "1e309", "1_0", "١", "0x1", "1,5", "12 apples"])
+def test_an_input_that_is_no_number_is_named(value):
+    with pytest.raises(ValueError, match="Enter a number, such as"):
+        steps.check_input(steps.Input(name="n", kind="number"), value)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "+2.5", ".5", "5.", "1e-3", " 12 ", "9" * 300])
+def test_numbers_are_taken_as_they_are_typed(value):
+    assert steps.check_input(steps.Input(name="n", kind="number"), value) == value
