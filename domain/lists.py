@@ -143,7 +143,9 @@ def decode(text: str, order: str) -> Place:
     try:
         packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         kind, value, id_, before = _cursor.decode(packed if len(text) <= 300 else b"")
-    except (ValueError, binascii.Error, msgspec.DecodeError):
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            value = value.astimezone(UTC)  # the first and last day of the calendar have no such time elsewhere
+    except (ValueError, OverflowError, binascii.Error, msgspec.DecodeError):
         raise NotFound(NO_PAGE) from None
     wanted = _KEYS[_known_order(order)].kind
     if kind != order or not 0 <= before < 2**31 or not _fits(value, wanted):

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import secrets
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 from litestar import Request
@@ -20,6 +20,7 @@ from web.forms import CSRF_FIELD, form_items
 
 CSRF_HEADER = "X-CSRF-Token"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_IN_URLS = "%/?#[]@!$&'()*+,;=:~"
 _STALE = "This page has grown old. Load it again, then send the form once more."
 
 
@@ -71,12 +72,15 @@ def token_of(request: Request[Any, Any, Any]) -> str:
 
 
 def local_path(value: str | None, otherwise: str = "/") -> str:
-    """`value` if it is a path on this site, else `otherwise`: a login form never leads elsewhere."""
+    """`value` if it is a path on this site, else `otherwise`: a login form never leads elsewhere.
+
+    Letters outside ASCII come back percent-encoded, so that the answer fits in a header.
+    """
     if not value or not value.startswith("/") or value.startswith(("//", "/\\")) or len(value) > 500:
         return otherwise
     if any(ord(letter) < 33 or letter == "\\" for letter in value) or urlsplit(value).netloc:
         return otherwise
-    return value
+    return quote(value, safe=_IN_URLS, errors="replace")
 
 
 # who
@@ -150,9 +154,10 @@ def _from_elsewhere(request: Request[Any, Any, Any]) -> bool:
     if origin is None:
         return False
     config = config_of(request.scope)
-    return origin != config.site_url and (
-        config.secure or urlsplit(origin).netloc != request.headers.get("host") or not urlsplit(origin).netloc
-    )
+    if origin == config.site_url:
+        return False
+    host = request.headers.get("host")
+    return config.secure or not host or origin != f"http://{host}"
 
 
 async def check_csrf(request: Request[Any, Any, Any]) -> None:

@@ -65,7 +65,7 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     status, title, message, headers = _explain(error)
     reference = request_id(request.scope)
     if status >= 500:
-        log.error("%s %s failed, request %s", request.method, request.scope["path"], reference, exc_info=error)
+        log.error("%s %s failed, request %s", request.method, quote(request.scope["path"]), reference, exc_info=error)
     if _wants_json(request):
         return _problem(error, status, title, message, reference, headers)
     return _page(request, status, title, message, reference, headers, error)
@@ -100,12 +100,20 @@ def _to_login(request: Request[Any, Any, Any]) -> Response[Any]:
     """Send a visitor to log in, and back to where they were afterwards."""
     after = here(request)
     if request.method not in auth.SAFE or request.headers.get("hx-request"):
-        seen = urlsplit(request.headers.get("hx-current-url") or request.headers.get("referer") or "/")
-        after = seen.path + (f"?{seen.query}" if seen.query else "")
+        after = _path_of(request.headers.get("hx-current-url") or request.headers.get("referer") or "/")
     url = f"/login?next={quote(auth.local_path(after), safe='/@')}"
     if request.headers.get("hx-request"):
         return Response(content=b"", status_code=200, headers={"HX-Redirect": url}, media_type="text/html")
     return see_other(url)
+
+
+def _path_of(url: str) -> str:
+    """Path and query of the page that a browser says it is on; "/" for what is no address."""
+    try:
+        seen = urlsplit(url)
+    except ValueError:
+        return "/"
+    return seen.path + (f"?{seen.query}" if seen.query else "")
 
 
 def _wants_json(request: Request[Any, Any, Any]) -> bool:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from litestar import Request
 from litestar.datastructures import UploadFile
+from litestar.exceptions import ValidationException
 
 from domain.errors import Invalid
 
@@ -16,14 +17,18 @@ MAX_BODY = 4_000_000
 """Bytes of an ordinary form; a route that takes files says its own with `request_max_body_size`."""
 
 type_or_predicate = Collection[str] | Callable[[str], bool]
+_NO_TEXT = "The form cannot be read: it holds something that is not valid text."
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-async def read_form(request: Request[Any, Any, Any], allowed: type_or_predicate) -> dict[str, str]:
+async def read_form(
+    request: Request[Any, Any, Any], allowed: type_or_predicate, files: Collection[str] = ()
+) -> dict[str, str]:
     """The form's text fields, line ends as \\n; of a repeated field the last one counts.
 
     `allowed` is the names this form has, or a function that says whether a name belongs to it.
-    Raises Invalid for another field, NUL or a lone surrogate. Files are left to `read_files`.
+    `files` are the fields that may hold a file, which `read_files` reads.
+    Raises Invalid for another field or file, NUL or a lone surrogate.
     """
     knows = allowed if callable(allowed) else allowed.__contains__
     form: dict[str, str] = {}
@@ -32,7 +37,10 @@ async def read_form(request: Request[Any, Any, Any], allowed: type_or_predicate)
             continue
         if not knows(name):
             raise Invalid({_shown(name): "This form has no such field"}, "The form holds a field we do not know.")
-        if isinstance(value, str):
+        if isinstance(value, UploadFile):
+            if name not in files:
+                raise Invalid({_shown(name): "This form takes no such file"}, "The form holds a file we do not know.")
+        elif isinstance(value, str):
             form[name] = _text(name, value)
     return form
 
@@ -60,7 +68,10 @@ async def form_items(request: Request[Any, Any, Any]) -> list[tuple[str, str | U
 
 async def _parse(request: Request[Any, Any, Any]) -> list[tuple[str, str | UploadFile]]:
     if request.content_type[0] == "multipart/form-data":
-        return [(name, value) for name, value in (await request.form()).multi_items()]
+        try:
+            return [(name, value) for name, value in (await request.form()).multi_items()]
+        except (UnicodeError, LookupError, ValidationException):
+            raise Invalid({}, _NO_TEXT) from None
     body = await request.body()
     if not body:
         return []
@@ -69,7 +80,7 @@ async def _parse(request: Request[Any, Any, Any]) -> list[tuple[str, str | Uploa
             body.decode("ascii"), keep_blank_values=True, encoding="utf-8", errors="strict", max_num_fields=MAX_FIELDS
         )
     except UnicodeDecodeError:
-        raise Invalid({}, "The form holds characters that are not valid text.") from None
+        raise Invalid({}, _NO_TEXT) from None
     except ValueError:
         raise Invalid({}, "The form holds too many fields.") from None
     return list(pairs)

@@ -103,7 +103,7 @@ async def delete(request: _Request, pipeline_id: UUID, me: Viewer) -> Response[b
 async def submit(request: _Request, me: Viewer, state: State, pipeline_id: UUID | None) -> Response[bytes]:
     """Do what the pressed button says. Whatever was typed is in a draft, a version or the answer."""
     editing = None if pipeline_id is None else await pipelines.editing(pipeline_id, me.id)
-    sent = await read_form(request, lambda name: composer.knows(name) or name in FILES)
+    sent = await read_form(request, lambda name: composer.knows(name) or name in FILES, FILES)
     do = sent.get("do", "draft")
     typed = composer.kept(sent)
     errors = await _take_files(request, me, state, typed)
@@ -241,7 +241,7 @@ async def _models() -> dict[str, list[ModelChoice]]:
 def _focus(do: str) -> str:
     """The id of the step that a button moved, for the keyboard to stay there."""
     action, _, rest = do.partition("-")
-    if not rest.isdecimal():
+    if not composer.is_number(rest):
         return {"add-input": "inputs", "add-list": "lists"}.get(do, "")
     number = int(rest) + {"up": -1, "down": 1, "add": 1}.get(action, 0)
     return f"step-{max(number, 1)}"

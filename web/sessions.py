@@ -49,6 +49,7 @@ async def create(request: Request[Any, Any, Any]) -> Response[bytes]:
 @post("/logout", include_in_schema=False)
 async def delete(request: Request[Any, Any, Any]) -> Response[bytes]:
     """End the session on the server and in the browser."""
+    await read_form(request, ())
     token = auth.token_of(request)
     if token:
         await accounts.close_session(token)

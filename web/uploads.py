@@ -17,7 +17,9 @@ from web.render import page, wants_part
 @post("/uploads", status_code=201, request_max_body_size=MAX_BODY)
 async def create(request: Request[Any, Any, Any], me: Viewer, state: State, step: int = 0) -> Response[bytes]:
     """Keep one picture: the file field `file`, or `s{step}-file` of a composer form sent whole."""
-    sent = await read_form(request, lambda name: composer.knows(name) or name in FILES or name == "file")
+    sent = await read_form(
+        request, lambda name: composer.knows(name) or name in FILES or name == "file", FILES | {"file"}
+    )
     files = await read_files(request, FILES | {"file"})
     wanted = f"s{step}-file" if step else "file"
     if wanted not in files:

@@ -1,10 +1,13 @@
 """SECURITY.md 8 to 13, 18: what a request may do and what every answer carries."""
 
+import asyncio
+import base64
 import dataclasses
 import re
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from litestar import Litestar
 
@@ -192,3 +195,144 @@ async def test_next_leads_back(client: httpx.AsyncClient, make: Make) -> None:
     await with_csrf(client)
     form = {"login": "ada", "password": "boats at the quay", "next": "/settings/profile?x=1"}
     assert (await client.post("/login", data=form)).headers["location"] == "/settings/profile?x=1"
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+async def test_next_in_any_script_fits_in_a_header(client: httpx.AsyncClient, make: Make, htmx: bool) -> None:
+    await make.person("ada", password="a long walk home")
+    await with_csrf(client)
+    form = {"login": "ada", "password": "a long walk home", "next": "/tags/日本"}
+    answer = await client.post("/login", data=form, headers={"HX-Request": "true"} if htmx else {})
+    assert answer.headers["HX-Redirect" if htmx else "Location"] == "/tags/%E6%97%A5%E6%9C%AC"
+
+
+@pytest.mark.parametrize("name", ["HX-Current-URL", "Referer"])
+async def test_an_address_that_is_none_leads_to_the_login_all_the_same(client: httpx.AsyncClient, name: str) -> None:
+    await with_csrf(client)
+    answer = await client.post("/pipelines", headers={name: "http://["})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/login?next=/")
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://[", "null", "", "http://127.0.0.1:8000.evil.example", "ftp://127.0.0.1:8000"]
+)
+async def test_8_a_strange_origin_is_another_site(client: httpx.AsyncClient, origin: str) -> None:
+    await with_csrf(client)
+    answer = await client.post(THEME, data={"theme": "dark"}, headers={"Origin": origin})
+    assert answer.status_code == 403
+    assert "another site" in answer.text
+
+
+PART = b'--x\r\nContent-Disposition: form-data; name="theme"%s\r\n\r\n%s\r\n--x--\r\n'
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        (b"", b"\xff\xfe"),
+        (b"", b"\xed\xa0\x80"),
+        (b"\r\nContent-Type: text/plain; charset=nope", b"dark"),
+        (b"\r\nContent-Type: text/plain; charset=zlib", b"dark"),
+        (b"\r\nContent-Type: text/plain; charset=utf-16", b"\x00\xd8"),
+        (b"\r\nContent-Type: text/plain; charset=unicode_escape", b"\\ud800"),
+        (b'; filename="theme.txt"', b"dark"),
+    ],
+)
+async def test_parts_of_a_form_that_are_no_text_are_refused(
+    client: httpx.AsyncClient, header: bytes, value: bytes
+) -> None:
+    await with_csrf(client)
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = await client.post(THEME, content=PART % (header, value), headers=kind)
+    assert answer.status_code == 422
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "multipart/form-data", "multipart/mixed", ";;", ""])
+@pytest.mark.parametrize("body", [b'{"theme": "dark"}', b"[1, 2]", b"\xff\x00", b"--x"])
+async def test_18_only_forms_are_read(client: httpx.AsyncClient, kind: str, body: bytes) -> None:
+    await with_csrf(client)
+    answer = await client.post(THEME, content=body, headers={"Content-Type": kind})
+    assert answer.status_code in (400, 422)
+    assert "set-cookie" not in answer.headers
+
+
+async def test_18_logging_out_takes_no_fields(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:
+    await log_in(client, await make.person("ada"))
+    assert (await client.post("/logout", data={"everywhere": "1"})).status_code == 422
+
+
+@pytest.mark.parametrize("do", ["up-", "add-", "drop-", "drop-input-", "drop-list-"])
+async def test_a_button_with_a_huge_number_moves_nothing(
+    client: httpx.AsyncClient, make: Make, log_in: Any, do: str
+) -> None:
+    await log_in(client, await make.person("ada"))
+    answer = await client.post("/pipelines", data={"do": do + "9" * 5000, "s1-kind": "text_to_image", "title": "Owl"})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/pipelines/new")
+
+
+async def test_half_a_million_tags_are_answered_at_once(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:
+    await log_in(client, await make.person("ada"))
+    tags = ",".join(map(str, range(500_000)))
+    async with asyncio.timeout(5):
+        answer = await client.post("/pipelines", data={"do": "save", "title": "Owl", "tags": tags})
+    assert answer.status_code in (413, 422)
+
+
+NUMBERS = ["-1", "9" * 19, "9" * 5000, "1e3", "٣", "²", "%ff", "%ed%a0%80", "%00", "..%2f", "0x1"]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+async def test_addresses_with_strange_numbers_are_not_found(
+    client: httpx.AsyncClient, make: Make, log_in: Any, number: str
+) -> None:
+    ada = await make.person("ada")
+    await log_in(client, ada)
+    pipeline = await make.pipeline(owner=ada)
+    at = f"/pipelines/{pipeline.id}"
+    some = "a" * 64
+    for path in (
+        f"{at}/versions/{number}",
+        f"{at}/versions/{number}/recipe.json",
+        f"{at}/versions/{number}/runs",
+        f"{at}/results.rss?after={number}",
+        f"/pipelines/{number}",
+        f"/runs/{number}",
+        f"/runs?after={number}",
+        f"/artifacts/{some}/{number}",
+        f"/signed/{number}-x/{some}",
+        f"/?after={number}",
+        f"/?order={number}",
+        f"/@{number}",
+        f"/static/{number}",
+    ):
+        assert (await client.get(path)).status_code == 404, path
+
+
+def cursor(*parts: object) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(parts)).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize("order", ["newest", "trending", "best", "offshoots"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        1e308,
+        -1e308,
+        2**31,
+        2**63,
+        10**30,
+        True,
+        None,
+        "x",
+        [],
+    ],
+)
+async def test_no_cursor_breaks_a_list(client: httpx.AsyncClient, make: Make, order: str, value: object) -> None:
+    ada = await make.person("ada")
+    after = cursor(order, value, str(ada.id), 0)
+    for path in ("/", "/gallery/feed.rss", "/tags/owl"):
+        assert (await client.get(path, params={"order": order, "after": after})).status_code in (200, 404)
+    assert (await client.get("/@ada", params={"after": after})).status_code in (200, 404)
