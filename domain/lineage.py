@@ -52,6 +52,8 @@ class Lineage(msgspec.Struct, kw_only=True):
     root_id: UUID
     generations: int
     pipelines: int
+    followed: bool
+    """Whether the line has feeds: not from a private pipeline."""
 
 
 _COLUMNS = """p.id, p.parent_id, p.owner_id, p.title, p.visibility, p.deleted_at, p.generation, o.handle, o.name,
@@ -60,7 +62,7 @@ _COLUMNS = """p.id, p.parent_id, p.owner_id, p.title, p.visibility, p.deleted_at
     (SELECT count(*) FROM (SELECT FROM pipelines c WHERE c.parent_id = p.id LIMIT 1000) c) AS twigs"""
 
 _SIZE = """
-SELECT coalesce(p.root_id, p.id) AS root_id, line.pipelines, line.generations
+SELECT coalesce(p.root_id, p.id) AS root_id, p.visibility <> 'private' AS followed, line.pipelines, line.generations
 FROM pipelines p CROSS JOIN LATERAL (
     SELECT 1 + count(*) AS pipelines, coalesce(max(l.generation), 1) AS generations FROM (
         SELECT generation FROM pipelines WHERE root_id = coalesce(p.root_id, p.id) LIMIT 10000) l
@@ -141,6 +143,7 @@ async def _read(sql: str, pipeline_id: UUID, viewer_id: UUID | None, width: int)
         root_id=size["root_id"],
         generations=size["generations"],
         pipelines=size["pipelines"],
+        followed=size["followed"],
     )
 
 

@@ -285,3 +285,13 @@ async def test_the_page_takes_a_handful_of_queries(make, client, queries):
         answer = await client.get(f"/pipelines/{sea.id}")
     assert answer.status_code == 200
     assert queries.count <= 7, queries
+
+
+async def test_a_private_page_offers_no_feeds_that_do_not_exist(make, clients, log_in):
+    ada = await make.person()
+    owner = await log_in(clients(), ada)
+    for visibility, offered in (("private", False), ("unlisted", True)):
+        sea = await make.pipeline(ada, visibility=visibility)
+        for path in ("", "/lineage"):
+            text = (await owner.get(f"/pipelines/{sea.id}{path}")).text
+            assert (f"/pipelines/{sea.id}/lineage.rss" in text) is offered
