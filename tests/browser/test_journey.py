@@ -135,7 +135,7 @@ async def test_stop_ends_a_run(open_page: OpenPage) -> None:
     await page.locator("button[name=do][value=run]:visible").first.click()
     await page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}$"))
     await expect(page.locator("progress").first).to_be_visible(timeout=30_000)
-    await page.get_by_role("link", name="Stop").click()
+    await page.get_by_role("link", name="Stop", exact=True).click()
     await page.get_by_role("button", name="Stop the run").click()
     await expect(page.get_by_role("heading", level=1)).to_contain_text("Stopped", timeout=30_000)
 
@@ -181,3 +181,43 @@ async def test_drafts_save_themselves(open_page: OpenPage) -> None:
     await page.goto("/")
     await page.goto("/pipelines/new")
     await expect(page.get_by_label("Title")).to_have_value("Half a thought")
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["script", "no-script"])
+async def test_a_prompt_is_copied_and_a_pipeline_deleted(open_page: OpenPage, javascript: bool) -> None:
+    page = await open_page(javascript=javascript)
+    await sign_up(page, f"copier.{javascript}".lower())
+    await page.goto("/pipelines/new")
+    await page.get_by_label("Title").fill("To be copied")
+    await page.get_by_label("Prompt", exact=True).first.fill("a boat on the sea")
+    await page.locator("button[name=do][value=save]:visible").first.click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("To be copied")
+
+    copy = page.locator(".copy").first
+    if javascript:
+        await copy.click()
+        await expect(copy).to_have_text("Copied")
+        assert await page.evaluate("getSelection().toString()") == "a boat on the sea"
+    else:
+        await expect(copy).to_be_hidden()
+
+    await page.get_by_role("link", name="Delete").click()
+    await expect(page.get_by_role("heading", name="Delete “To be copied”?")).to_be_visible()
+    await page.get_by_role("button", name="Delete it").click()
+    await page.wait_for_url(re.compile(r"/@copier"))
+    await expect(page.get_by_text("To be copied")).to_have_count(0)
+
+
+async def test_a_private_pipeline_is_published_with_one_press(open_page: OpenPage) -> None:
+    page = await open_page(javascript=False)
+    await sign_up(page, "opener")
+    await page.goto("/pipelines/new")
+    await page.get_by_label("Title").fill("Private until now")
+    await page.get_by_label("Prompt", exact=True).first.fill("a red circle on a blue background")
+    await page.locator("button[name=do][value=run]:visible").first.click()
+    await watch_until_done(page)
+    await page.get_by_role("button", name="Publish and show the pipeline to everyone").click()
+    await expect(page.get_by_text("Everyone can see this result")).to_be_visible()
+    visitor = await open_page(javascript=False)
+    await visitor.goto("/")
+    await expect(visitor.get_by_role("link", name="Private until now")).to_be_visible()
