@@ -12,8 +12,22 @@ from domain import steps
 Op = Literal["same", "added", "removed"]
 
 _TOKEN = re.compile(r"\s+|\{\w+\}|\w+(?:['’\-]\w+)*|[^\w\s]")
-MAX_WORK = 4_000_000
-"""Pairs of tokens compared at most; longer texts are shown as replaced whole."""
+MAX_WORK = 1_000_000
+"""Pairs of tokens compared at most for one page, some 150 ms; what is longer is shown as replaced whole."""
+
+
+class Work:
+    """How many pairs of tokens may still be compared: one for everything that a page compares."""
+
+    def __init__(self, left: int = MAX_WORK) -> None:
+        self.left = left
+
+    def take(self, pairs: int) -> bool:
+        """Whether so many pairs may be compared; if so they are counted."""
+        if pairs > self.left:
+            return False
+        self.left -= pairs
+        return True
 
 
 class Token(Struct, frozen=True):
@@ -102,12 +116,15 @@ class Changes(Struct, frozen=True):
         return not (self.inputs or self.lists) and all(step.op == "same" for step in self.steps)
 
 
-def words(before: str, after: str) -> list[Token]:
-    """A word-level diff that keeps every space. Neighbors of one kind are joined."""
+def words(before: str, after: str, work: Work | None = None) -> list[Token]:
+    """A word-level diff that keeps every space. Neighbors of one kind are joined.
+
+    Whoever compares several texts for one page gives each the same `work`.
+    """
     old, new = _TOKEN.findall(before), _TOKEN.findall(after)
     start = _shared(old, new)
     end = _shared(old[start:][::-1], new[start:][::-1])
-    middle = _compare(old[start : len(old) - end], new[start : len(new) - end])
+    middle = _compare(old[start : len(old) - end], new[start : len(new) - end], work or Work())
     parts = [Token("same", "".join(old[:start])), *middle, Token("same", "".join(old[len(old) - end :]))]
     return list(_joined(_absorbed([part for part in parts if part.text])))
 
@@ -122,8 +139,8 @@ def _shared(old: Sequence[str], new: Sequence[str]) -> int:
     return count
 
 
-def _compare(old: list[str], new: list[str]) -> list[Token]:
-    if len(old) * len(new) > MAX_WORK:
+def _compare(old: list[str], new: list[str], work: Work) -> list[Token]:
+    if not work.take(len(old) * len(new)):
         return [Token("removed", "".join(old)), Token("added", "".join(new))]
     found: list[Token] = []
     for op, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
@@ -191,8 +208,9 @@ def changes(before: steps.Recipe, after: steps.Recipe) -> Changes:
     """Everything between two recipes. Steps are aligned by kind, alike ones first."""
     pairs = _aligned(before.steps, after.steps)
     moved = {left: right for left, right in pairs if left is not None and right is not None}
+    work = Work()
     return Changes(
-        steps=[_step(before.steps, after.steps, left, right, moved) for left, right in pairs],
+        steps=[_step(before.steps, after.steps, left, right, moved, work) for left, right in pairs],
         inputs=_inputs(before.inputs, after.inputs),
         lists=_lists(before.lists, after.lists),
     )
@@ -237,6 +255,7 @@ def _step(
     left: int | None,
     right: int | None,
     moved: dict[int, int],
+    work: Work,
 ) -> StepChange:
     if left is None or right is None:
         only = new[right - 1] if right is not None else old[(left or 1) - 1]
@@ -252,16 +271,16 @@ def _step(
         if was == now:
             same.append((field.title, now))
         elif field.widget == "prompt":
-            prompts.append(prompt(field.name, field.title, was, now))
+            prompts.append(prompt(field.name, field.title, was, now, work))
         else:
             parameters.append(ParameterChange(field.name, field.title, was, now))
     op: Literal["same", "changed"] = "changed" if prompts or parameters else "same"
     return StepChange(op, steps.kind_of(after), left, right, prompts, parameters, same)
 
 
-def prompt(name: str, title: str, before: str, after: str) -> PromptChange:
+def prompt(name: str, title: str, before: str, after: str, work: Work | None = None) -> PromptChange:
     """One prompt's change with its word counts."""
-    tokens = words(before, after)
+    tokens = words(before, after, work)
     return PromptChange(name, title, tokens, count_words(tokens, "added"), count_words(tokens, "removed"))
 
 

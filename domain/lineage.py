@@ -154,6 +154,7 @@ def _tree(rows: Sequence[db.Record], pipeline_id: UUID, viewer_id: UUID | None, 
     def rank(twig: db.Record) -> tuple[bool, bool, UUID]:
         return not twig["trunk"], nodes[twig["id"]].state in ("private", "removed"), twig["id"]
 
+    work = diff.Work()
     below: dict[UUID, list[db.Record]] = {}
     for row in rows:
         if row["parent_id"] in nodes:
@@ -165,14 +166,14 @@ def _tree(rows: Sequence[db.Record], pipeline_id: UUID, viewer_id: UUID | None, 
         node.children = [nodes[twig["id"]] for twig in found]
         for twig in found:
             if node.title and nodes[twig["id"]].title:
-                nodes[twig["id"]].words = _words_changed(row["prompt"], twig["prompt"])
+                nodes[twig["id"]].words = _words_changed(row["prompt"], twig["prompt"], work)
         node.more = row["twigs"] - len(found)
     return nodes[rows[0]["id"]]
 
 
-def _words_changed(before: str, after: str) -> int:
+def _words_changed(before: str, after: str, work: diff.Work) -> int:
     """How many words of a prompt were put in or, if more, taken out."""
-    tokens = diff.words(before, after)
+    tokens = diff.words(before, after, work)
     return max(diff.count_words(tokens, "added"), diff.count_words(tokens, "removed"))
 
 

@@ -1,5 +1,6 @@
 """Pipelines: create, save, delete. What their page shows is read in `pipeline_pages`."""
 
+import re
 import unicodedata
 from typing import Literal
 from uuid import UUID
@@ -33,6 +34,8 @@ VISIBILITIES: dict[str, str] = {
 """Who can see a pipeline, with the words for it."""
 REMOVED = "Removed by its owner"
 MAX_TITLE = 120
+_UNSEEN = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that turn the words behind them round: titles stand among other words."""
 MAX_DESCRIPTION = 10_000
 GONE = "There is no such pipeline, or it is private."
 
@@ -59,8 +62,8 @@ def clean(details: Details) -> Details:
     """The details as they are kept. Raises Invalid with the words for every field at fault."""
     errors: dict[str, str] = {}
     kept_tags: list[str] = []
-    title = " ".join(unicodedata.normalize("NFC", details.title).split())
-    if not title:
+    title = " ".join(_UNSEEN.sub("", unicodedata.normalize("NFC", details.title)).split())
+    if not any(unicodedata.category(char)[0] in "LNPS" for char in title):
         errors["title"] = "Give it a title"
     elif len(title) > MAX_TITLE:
         errors["title"] = f"At most {MAX_TITLE} characters; this has {len(title)}"

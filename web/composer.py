@@ -369,7 +369,8 @@ def _step_row(
     change = next((step for step in changes.steps if step.after == number), None) if changes else None
     before = _typed(parent.steps[change.before - 1]) if parent and change and change.before else {}
     controls = [
-        _control(field, number, rows, list(models.get(kind, ())), errors, before) for field in steps.fields_of(kind)
+        _control(field, number, rows, list(models.get(kind, ())), errors, before, change)
+        for field in steps.fields_of(kind)
     ]
     named = list(zip(steps.fields_of(kind), controls, strict=True))
     takes = steps.KINDS[kind].takes is not None
@@ -404,6 +405,7 @@ def _control(
     models: list[ModelChoice],
     errors: Mapping[str, str],
     before: Mapping[str, str],
+    change: diff.StepChange | None,
 ) -> Control:
     key = f"s{number}-{field.name}"
     value = rows[number - 1].get(field.name, as_typed(field.default))
@@ -417,12 +419,20 @@ def _control(
         value=value,
         error=errors.get(key, ""),
         was="" if prompt or was == value else was or "empty",
-        tokens=diff.words(was, value) if prompt and was != value else [],
+        tokens=_tokens(field.name, was, value, change) if prompt and was != value else [],
         choices=_choices(field, number, rows, models, value),
         placeholder=field.placeholder,
         max_length=field.max_length,
         lines=min(max(3, value.count("\n") + len(value) // 55 + 1), 14),
     )
+
+
+def _tokens(name: str, was: str, value: str, change: diff.StepChange | None) -> list[diff.Token]:
+    """The difference as it was counted already; of a step that cannot be read, the two as wholes."""
+    found = [one.tokens for one in change.prompts if one.name == name] if change else []
+    if found and "".join(token.text for token in found[0] if token.op != "removed") == value:
+        return found[0]
+    return diff.words(was, value, diff.Work(0))
 
 
 def _choices(

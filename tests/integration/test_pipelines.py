@@ -295,3 +295,16 @@ async def test_a_private_page_offers_no_feeds_that_do_not_exist(make, clients, l
         for path in ("", "/lineage"):
             text = (await owner.get(f"/pipelines/{sea.id}{path}")).text
             assert (f"/pipelines/{sea.id}/lineage.rss" in text) is offered
+
+
+async def test_a_title_cannot_turn_round_what_stands_behind_it(make):
+    ada = await make.person()
+    recipe = Recipe(steps=[TextToImage(prompt="an owl")])
+    made = await pipelines.create(ada.id, Details("\u202eOwl\x07 👩\u200d🎨\u2066"), recipe)
+    assert (await pipelines.read(made.id, ada.id)).title == "Owl 👩\u200d🎨"
+
+
+@pytest.mark.parametrize("title", ["", "  ", "\u200b", "\u202e\u2069", "\x07"])
+def test_a_title_that_nobody_sees_is_none(title):
+    with pytest.raises(Invalid, match="Give it a title"):
+        pipelines.clean(Details(title))

@@ -106,3 +106,24 @@ def test_inputs_and_lists():
 def test_the_same_recipe_changes_nothing():
     recipe = Recipe(steps=[TextToImage(prompt="a"), Upscale()])
     assert diff.changes(recipe, recipe).nothing
+
+
+def test_many_long_prompts_take_no_time_either():
+    def recipe(sign: str) -> Recipe:
+        long = "".join(sign if number % 3 else "," for number in range(2_000))
+        return Recipe(steps=[TextToImage(prompt=long, negative_prompt=long) for _ in range(20)])
+
+    began = time.perf_counter()
+    found = diff.changes(recipe("."), recipe(";"))
+    assert time.perf_counter() - began < 1
+    assert found.prompts == 40
+    for change in found.steps:
+        for prompt in change.prompts:
+            assert "".join(token.text for token in prompt.tokens if token.op != "removed").count(";") == 1_333
+
+
+def test_what_a_page_compares_is_counted_together():
+    work = diff.Work(100)
+    assert len(diff.words("a b c", "a d c", work)) == 4
+    assert work.left == 99
+    assert [token.op for token in diff.words("a b c d " * 20, "b a d c " * 20, work)] == ["removed", "added", "same"]
