@@ -336,3 +336,26 @@ async def test_no_cursor_breaks_a_list(client: httpx.AsyncClient, make: Make, or
     for path in ("/", "/gallery/feed.rss", "/tags/owl"):
         assert (await client.get(path, params={"order": order, "after": after})).status_code in (200, 404)
     assert (await client.get("/@ada", params={"after": after})).status_code in (200, 404)
+
+
+async def test_8_a_forged_token_is_refused_in_words(client: httpx.AsyncClient) -> None:
+    await with_csrf(client)
+    answer = await client.post(THEME, data={"theme": "dark"}, headers={auth.CSRF_HEADER: "0" * 64})
+    assert answer.status_code == 403
+    assert "This page has grown old. Load it again, then send the form once more." in answer.text
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("a%00b", "a character that cannot be stored"), ("a%ED%A0%80b", "not valid text"), ("%FF", "not valid text")],
+)
+@pytest.mark.parametrize("path", ["/settings/profile", "/drafts", "/pipelines"])
+async def test_text_that_cannot_be_stored_is_named(
+    client: httpx.AsyncClient, make: Make, log_in: Any, path: str, value: str, words: str
+) -> None:
+    await log_in(client, await make.person("ada"))
+    name = "name" if path == "/settings/profile" else "title"
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await client.post(path, content=f"{name}={value}", headers=headers)
+    assert answer.status_code == 422
+    assert words in answer.text
