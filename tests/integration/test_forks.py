@@ -136,3 +136,11 @@ async def test_a_refusing_license_has_no_button(make, client, log_in):
     assert "Make an offshoot" not in text
     assert "allows no offshoots" in text
     assert (await browser.post(f"/pipelines/{sea.id}/forks")).status_code == 403
+
+
+async def test_a_double_click_makes_one_offshoot(make):
+    eve, sea = await make.person(), await make.pipeline()
+    made = await asyncio.gather(*(forks.fork(sea.version_id, eve.id) for _ in range(4)))
+    assert len({one.id for one in made}) == 1
+    await db.execute("UPDATE pipelines SET created_at = created_at - interval '1 minute' WHERE id = $1", made[0].id)
+    assert (await forks.fork(sea.version_id, eve.id)).id != made[0].id
