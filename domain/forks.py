@@ -6,7 +6,6 @@ from domain import db, licenses, pipelines, steps
 from domain.errors import NotFound, Refused
 from domain.pipelines import Details, PipelineRef
 
-
 _MADE_JUST_NOW = """
 SELECT p.id, v.id AS version_id, v.number FROM versions v JOIN pipelines p ON p.id = v.pipeline_id
 WHERE v.parent_id = $1 AND v.number = 1 AND p.owner_id = $2 AND p.latest_version = 1 AND p.deleted_at IS NULL
