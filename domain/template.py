@@ -85,9 +85,10 @@ class _Expansion:
 
     def _variable(self, name: str) -> str:
         if name not in self.variables:
-            known = ", ".join(f"{{{known}}}" for known in sorted(self.variables)) or "none"
             shown = name if len(name) <= 40 else name[:40] + "…"
-            raise TemplateError(f"There is no input called {{{shown}}}. Inputs here: {known}")
+            others = sorted(self.variables.keys() - {"text"})
+            declared = "Inputs here: " + ", ".join(f"{{{other}}}" for other in others) if others else "None is declared"
+            raise TemplateError(f"There is no input called {{{shown}}}. {declared}")
         return self._cap(self.variables[name])
 
     def _draw(self, name: str) -> str:
