@@ -1,6 +1,9 @@
 """The one actor: a step's id in. Imported by dramatiq's worker process."""
 
-import signal
+import multiprocessing
+import os
+import threading
+from multiprocessing import connection
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +13,6 @@ from dramatiq.middleware import AsyncIO
 
 from domain.config import Config
 from tasks import broker as bell
-from tasks.leash import die_with_parent
 from tasks.runner import Runner
 
 config = Config.from_env()
@@ -21,7 +23,22 @@ class Runtime(AsyncIO):
     """The event loop that runner, database and engine live in, and its orderly end."""
 
     def after_process_boot(self, broker: Any) -> None:
-        die_with_parent(signal.SIGTERM)
+        threading.Thread(target=self._leave_with_master, name="leave-with-master", daemon=True).start()
+
+    def _leave_with_master(self) -> None:
+        """Wait for dramatiq's master to die, hand the step back, and go.
+
+        A signal would not do: dramatiq's handler logs through a pipe to the master, and that pipe
+        being gone would end the main thread while the others went on taking steps.
+        """
+        master = multiprocessing.parent_process()
+        if master is None:
+            return
+        connection.wait([master.sentinel])
+        try:
+            self._call(runner.drain())
+        finally:
+            os._exit(1)
 
     def before_worker_boot(self, broker: Any, worker: Any) -> None:
         super().before_worker_boot(broker, worker)  # type: ignore[no-untyped-call]
