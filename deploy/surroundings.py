@@ -74,5 +74,4 @@ class Surroundings:
             "MODELS": ",".join(f"{name}={path}" for name, path in config.models.items()),
             "PYTHONUNBUFFERED": "1",
             "MALLOC_ARENA_MAX": "2",
-            "OMP_WAIT_POLICY": self.env.get("OMP_WAIT_POLICY", "PASSIVE"),  # torch's threads share the machine
         }

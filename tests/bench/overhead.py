@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import statistics
 import time
@@ -12,6 +13,7 @@ import httpx
 
 from domain import accounts, db, pipelines
 from domain.steps import Recipe, TextToImage
+from tasks.worker import SPINS
 from tests.bench.processes import ROOT, free_port, running
 
 ROUNDS = 20
@@ -73,6 +75,7 @@ async def _run(client: httpx.AsyncClient, path: str) -> float:
 
 def _bare() -> Any:
     """A warm diffusers call with the step's parameters, as a function that returns its seconds."""
+    os.environ["GOMP_SPINCOUNT"] = SPINS  # as the worker: idle threads must not spin beside its own
     import torch
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
