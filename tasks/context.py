@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tasks.diffusion import Model, Models
 
 PREVIEW_SIDE = 256
+FIRST_PREVIEW = 0.75
+"""Seconds until the first preview: the page asks once a second, so what is done sooner needs none."""
 PREVIEW_PAUSE = 0.33
 """Seconds between two previews, at least."""
 
@@ -57,7 +59,7 @@ class Context:
         self._models = models
         self._say = say
         self._stopping = stopping
-        self._next_preview = time.monotonic() + PREVIEW_PAUSE
+        self._next_preview = time.monotonic() + FIRST_PREVIEW
 
     def fill(self, name: str, text: str, seed: int) -> str:
         """A template of the step with everything put in. Raises DomainError naming the field."""

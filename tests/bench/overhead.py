@@ -65,7 +65,7 @@ async def _run(client: httpx.AsyncClient, path: str) -> float:
         state = await db.fetchval("SELECT state FROM runs WHERE id = $1", run)
         if state not in ("queued", "running"):
             break
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.01)
     shown = await client.get(where)
     seconds = time.perf_counter() - began
     if state != "succeeded" or "/artifacts/" not in shown.text:
