@@ -1,8 +1,10 @@
 """Real runs: through Redis and dramatiq into a worker that draws with the starter model."""
 
+import asyncio
 import hashlib
 import io
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -139,11 +141,10 @@ async def test_a_long_step_shows_a_preview(make: Make, db: Any) -> None:
     run_id = await w.accept(pipeline)
     (row,) = await w.until(run_id, lambda now: now["steps"][0]["progress"] > 5)
     preview = None
-    for _ in range(200):
-        preview = preview or await db.fetchrow("SELECT * FROM previews WHERE step_run_id = $1", row["id"])
-        if preview:
-            break
-        await w.until(run_id, lambda now: True)
+    deadline = time.monotonic() + 20
+    while preview is None and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+        preview = await db.fetchrow("SELECT * FROM previews WHERE step_run_id = $1", row["id"])
     assert preview is not None
     assert Image.open(io.BytesIO(preview["data"])).size == (128, 128)
     assert preview["media_type"] == "image/webp"
