@@ -13,9 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from domain import db, steps
+from domain.events import note, ring
 
-CHANNEL = "steps"
-"""The NOTIFY channel that tells dispatchers of queued steps."""
 LEASE = 30.0
 """Seconds that a claim or a beat holds a step."""
 NUDGE = 30.0
@@ -291,7 +290,7 @@ async def _advance(held: Claim, serves: Collection[str]) -> UUID | None:
         await _end(held.run_id, "succeeded")
         return None
     if following["queue"] not in serves:
-        await notify()
+        await ring()
     next_id: UUID = following["id"]
     return next_id
 
@@ -325,8 +324,8 @@ async def hand_back(held: Claim, delay_s: float, reason: str, *, retried: bool =
             await _crashed(held)
         else:
             await _requeue(held, delay_s, crashed=False, retried=retried)
-            await note(held.run_id, held.ordinal, "retrying" if retried else "handed_back", {"reason": reason})
-            await notify()
+            await note(held.run_id, "retrying" if retried else "handed_back", {"reason": reason}, held.ordinal)
+            await ring()
 
 
 async def reap(limit: int = 100) -> int:
@@ -399,7 +398,7 @@ async def _cancelled(held: Claim | db.Record) -> None:
         """UPDATE step_runs SET state = 'cancelled', lease_until = NULL, lease_owner = NULL, phase = '',
            finished_at = clock_timestamp() WHERE id = $1 AND attempt = $2 AND state = 'running'""",
     )
-    await note(run_id, ordinal, "step_stopped")
+    await note(run_id, "step_stopped", ordinal=ordinal)
     await _end(run_id, "cancelled")
 
 
@@ -412,20 +411,20 @@ async def _failed(held: Claim | db.Record, code: str, message: str) -> None:
         code,
         message,
     )
-    await note(run_id, ordinal, "failed", {"code": code, "message": message})
+    await note(run_id, "failed", {"code": code, "message": message}, ordinal)
     await _end(run_id, "failed")
 
 
 async def _crashed(held: Claim | db.Record) -> None:
     step_run_id, _, run_id, ordinal = _key(held)
     crashes: int = await db.fetchval("SELECT crash_count + 1 FROM step_runs WHERE id = $1", step_run_id)
-    await note(run_id, ordinal, "crashed", {"count": crashes})
+    await note(run_id, "crashed", {"count": crashes}, ordinal)
     if crashes >= CRASHES:
         await _fenced(held, "UPDATE step_runs SET crash_count = crash_count + 1 WHERE id = $1 AND attempt = $2")
         await _failed(held, "crashed", CRASHED)
         return
     await _requeue(held, 0, crashed=True, retried=False)
-    await notify()
+    await ring()
 
 
 async def _requeue(held: Claim | db.Record, delay_s: float, *, crashed: bool, retried: bool) -> None:
@@ -461,16 +460,4 @@ async def _end(run_id: UUID, state: str) -> None:
         run_id,
         state,
     )
-    await note(run_id, None, "cancelled" if state == "cancelled" else f"run_{state}")
-
-
-async def note(run_id: UUID, ordinal: int | None, name: str, data: Mapping[str, Any] | None = None) -> None:
-    """Write down that something happened to a run."""
-    await db.execute(
-        "INSERT INTO events (run_id, ordinal, name, data) VALUES ($1, $2, $3, $4)", run_id, ordinal, name, data or {}
-    )
-
-
-async def notify() -> None:
-    """Tell dispatchers, at commit, that a step is queued."""
-    await db.execute("SELECT pg_notify($1, '')", CHANNEL)
+    await note(run_id, "cancelled" if state == "cancelled" else f"run_{state}")

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from domain import cards, db, steps
 from domain.errors import Conflict, Invalid, NotFound
+from domain.events import note, ring
 from domain.forecast import expected_seconds, waiting
 from domain.run_pages import mine, progress, read
 
@@ -33,8 +34,6 @@ __all__ = [
     "waiting",
 ]
 
-CHANNEL = "steps"
-"""The NOTIFY channel that tells dispatchers of queued steps."""
 MAX_KEY = 200
 GONE = "There is no such run, or it is private."
 
@@ -67,8 +66,8 @@ async def accept(version_id: UUID, owner_id: UUID, inputs: Mapping[str, str], se
         if run_id is not None:
             await db.execute("UPDATE pipelines SET run_count = run_count + 1 WHERE id = $1", version["pipeline_id"])
             await _insert_steps(run_id, recipe)
-            await _note(run_id, "accepted", {"seed_given": seed is not None})
-            await _notify()
+            await note(run_id, "accepted", {"seed_given": seed is not None})
+            await ring()
             return Accepted(run_id, repeated=False)
         known = await _by_key(owner_id, key)
         assert known is not None, "the key that stood in the way is committed by now"
@@ -189,16 +188,6 @@ async def _insert_steps(run_id: UUID, recipe: steps.Recipe) -> None:
     )
 
 
-async def _note(run_id: UUID, name: str, data: Mapping[str, Any] | None = None, ordinal: int | None = None) -> None:
-    await db.execute(
-        "INSERT INTO events (run_id, ordinal, name, data) VALUES ($1, $2, $3, $4)", run_id, ordinal, name, data or {}
-    )
-
-
-async def _notify() -> None:
-    await db.execute("SELECT pg_notify($1, '')", CHANNEL)
-
-
 async def _locked(run_id: UUID, person_id: UUID) -> db.Record:
     """The person's run, locked. Raises NotFound, also for other people's."""
     row = await db.fetchrow(
@@ -233,13 +222,13 @@ async def cancel(run_id: UUID, person_id: UUID) -> None:
             run_id,
         )
         if first:
-            await _note(run_id, "cancel_requested")
+            await note(run_id, "cancel_requested")
         running = await db.fetchval(
             "SELECT EXISTS (SELECT FROM step_runs WHERE run_id = $1 AND state = 'running')", run_id
         )
         if not running:
             await db.execute("UPDATE runs SET state = 'cancelled', finished_at = now() WHERE id = $1", run_id)
-            await _note(run_id, "cancelled")
+            await note(run_id, "cancelled")
 
 
 async def publish(run_id: UUID, person_id: UUID, *, to_everyone: bool = False) -> None:
@@ -264,7 +253,7 @@ async def publish(run_id: UUID, person_id: UUID, *, to_everyone: bool = False) -
                 "The pipeline is private, so nobody could see this result. Make the pipeline public or unlisted first."
             )
         await db.execute("UPDATE runs SET visibility = 'published', published_at = now() WHERE id = $1", run_id)
-        await _note(run_id, "published")
+        await note(run_id, "published")
         await cards.refresh(run["pipeline_id"])
 
 
@@ -291,7 +280,7 @@ async def unpublish(run_id: UUID, person_id: UUID) -> None:
         if run["visibility"] == "private":
             return
         await db.execute("UPDATE runs SET visibility = 'private', published_at = NULL WHERE id = $1", run_id)
-        await _note(run_id, "unpublished")
+        await note(run_id, "unpublished")
         await cards.refresh(run["pipeline_id"])
 
 
@@ -317,8 +306,8 @@ async def retry(run_id: UUID, person_id: UUID) -> None:
                WHERE id = $1""",
             run_id,
         )
-        await _note(run_id, "retried", ordinal=first)
-        await _notify()
+        await note(run_id, "retried", ordinal=first)
+        await ring()
 
 
 async def _requeue(run_id: UUID, first: int) -> None:

@@ -15,7 +15,7 @@ import asyncpg
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
-from domain import db, queue
+from domain import db, events, queue
 from domain.config import Config, ConfigError
 from tasks import broker as bell
 
@@ -85,7 +85,7 @@ class Dispatcher:
         """Wake up at every notification, until the connection is lost."""
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
-        await connection.add_listener(queue.CHANNEL, lambda *_: self._wake.set())
+        await connection.add_listener(events.CHANNEL, lambda *_: self._wake.set())
         self._wake.set()
         await lost.wait()
 

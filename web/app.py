@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, Request
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.types import LifeSpanReceive, LifeSpanSend, Message, Receive, Send
+from litestar.types import LifeSpanReceive, LifeSpanSend, Message, Receive, Scope, Send
 
 from domain import db
 from domain.config import Config
@@ -18,6 +18,7 @@ from web import (
     artifacts,
     assets,
     auth,
+    conditional,
     drafts,
     errors,
     feeds,
@@ -97,7 +98,7 @@ ROUTES: list[Any] = [
 
 
 class Site(Litestar):
-    """Litestar that knows the person before it routes, and answers HEAD as GET without the body."""
+    """Litestar that knows the person before it routes, answers HEAD as GET without the body, and 304 at once."""
 
     async def __call__(self, scope: Any, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend) -> None:
         """The ASGI entry."""
@@ -109,7 +110,17 @@ class Site(Litestar):
                 scope["state"]["head"] = True
                 send = _headless(send)  # type: ignore[arg-type]
             await auth.identify(scope)
+            if scope["method"] == "GET" and (head := conditional.unchanged(Request(scope))) is not None:
+                await self._answer(head, scope, send)
+                return
         await super().__call__(scope, receive, send)
+
+    async def _answer(self, head: Message, scope: Scope, send: Any) -> None:
+        """Send a head without a body, past the routes but with the headers that every answer has."""
+        for hook in self.before_send:
+            await hook(head, scope)
+        await send(head)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _headless(send: Send) -> Send:

@@ -1,8 +1,8 @@
 """Conditional GET: 304 when a visitor's copy of a public page is still right.
 
 A page's tag has two halves: a hash of what everybody sees, and a piece of the form token inside it.
-The first half is believed for a moment, so that most repeated requests cost no query and no
-rendering; and a page that is still the same is not hashed again. A page for a person who is logged in is never tagged.
+The first half is believed for a moment, so that most repeated requests cost no query, no rendering and no
+routing; and a page that is still the same is not hashed again. A page for a person who is logged in is never tagged.
 """
 
 import time
@@ -10,12 +10,14 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from litestar import Request, Response
+from litestar.types import Message
 
 from web import auth
 from web.render import VARY, theme_of, wants_part
 
 FRESH = 0.25
 """Seconds a page's hash is believed without looking again."""
+HTML = "text/html; charset=utf-8"
 KEPT = 128
 """Pages remembered, some 35 KB each."""
 
@@ -31,15 +33,16 @@ class Seen(NamedTuple):
 _seen: dict[tuple[Any, ...], Seen] = {}
 
 
-def unchanged(request: Request[Any, Any, Any]) -> Response[bytes] | None:
-    """304 if the visitor has what was right a moment ago, else None: the page must be made."""
+def unchanged(request: Request[Any, Any, Any]) -> Message | None:
+    """The head of a 304 if the visitor has what was right a moment ago, else None: the request must be routed."""
     asked = request.headers.get("if-none-match")
     if asked is None or auth.viewer_of(request) is not None:
         return None
     seen = _seen.get(_key(request))
     if seen is None or seen.until < time.monotonic() or not _matches(request, asked, seen.state):
         return None
-    return _not_modified(asked)
+    headers = [(name.lower().encode(), value.encode()) for name, value in _kept_headers(asked).items()]
+    return {"type": "http.response.start", "status": 304, "headers": headers}
 
 
 def tagged(request: Request[Any, Any, Any], response: Response[bytes]) -> Response[bytes]:
@@ -50,7 +53,7 @@ def tagged(request: Request[Any, Any, Any], response: Response[bytes]) -> Respon
     state = _remember(_key(request), response.content.replace(token.encode(), b""))
     asked = request.headers.get("if-none-match")
     if asked is not None and _matches(request, asked, state):
-        return _not_modified(asked)
+        return Response(content=b"", status_code=304, headers=_kept_headers(asked), media_type=HTML)
     response.headers["ETag"] = f'W/"{state}-{token[:8]}"'
     return response
 
@@ -76,11 +79,12 @@ def _matches(request: Request[Any, Any, Any], asked: str, state: str) -> bool:
     return f"{state}-{auth.csrf_token(request)[:8]}" in tags
 
 
-def _not_modified(asked: str) -> Response[bytes]:
+def _kept_headers(asked: str) -> dict[str, str]:
+    """What a 304 says again of the page that the visitor has."""
     headers = {"Vary": VARY, "Cache-Control": "private, no-cache"}
     if "," not in asked:
         headers["ETag"] = asked
-    return Response(content=b"", status_code=304, headers=headers, media_type="text/html; charset=utf-8")
+    return headers
 
 
 def _key(request: Request[Any, Any, Any]) -> tuple[Any, ...]:

@@ -49,9 +49,6 @@ _KNOWN = frozenset({"order", "kind", "tag", "after"})
 @get("/", include_in_schema=False)
 async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The gallery: ?order=newest|trending|best|offshoots, ?kind=, ?tag=, ?after= the cursor of the page before."""
-    cached = conditional.unchanged(request)
-    if cached is not None:
-        return cached
     asked = query_of(request)
     tag = asked.get("tag")
     if tag is not None:

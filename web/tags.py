@@ -5,7 +5,6 @@ from urllib.parse import quote
 
 from litestar import Request, Response, get
 
-from web import conditional
 from web.gallery import address, known_tag, listing, query_of
 from web.render import see_other
 
@@ -13,9 +12,6 @@ from web.render import see_other
 @get("/tags/{tag:str}", include_in_schema=False)
 async def show(request: Request[Any, Any, Any], tag: str) -> Response[bytes]:
     """A tag's list: ?order=, ?kind=, ?after= as in the gallery. Another spelling leads to the kept one."""
-    cached = conditional.unchanged(request)
-    if cached is not None:
-        return cached
     kept = known_tag(tag)
     base = f"/tags/{quote(kept, safe='')}"
     asked = query_of(request)

@@ -6,6 +6,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from domain import models, runs, steps
 from domain.config import Config
 from domain.storage import Storage, key_of
+from tests import checkpoints
 from tests import worker as w
 from tests.make import Make, png
 
@@ -107,6 +109,22 @@ async def test_it_redraws_an_upload(make: Make) -> None:
     state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
     assert state == "succeeded", row["error_message"]
     assert [(each["width"], each["height"]) for each in await w.pictures(row["id"])] == [(96, 72), (96, 72)]
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_single_file_draws_what_its_folder_draws(make: Make, tmp_path: Path, storage: Storage) -> None:
+    folder = checkpoints.folder(tmp_path / "small")
+    await models.register("small", folder)
+    await models.register("small-file", checkpoints.single_file(folder, tmp_path / "checkpoint.safetensors"))
+    drawn = []
+    for name in ("small", "small-file"):
+        step = steps.TextToImage(prompt="a boat", model=name, num_inference_steps=FEW, width=64, height=64)
+        state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
+        assert state == "succeeded", row["error_message"]
+        (made,) = await w.pictures(row["id"])
+        drawn.append(Image.open(io.BytesIO(await storage.get(key_of(made["sha256"])))))
+    assert drawn[0].tobytes() == drawn[1].tobytes()
+    assert len(drawn[0].getcolors(1 << 16) or []) > 100  # something, not one color
 
 
 @pytest.mark.parametrize("scheduler", steps.SCHEDULERS)

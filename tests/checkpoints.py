@@ -1,0 +1,135 @@
+"""Small checkpoints with random weights, in the two layouts that models come in.
+
+The single file's names are those of CompVis' latent-diffusion code, which checkpoints of
+Stable Diffusion 1.x keep to this day; diffusers' single-file loader translates them back.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from domain.models import STARTER_PATH
+
+_LAYERS = 1
+"""ResNet layers in each block of the small U-Net."""
+
+_UNET_ENDS = {
+    "conv_in": "input_blocks.0.0",
+    "conv_norm_out": "out.0",
+    "conv_out": "out.2",
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "mid_block.resnets.0": "middle_block.0",
+    "mid_block.attentions.0": "middle_block.1",
+    "mid_block.resnets.1": "middle_block.2",
+}
+_UNET_RESNET = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
+_VAE_WORDS = {
+    "conv_norm_out": "norm_out",
+    "conv_shortcut": "nin_shortcut",
+    "mid_block.resnets.0": "mid.block_1",
+    "mid_block.resnets.1": "mid.block_2",
+    "mid_block.attentions.0": "mid.attn_1",
+    "group_norm": "norm",
+    "to_q": "q",
+    "to_k": "k",
+    "to_v": "v",
+    "to_out.0": "proj_out",
+}
+
+
+def folder(path: Path) -> Path:
+    """A diffusers folder shaped like Stable Diffusion 1.x, far smaller, with the starter's text encoder."""
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    text_encoder = CLIPTextModel.from_pretrained(STARTER_PATH / "text_encoder")
+    torch.manual_seed(7)
+    pipe = StableDiffusionPipeline(
+        vae=AutoencoderKL(
+            block_out_channels=(32, 32, 32, 32),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            latent_channels=4,
+            sample_size=64,
+        ),
+        text_encoder=text_encoder,
+        tokenizer=CLIPTokenizer.from_pretrained(STARTER_PATH / "tokenizer"),
+        unet=UNet2DConditionModel(
+            block_out_channels=(32, 64),
+            layers_per_block=_LAYERS,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            cross_attention_dim=text_encoder.config.hidden_size,
+            attention_head_dim=4,
+            sample_size=8,
+        ),
+        scheduler=DDIMScheduler.from_pretrained(STARTER_PATH / "scheduler"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.save_pretrained(path)
+    return path
+
+
+def single_file(source: Path, path: Path) -> Path:
+    """The folder's weights as one file, and its configuration without weights in a folder beside it."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    parts = {name: load_file(next((source / name).glob("*.safetensors"))) for name in ("unet", "vae", "text_encoder")}
+    tensors: dict[str, Any] = {}
+    for name, tensor in parts["unet"].items():
+        tensors[f"model.diffusion_model.{_of_unet(name)}"] = tensor
+    for name, tensor in parts["vae"].items():
+        convolution = "attentions" in name and tensor.ndim == 2
+        tensors[f"first_stage_model.{_of_vae(name)}"] = tensor[:, :, None, None] if convolution else tensor
+    for name, tensor in parts["text_encoder"].items():
+        tensors[f"cond_stage_model.transformer.text_model.{name}"] = tensor
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    shutil.copytree(source, path.with_suffix(""), ignore=shutil.ignore_patterns("*.safetensors"))
+    return path
+
+
+def _of_unet(name: str) -> str:
+    for ours, theirs in _UNET_ENDS.items():
+        if name.startswith(f"{ours}."):
+            return _resnet(theirs + name.removeprefix(ours))
+    found = re.match(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.*)", name)
+    assert found is not None, name
+    side, block, part, layer, rest = found[1], int(found[2]), found[3], int(found[4]), found[5]
+    if part == "downsamplers":
+        return f"input_blocks.{(_LAYERS + 1) * (block + 1)}.0.op.{rest.removeprefix('conv.')}"
+    if part == "upsamplers":
+        return f"output_blocks.{(_LAYERS + 1) * block + _LAYERS}.1.{rest}"
+    number = (_LAYERS + 1) * block + layer + (side == "down")
+    blocks = "input_blocks" if side == "down" else "output_blocks"
+    return _resnet(f"{blocks}.{number}.{0 if part == 'resnets' else 1}.{rest}")
+
+
+def _resnet(name: str) -> str:
+    for ours, theirs in _UNET_RESNET.items():
+        name = re.sub(rf"(blocks\.\d+\.0|middle_block\.[02])\.{ours}\.", rf"\1.{theirs}.", name)
+    return name
+
+
+def _of_vae(name: str) -> str:
+    name = re.sub(r"encoder\.down_blocks\.(\d)\.resnets\.", r"encoder.down.\1.block.", name)
+    name = re.sub(r"encoder\.down_blocks\.(\d)\.downsamplers\.0\.", r"encoder.down.\1.downsample.", name)
+    name = re.sub(r"decoder\.up_blocks\.(\d)\.resnets\.", lambda at: f"decoder.up.{3 - int(at[1])}.block.", name)
+    name = re.sub(
+        r"decoder\.up_blocks\.(\d)\.upsamplers\.0\.", lambda at: f"decoder.up.{3 - int(at[1])}.upsample.", name
+    )
+    for ours, theirs in _VAE_WORDS.items():
+        name = re.sub(rf"(^|\.){re.escape(ours)}\.", rf"\1{theirs}.", name)
+    return name
