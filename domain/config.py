@@ -33,6 +33,11 @@ SETTINGS = (
     Setting("MODELS", "More models to register at start: NAME=PATH, separated by commas", ""),
     Setting("DEVICE", "Where models run: auto, cpu, cuda, cuda:1, mps", "auto"),
     Setting("QUEUES", "Queues this machine's worker serves", "light,image"),
+    Setting(
+        "BATCH_LIMIT", "Pictures that alike steps of several runs may make in one call, 1 for none; 0 by device", "0"
+    ),
+    Setting("RUNS_PER_PERSON", "Runs of one person that may wait or run at once, 0 for any number", "500"),
+    Setting("WORKERS_PER_PERSON", "Workers that one person's runs may occupy at once, 0 for any number", "0"),
     Setting("SEED_EXAMPLES", "1 fills an empty gallery by running the examples, 0 leaves it empty", "1"),
     Setting("ARTIFACT_ORIGIN", "A separate origin to serve artifacts from, such as https://files.example", ""),
     Setting("LOG_LEVEL", "debug, info, warning or error", "info"),
@@ -55,6 +60,9 @@ class Config:
     models: dict[str, Path]
     device: str
     queues: tuple[str, ...]
+    batch_limit: int
+    runs_per_person: int
+    workers_per_person: int
     seed_examples: bool
     artifact_origin: str
     log_level: str
@@ -91,6 +99,9 @@ class Config:
             models=_models(value["MODELS"]),
             device=value["DEVICE"],
             queues=tuple(part.strip() for part in value["QUEUES"].split(",") if part.strip()),
+            batch_limit=_count("BATCH_LIMIT", value["BATCH_LIMIT"]),
+            runs_per_person=_count("RUNS_PER_PERSON", value["RUNS_PER_PERSON"]),
+            workers_per_person=_count("WORKERS_PER_PERSON", value["WORKERS_PER_PERSON"]),
             seed_examples=_flag("SEED_EXAMPLES", value["SEED_EXAMPLES"]),
             artifact_origin=value["ARTIFACT_ORIGIN"].rstrip("/"),
             log_level=value["LOG_LEVEL"].lower(),
@@ -114,6 +125,12 @@ def _check_url(name: str, value: str, schemes: tuple[str, ...]) -> None:
 def _port(value: str) -> int:
     if not value.isdecimal() or not 0 < int(value) < 65536:
         raise ConfigError(f"PORT must be a number from 1 to 65535, not {value!r}.")
+    return int(value)
+
+
+def _count(name: str, value: str) -> int:
+    if not value.isdecimal() or int(value) > 1_000_000:
+        raise ConfigError(f"{name} must be a whole number from 0 to 1,000,000, not {value!r}.")
     return int(value)
 
 

@@ -52,6 +52,13 @@ class TooLarge(DomainError):
     title = "Too large"
 
 
+class TooMany(DomainError):
+    """More at once than one person may have."""
+
+    status = 429
+    title = "That is enough for now"
+
+
 class Invalid(DomainError):
     """Input that must be mended. `fields` maps a form field's name to the words beside it."""
 

@@ -9,10 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
 
-from domain import db, steps
+from domain import advance as advancing
+from domain import db
+from domain.errors import DomainError
 from domain.events import note, ring
 
 LEASE = 30.0
@@ -27,13 +28,6 @@ class Lost(Exception):
     """The step is no longer this worker's: publish nothing, touch nothing."""
 
 
-class Due(Struct, frozen=True):
-    """A queued step to tell workers of."""
-
-    step_run_id: UUID
-    queue: str
-
-
 class Claim(Struct, frozen=True, kw_only=True):
     """A running step, held under a lease by one worker for one attempt."""
 
@@ -46,27 +40,20 @@ class Claim(Struct, frozen=True, kw_only=True):
     retry_count: int
     owner: str
     step: dict[str, Any]
-    inputs: dict[str, str]
-    lists: dict[str, list[str]]
-    seed: int
-    """The run's seed, for a step without its own."""
-    text: str
-    """The text of the nearest step before that wrote one, its source first."""
+    """As the recipe has it."""
+    parameters: dict[str, Any]
+    """As they are used: templates filled, seed chosen."""
     pictures: list[str]
-    """SHA-256 of every picture of the source step, in order."""
+    """SHA-256 of every picture that comes in, in order."""
+    refused: str
+    """Why the step cannot be run at all, in words for the person; else empty."""
     waited: float
     """Seconds between joining the queue and this claim."""
 
-    def decoded(self) -> steps.AnyStep:
-        """The step as its struct. Raises msgspec.ValidationError for a kind that is gone."""
-        step: steps.AnyStep = msgspec.convert(self.step, steps.AnyStep)
-        return step
-
 
 class Beat(Struct, frozen=True):
-    """What a beat learned: whether the step is still this worker's, and whether to stop."""
+    """What a beat learned of a step that is still this worker's: whether to stop."""
 
-    alive: bool
     cancelled: bool
 
 
@@ -77,133 +64,172 @@ class Made(Struct, frozen=True):
     seed: int | None = None
 
 
-async def due(limit: int = 100) -> list[Due]:
-    """Queued steps whose time has come, first come first; they are not due again for 30 s.
+async def due(queue: str, limit: int = 100) -> int:
+    """How many queued steps of the queue to tell workers of; these are not due again for 30 s.
 
     Rows stay locked until the caller's transaction commits, so send inside it: a dispatcher
     that dies in between leaves them due.
     """
-    rows = await db.fetch(
+    return await db.execute(
         """
         WITH picked AS (
             SELECT id FROM step_runs
-            WHERE state = 'queued' AND not_before <= clock_timestamp() AND nudge_at <= clock_timestamp()
-            ORDER BY priority DESC, queued_at, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
-        ), nudged AS (
-            UPDATE step_runs s SET nudge_at = clock_timestamp() + make_interval(secs => $2)
-            FROM picked WHERE s.id = picked.id RETURNING s.id, s.queue, s.priority, s.queued_at
+            WHERE state = 'queued' AND queue = $1 AND not_before <= clock_timestamp() AND nudge_at <= clock_timestamp()
+            ORDER BY nudge_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
         )
-        SELECT id, queue FROM nudged ORDER BY priority DESC, queued_at, id
+        UPDATE step_runs s SET nudge_at = clock_timestamp() + make_interval(secs => $3)
+        FROM picked WHERE s.id = picked.id
         """,
+        queue,
         limit,
         NUDGE,
     )
-    return [Due(row["id"], row["queue"]) for row in rows]
 
 
-async def claim(step_run_id: UUID, owner: str, lease_s: float = LEASE) -> Claim | None:
-    """Take a queued step for `owner`. None when it is not queued, not due or being stopped."""
-    async with db.transaction():
-        run = await db.fetchrow(
-            """
-            SELECT r.id, r.inputs, r.seed, v.recipe FROM step_runs s
-            JOIN runs r ON r.id = s.run_id JOIN versions v ON v.id = r.version_id
-            WHERE s.id = $1 AND s.state = 'queued' AND s.not_before <= clock_timestamp()
-              AND r.state IN ('queued', 'running') AND r.cancel_requested_at IS NULL
-            FOR NO KEY UPDATE OF r
-            """,
-            step_run_id,
-        )
-        if run is None:
-            return None
-        row = await db.fetchrow(
-            """
-            UPDATE step_runs SET state = 'running', attempt = attempt + 1, lease_owner = $2,
-                lease_until = clock_timestamp() + make_interval(secs => $3), started_at = clock_timestamp(),
-                progress = 0, progress_total = 0, progress_at = NULL, phase = 'loading'
-            WHERE id = $1 AND state = 'queued' AND not_before <= clock_timestamp()
-            RETURNING ordinal, kind, queue, attempt, retry_count, step,
-                extract(epoch FROM clock_timestamp() - coalesce(queued_at, clock_timestamp()))::float8 AS waited
-            """,
-            step_run_id,
-            owner,
-            lease_s,
-        )
-        if row is None:
-            return None
-        await db.execute(
-            """
-            WITH noted AS (INSERT INTO events (run_id, ordinal, name, data) VALUES ($1, $2, 'claimed', $3))
-            UPDATE runs SET state = 'running', started_at = coalesce(started_at, clock_timestamp()) WHERE id = $1
-            """,
-            run["id"],
-            row["ordinal"],
-            {"attempt": row["attempt"]},
-        )
-        text, pictures = await _sources(run["id"], row["ordinal"], run["recipe"])
+_NEXT = """
+SELECT s.id, s.run_id, s.batch_key, s.input_hash, s.crash_count + s.retry_count AS troubles,
+    coalesce((s.step ->> 'num_images_per_prompt')::int, 1) AS pictures
+FROM step_runs s JOIN runs r ON r.id = s.run_id
+WHERE s.state = 'queued' AND s.queue = $1 AND s.not_before <= clock_timestamp()
+  AND r.state IN ('queued', 'running') AND r.cancel_requested_at IS NULL
+  AND ($2::int = 0 OR (
+      SELECT count(DISTINCT busy.lease_owner) FROM step_runs busy JOIN runs theirs ON theirs.id = busy.run_id
+      WHERE busy.state = 'running' AND theirs.owner_id = r.owner_id AND busy.lease_owner <> $3) < $2)
+"""
+_IN_TURN = "ORDER BY s.priority DESC, s.turn, s.queued_at, s.id"
+_LOOKS = 8
+"""How often a claim that finds its step taken meanwhile looks for another."""
+
+
+async def claim(queue: str, owner: str, lease_s: float = LEASE, *, room: int = 1, workers_each: int = 0) -> list[Claim]:
+    """Take the step of the queue whose turn it is, and alike ones behind it, for one call of the model.
+
+    Together they make at most `room` pictures, unless the first alone makes more. A step that once met
+    trouble runs alone. Nobody holds more than `workers_each` workers at once (0: no limit). Steps whose
+    result is known by now are reused on the way. Empty when there is nothing to do.
+    """
+    for _ in range(_LOOKS):
+        async with db.transaction():
+            first = await db.fetchrow(
+                f"{_NEXT} {_IN_TURN} LIMIT 1 FOR NO KEY UPDATE OF r SKIP LOCKED", queue, workers_each, owner
+            )
+            if first is None:
+                return []
+            picked = [first["id"], *await _alike(first, queue, owner, room, workers_each)]
+            found = [held for step_run_id in picked if (held := await _take(step_run_id, owner, lease_s))]
+        if found:
+            return found
+    return []
+
+
+async def _alike(first: db.Record, queue: str, owner: str, room: int, workers_each: int) -> list[UUID]:
+    """Queued steps that one call can run along with the first, in turn; each of another content."""
+    room -= first["pictures"]
+    if room < 1 or not first["batch_key"] or first["troubles"]:
+        return []
+    rows = await db.fetch(
+        f"""{_NEXT} AND s.batch_key = $4 AND s.id <> $5 AND s.crash_count = 0 AND s.retry_count = 0
+            {_IN_TURN} LIMIT $6 FOR NO KEY UPDATE OF r SKIP LOCKED""",
+        queue,
+        workers_each,
+        owner,
+        first["batch_key"],
+        first["id"],
+        room,
+    )
+    taken: list[UUID] = []
+    contents = {first["input_hash"]}
+    for row in rows:
+        if row["pictures"] <= room and row["input_hash"] not in contents:
+            taken.append(row["id"])
+            contents.add(row["input_hash"])
+            room -= row["pictures"]
+    return taken
+
+
+async def _take(step_run_id: UUID, owner: str, lease_s: float) -> Claim | None:
+    """Make a queued step this worker's. None when it is not queued any more, or its result was reused."""
+    row = await db.fetchrow(
+        """
+        UPDATE step_runs SET state = 'running', attempt = attempt + 1, lease_owner = $2,
+            lease_until = clock_timestamp() + make_interval(secs => $3), started_at = clock_timestamp(),
+            progress = 0, progress_total = 0, progress_at = NULL, phase = 'loading'
+        WHERE id = $1 AND state = 'queued' AND not_before <= clock_timestamp()
+        RETURNING attempt, extract(epoch FROM clock_timestamp() - queued_at)::float8 AS waited
+        """,
+        step_run_id,
+        owner,
+        lease_s,
+    )
+    if row is None:
+        return None
+    step = await advancing.step_of(step_run_id)
+    ready, refused = None, ""
+    try:
+        ready = await advancing.prepared(step)
+    except DomainError as error:
+        refused = error.message
+    if ready is not None and await advancing.reuse(step, ready):
+        await advancing.advance(step["run_id"])
+        return None
+    await db.execute(
+        """
+        WITH noted AS (INSERT INTO events (run_id, ordinal, name, data) VALUES ($2, $3, 'claimed', $4)), kept AS (
+            UPDATE step_runs SET resolved = $5, input_hash = $6 WHERE id = $1)
+        UPDATE runs SET state = 'running', started_at = coalesce(started_at, clock_timestamp()) WHERE id = $2
+        """,
+        step_run_id,
+        step["run_id"],
+        step["ordinal"],
+        {"attempt": row["attempt"], "worker": owner},
+        None
+        if ready is None
+        else ready.parameters | ({"model_revision": step["revision"]} if step["revision"] else {}),
+        None if ready is None else ready.input_hash,
+    )
     return Claim(
         step_run_id=step_run_id,
-        run_id=run["id"],
+        run_id=step["run_id"],
+        ordinal=step["ordinal"],
+        kind=step["kind"],
+        queue=step["queue"],
+        attempt=row["attempt"],
+        retry_count=step["retry_count"],
         owner=owner,
-        inputs=run["inputs"],
-        lists=run["recipe"].get("lists", {}),
-        seed=run["seed"],
-        text=text,
-        pictures=pictures,
-        **row,
+        step=step["step"],
+        parameters={} if ready is None else ready.parameters,
+        pictures=[] if ready is None else ready.pictures,
+        refused=refused,
+        waited=row["waited"] or 0.0,
     )
 
 
-async def _sources(run_id: UUID, ordinal: int, recipe: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """The text and the pictures that step `ordinal` takes from the steps before it."""
-    if ordinal == 1:
-        return "", []
-    source = recipe["steps"][ordinal - 1].get("source") or ordinal - 1
-    row = await db.fetchrow(
-        """
-        SELECT
-            (SELECT output_text FROM step_runs WHERE run_id = $1 AND ordinal <= $2 AND output_text IS NOT NULL
-                ORDER BY ordinal DESC LIMIT 1) AS text,
-            (SELECT array_agg(o.sha256 ORDER BY o.position) FROM outputs o JOIN step_runs s ON s.id = o.step_run_id
-                WHERE s.run_id = $1 AND s.ordinal = $2) AS pictures
-        """,
-        run_id,
-        source,
-    )
-    assert row is not None
-    return row["text"] or "", list(row["pictures"] or ())
+async def beat(
+    held: Sequence[Claim], progress: int, total: int, phase: str, lease_s: float = LEASE
+) -> dict[UUID, Beat]:
+    """Prove that the worker lives, report the progress of its steps (which only rises), learn of stops.
 
-
-async def resolve(held: Claim, resolved: Mapping[str, Any], input_hash: str) -> None:
-    """Keep the parameters as they are really used. Raises Lost."""
-    await _fenced(
-        held,
-        "UPDATE step_runs SET resolved = $3, input_hash = $4 WHERE id = $1 AND attempt = $2 AND state = 'running'",
-        dict(resolved),
-        input_hash,
-    )
-
-
-async def beat(held: Claim, progress: int, total: int, phase: str, lease_s: float = LEASE) -> Beat:
-    """Prove that the worker lives, report its progress (which only rises), learn of a stop."""
-    row = await db.fetchrow(
+    Steps that are missing from the answer are no longer this worker's.
+    """
+    rows = await db.fetch(
         """
         WITH mine AS (
-            UPDATE step_runs SET lease_until = clock_timestamp() + make_interval(secs => $3),
+            UPDATE step_runs s SET lease_until = clock_timestamp() + make_interval(secs => $3),
                 progress_at = CASE WHEN $4 > progress THEN clock_timestamp() ELSE progress_at END,
                 progress = greatest(progress, $4), progress_total = $5, phase = $6
-            WHERE id = $1 AND attempt = $2 AND state = 'running' RETURNING run_id
+            FROM unnest($1::uuid[], $2::int[]) AS held (id, attempt)
+            WHERE s.id = held.id AND s.attempt = held.attempt AND state = 'running' RETURNING s.id, s.run_id
         )
-        SELECT r.cancel_requested_at IS NOT NULL AS cancelled FROM mine JOIN runs r ON r.id = mine.run_id
+        SELECT mine.id, r.cancel_requested_at IS NOT NULL AS cancelled FROM mine JOIN runs r ON r.id = mine.run_id
         """,
-        held.step_run_id,
-        held.attempt,
+        [each.step_run_id for each in held],
+        [each.attempt for each in held],
         lease_s,
         progress,
         total,
         phase,
     )
-    return Beat(alive=False, cancelled=False) if row is None else Beat(alive=True, cancelled=row["cancelled"])
+    return {row["id"]: Beat(cancelled=row["cancelled"]) for row in rows}
 
 
 async def preview(held: Claim, done: int, media_type: str, data: bytes) -> None:
@@ -271,28 +297,7 @@ async def finish(
             held.run_id,
             held.ordinal,
         )
-        return await _advance(held, serves)
-
-
-async def _advance(held: Claim, serves: Collection[str]) -> UUID | None:
-    following = await db.fetchrow(
-        """
-        UPDATE step_runs SET state = 'queued', queued_at = clock_timestamp(), not_before = clock_timestamp(),
-            nudge_at = clock_timestamp() + CASE WHEN queue = ANY ($2) THEN interval '2 s' ELSE interval '0' END
-        WHERE run_id = $1 AND state = 'waiting'
-          AND ordinal = (SELECT min(ordinal) FROM step_runs WHERE run_id = $1 AND state = 'waiting')
-        RETURNING id, queue
-        """,
-        held.run_id,
-        list(serves),
-    )
-    if following is None:
-        await _end(held.run_id, "succeeded")
-        return None
-    if following["queue"] not in serves:
-        await ring()
-    next_id: UUID = following["id"]
-    return next_id
+        return await advancing.advance(held.run_id, serves)
 
 
 async def fail(held: Claim, code: str, message: str) -> None:
@@ -399,7 +404,7 @@ async def _cancelled(held: Claim | db.Record) -> None:
            finished_at = clock_timestamp() WHERE id = $1 AND attempt = $2 AND state = 'running'""",
     )
     await note(run_id, "step_stopped", ordinal=ordinal)
-    await _end(run_id, "cancelled")
+    await advancing.end(run_id, "cancelled")
 
 
 async def _failed(held: Claim | db.Record, code: str, message: str) -> None:
@@ -412,7 +417,7 @@ async def _failed(held: Claim | db.Record, code: str, message: str) -> None:
         message,
     )
     await note(run_id, "failed", {"code": code, "message": message}, ordinal)
-    await _end(run_id, "failed")
+    await advancing.end(run_id, "failed")
 
 
 async def _crashed(held: Claim | db.Record) -> None:
@@ -442,22 +447,3 @@ async def _requeue(held: Claim | db.Record, delay_s: float, *, crashed: bool, re
         int(crashed),
         int(retried),
     )
-
-
-async def _end(run_id: UUID, state: str) -> None:
-    """End the run; whatever still waits is cancelled, and rough pictures go."""
-    await db.execute(
-        """UPDATE step_runs SET state = 'cancelled', finished_at = clock_timestamp()
-           WHERE run_id = $1 AND state IN ('waiting', 'queued')""",
-        run_id,
-    )
-    await db.execute(
-        "DELETE FROM previews p USING step_runs s WHERE s.id = p.step_run_id AND s.run_id = $1",
-        run_id,
-    )
-    await db.execute(
-        "UPDATE runs SET state = $2, finished_at = clock_timestamp() WHERE id = $1 AND state IN ('queued', 'running')",
-        run_id,
-        state,
-    )
-    await note(run_id, "cancelled" if state == "cancelled" else f"run_{state}")

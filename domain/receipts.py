@@ -7,10 +7,19 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+NO_GUIDANCE = 1.0
+"""At this guidance scale and below, diffusers leaves classifier-free guidance out, and with it the negative prompt."""
 FORMAT = 1
 """Version of the receipt's own shape."""
 DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's word for media made by a trained model."""
+
+
+class Batch(Struct, frozen=True):
+    """That a result was made along with others in one call: of how many steps, counted from 0."""
+
+    size: int
+    position: int
 
 
 class Receipt(Struct, kw_only=True, frozen=True):
@@ -31,23 +40,42 @@ class Receipt(Struct, kw_only=True, frozen=True):
     versions: dict[str, str] = {}
     inputs: list[str] = []
     outputs: list[str] = []
+    batch: Batch | None = None
     format: int = FORMAT
 
 
 def canonical(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters without what never changes a result, whole numbers as floats where both occur."""
+    """Parameters that can change a result, in one spelling.
+
+    Names do not count, nor does a negative prompt without guidance, and 3 is 3.0.
+    """
+    left_out = {"title", "source", "kind"}
+    if parameters.get("guidance_scale", NO_GUIDANCE + 1) <= NO_GUIDANCE:
+        left_out.add("negative_prompt")
     return {
         name: float(value) if name in ("guidance_scale", "strength", "sharpen") else value
         for name, value in sorted(parameters.items())
-        if name not in ("title", "source", "kind") and value is not None
+        if name not in left_out and value not in (None, "")
     }
 
 
-def input_hash(
-    kind: str, code: int, model_revision: str, parameters: Mapping[str, Any], seed: int | None, inputs: Sequence[str]
-) -> str:
-    """SHA-256 in hex of everything that a step's result depends on."""
-    content = [kind, code, model_revision, canonical(parameters), seed, list(inputs)]
+def shown(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as a receipt tells them: without names and what was left empty."""
+    left_out = ("title", "source", "kind", "upload")
+    return {name: value for name, value in sorted(parameters.items()) if name not in left_out and value is not None}
+
+
+def input_hash(kind: str, code: int, model_revision: str, parameters: Mapping[str, Any], inputs: Sequence[str]) -> str:
+    """SHA-256 in hex of everything that a step's result depends on. `inputs` are hashes of what comes in.
+
+    The model counts by its revision: under another name it draws the same.
+    """
+    counted = {name: value for name, value in parameters.items() if name != "model"}
+    return digest([kind, code, model_revision, canonical(counted), list(inputs)])
+
+
+def digest(content: Any) -> str:
+    """SHA-256 in hex of plain data."""
     return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
 
 

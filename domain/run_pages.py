@@ -28,6 +28,16 @@ class Picture(Struct, frozen=True):
     seed: int | None
 
 
+class Source(Struct, frozen=True):
+    """The run whose result was reused."""
+
+    run_id: UUID
+    number: int
+    title: str
+    handle: str
+    mine: bool
+
+
 class StepPage(Struct, kw_only=True):
     """One step of one run. Times are seconds; unknown ones are None."""
 
@@ -52,6 +62,8 @@ class StepPage(Struct, kw_only=True):
     elapsed: float | None
     left: float | None
     """About how many seconds of work remain in this step."""
+    source: "Source | None"
+    """Whose result this step reused, when it did and the viewer may see it."""
     receipt: dict[str, Any]
     """What makes the result repeatable; empty until the step is done."""
     timings: dict[str, float]
@@ -127,15 +139,18 @@ SELECT r.id AS run_id, r.number, r.pipeline_id, r.version_id, r.owner_id, r.inpu
     r.visibility, r.cancel_requested_at, r.created_at, r.started_at AS run_started, r.finished_at AS run_finished,
     p.visibility AS pipeline_visibility, p.generation, p.offshoot_count, v.number AS version_number,
     CASE WHEN p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2) THEN p.title ELSE '' END AS title,
-    o.handle, o.name, now() AS now,
+    o.handle, o.name, coalesce(r.owner_id = $2, false) AS mine, now() AS now,
     s.id, s.ordinal, s.kind, s.model, s.state, s.attempt, s.step, s.resolved, s.progress, s.progress_total, s.phase,
     s.progress_at, s.error_message, s.output_text, s.receipt, s.timings,
     s.started_at, s.finished_at, preview.done AS preview,
     CASE WHEN s.state = 'queued' THEN (
         SELECT count(*) FROM step_runs q
         WHERE q.state = 'queued' AND q.queue = s.queue
-          AND (q.priority > s.priority OR q.priority = s.priority AND (q.queued_at, q.id) < (s.queued_at, s.id))
+          AND (q.priority > s.priority
+            OR q.priority = s.priority AND (q.turn, q.queued_at, q.id) < (s.turn, s.queued_at, s.id))
     ) END AS ahead,
+    from_run.id AS from_id, from_run.number AS from_number, from_line.title AS from_title,
+    from_owner.handle AS from_handle, from_run.owner_id = $2 AS from_mine,
     (SELECT jsonb_agg(jsonb_build_object('sha256', a.sha256, 'media_type', a.media_type, 'bytes', a.bytes,
             'width', a.width, 'height', a.height, 'seed', f.seed) ORDER BY f.position)
         FROM outputs f JOIN artifacts a ON a.sha256 = f.sha256 WHERE f.step_run_id = s.id) AS pictures
@@ -145,6 +160,11 @@ JOIN versions v ON v.id = r.version_id
 JOIN people o ON o.id = r.owner_id
 JOIN step_runs s ON s.run_id = r.id
 LEFT JOIN previews preview ON preview.step_run_id = s.id AND s.state = 'running'
+LEFT JOIN step_runs from_step ON from_step.id = s.reused_from
+LEFT JOIN (runs from_run JOIN pipelines from_line ON from_line.id = from_run.pipeline_id
+        JOIN people from_owner ON from_owner.id = from_run.owner_id)
+    ON from_run.id = from_step.run_id AND from_line.deleted_at IS NULL AND (
+        from_run.owner_id = $2 OR from_run.visibility = 'published' AND from_line.visibility = 'public')
 WHERE r.id = $1 AND (
     r.owner_id = $2
     OR r.visibility = 'published' AND p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2)
@@ -214,7 +234,7 @@ def _step(row: db.Record, rates: Mapping[tuple[str, str], float]) -> StepPage:
         ordinal=row["ordinal"],
         kind=row["kind"],
         label=row["step"].get("title") or (kind.label if kind else row["kind"]),
-        state=row["state"],
+        state=_shown_state(row),
         attempt=row["attempt"],
         step=row["step"],
         resolved=row["resolved"] or {},
@@ -228,9 +248,22 @@ def _step(row: db.Record, rates: Mapping[tuple[str, str], float]) -> StepPage:
         preview=row["preview"],
         elapsed=_between(row["started_at"], row["finished_at"] or row["now"]) if row["state"] != "queued" else None,
         left=_left(row, rates),
+        source=_source(row),
         receipt=row["receipt"] or {},
         timings=row["timings"] or {},
     )
+
+
+def _shown_state(row: db.Record) -> str:
+    """That a result was reused tells others that it existed before, so they learn it only with its source."""
+    hidden = row["state"] == "reused" and row["from_id"] is None and not row["mine"]
+    return "succeeded" if hidden else str(row["state"])
+
+
+def _source(row: db.Record) -> Source | None:
+    if row["from_id"] is None:
+        return None
+    return Source(row["from_id"], row["from_number"], row["from_title"], row["from_handle"], bool(row["from_mine"]))
 
 
 def _left(row: db.Record, rates: Mapping[tuple[str, str], float]) -> float | None:
@@ -263,6 +296,7 @@ _TRUTH = (
     "preview",
     "ahead",
     "pictures",
+    "from_id",
 )
 
 

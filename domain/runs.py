@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from domain import cards, db, steps
-from domain.errors import Conflict, Invalid, NotFound
-from domain.events import note, ring
+from domain.advance import advance
+from domain.errors import Conflict, Invalid, NotFound, TooMany
+from domain.events import note
 from domain.forecast import expected_seconds, waiting
 from domain.run_pages import mine, progress, read
 
@@ -24,6 +25,7 @@ __all__ = [
     "accept",
     "cancel",
     "check_inputs",
+    "check_room",
     "expected_seconds",
     "mine",
     "progress",
@@ -45,33 +47,75 @@ class Accepted(Struct, frozen=True):
     repeated: bool
 
 
-async def accept(version_id: UUID, owner_id: UUID, inputs: Mapping[str, str], seed: int | None, key: str) -> Accepted:
+async def accept(
+    version_id: UUID,
+    owner_id: UUID,
+    inputs: Mapping[str, str],
+    seed: int | None,
+    key: str,
+    *,
+    afresh: bool = False,
+    limit: int | None = None,
+) -> Accepted:
     """Queue a run of a version, once for each owner and idempotency `key`, and return after commit.
 
-    Missing inputs take their defaults; `seed` None draws one. Raises NotFound for a version the
-    person may not see, Invalid (fields `input-{name}`, `seed`, `key`) for bad values and
-    Conflict when the key was used for another request.
+    Missing inputs take their defaults; `seed` None draws one. Steps whose result is known already are
+    reused at once, unless `afresh`. Raises NotFound for a version the person may not see, Invalid
+    (fields `input-{name}`, `seed`, `key`) for bad values, Conflict when the key was used for another
+    request and TooMany for more than `limit` runs that have not ended.
     """
     _check_key(key)
     known = await _by_key(owner_id, key)
     async with db.transaction():
+        await _one_at_a_time(owner_id)
         version = await _runnable(version_id, owner_id, known is not None and known["version_id"] == version_id)
         recipe = steps.convert(version["recipe"])
         values = check_inputs(recipe, inputs, seed)
-        request = _digest(version_id, values, seed)
+        request = _digest(version_id, values, seed, afresh)
         known = known or await _by_key(owner_id, key)
         if known is not None:
             return _repeat(known, request)
-        run_id = await _insert(version, owner_id, values, seed, key, request)
-        if run_id is not None:
-            await db.execute("UPDATE pipelines SET run_count = run_count + 1 WHERE id = $1", version["pipeline_id"])
-            await _insert_steps(run_id, recipe)
-            await note(run_id, "accepted", {"seed_given": seed is not None})
-            await ring()
-            return Accepted(run_id, repeated=False)
-        known = await _by_key(owner_id, key)
-        assert known is not None, "the key that stood in the way is committed by now"
-        return _repeat(known, request)
+        await check_room(owner_id, limit)
+        turn = await _turn(owner_id)
+        run_id = await _insert(version, owner_id, values, seed, key, request, afresh, turn)
+        await db.execute("UPDATE pipelines SET run_count = run_count + 1 WHERE id = $1", version["pipeline_id"])
+        await _insert_steps(run_id, recipe, turn)
+        await note(run_id, "accepted", {"seed_given": seed is not None, "afresh": afresh})
+        await advance(run_id)
+        return Accepted(run_id, repeated=False)
+
+
+async def _one_at_a_time(person_id: UUID) -> None:
+    """Lock the person, so that their requests are counted one after the other."""
+    await db.fetchval("SELECT true FROM people WHERE id = $1 FOR NO KEY UPDATE", person_id)
+
+
+async def check_room(person_id: UUID, limit: int | None) -> None:
+    """Raise TooMany when the person has `limit` runs that have not ended."""
+    if limit is None:
+        return
+    alive: int = await db.fetchval("SELECT count(*) FROM runs WHERE owner_id = $1 AND finished_at IS NULL", person_id)
+    if alive >= limit:
+        raise TooMany(f"You have {alive:,} runs that have not ended, and {limit:,} is the most. Let some end first.")
+
+
+async def _turn(owner_id: UUID) -> int:
+    """The turn of the person's next run.
+
+    Runs are served in the order of their turns. A person's own runs get turns one after the other, the first of
+    them that of the run served last, so that many runs of one person and one of another take turns: start-time
+    fair queueing (Goyal, Vin and Cheng, 1996) with equal weights.
+    """
+    turn: int = await db.fetchval(
+        """
+        SELECT greatest(
+            coalesce((SELECT max(turn) FROM runs WHERE state = 'running' AND finished_at IS NULL),
+                     (SELECT min(turn) FROM runs WHERE state = 'queued' AND finished_at IS NULL), 0),
+            (SELECT max(turn) + 1 FROM runs WHERE owner_id = $1 AND finished_at IS NULL))
+        """,
+        owner_id,
+    )
+    return turn
 
 
 def check_inputs(recipe: steps.Recipe, inputs: Mapping[str, str], seed: int | None) -> dict[str, str]:
@@ -110,9 +154,9 @@ def _check_key(key: str) -> None:
         raise Invalid({"key": "Open the page again, then press Run"})
 
 
-def _digest(version_id: UUID, inputs: Mapping[str, str], seed: int | None) -> str:
-    """What makes two requests the same: version, inputs and the seed asked for."""
-    asked = msgspec.json.encode([str(version_id), dict(inputs), seed], order="deterministic")
+def _digest(version_id: UUID, inputs: Mapping[str, str], seed: int | None, afresh: bool) -> str:
+    """What makes two requests the same: version, inputs, the seed asked for and whether to reuse."""
+    asked = msgspec.json.encode([str(version_id), dict(inputs), seed, afresh], order="deterministic")
     return hashlib.sha256(asked).hexdigest()
 
 
@@ -149,13 +193,20 @@ async def _runnable(version_id: UUID, person_id: UUID, repeated: bool) -> db.Rec
 
 
 async def _insert(
-    version: db.Record, owner_id: UUID, inputs: dict[str, str], seed: int | None, key: str, request: str
-) -> UUID | None:
-    run_id: UUID | None = await db.fetchval(
+    version: db.Record,
+    owner_id: UUID,
+    inputs: dict[str, str],
+    seed: int | None,
+    key: str,
+    request: str,
+    afresh: bool,
+    turn: int,
+) -> UUID:
+    run_id: UUID = await db.fetchval(
         """
-        INSERT INTO runs (pipeline_id, version_id, owner_id, number, idempotency_key, request_sha256, inputs, seed)
-        SELECT $1, $2, $3, coalesce(max(number), 0) + 1, $4, $5, $6, $7 FROM runs WHERE pipeline_id = $1
-        ON CONFLICT (owner_id, idempotency_key) DO NOTHING
+        INSERT INTO runs
+            (pipeline_id, version_id, owner_id, number, idempotency_key, request_sha256, inputs, seed, afresh, turn)
+        SELECT $1, $2, $3, coalesce(max(number), 0) + 1, $4, $5, $6, $7, $8, $9 FROM runs WHERE pipeline_id = $1
         RETURNING id
         """,
         version["pipeline_id"],
@@ -165,18 +216,18 @@ async def _insert(
         request,
         inputs,
         secrets.randbelow(steps.MAX_SEED + 1) if seed is None else seed,
+        afresh,
+        turn,
     )
     return run_id
 
 
-async def _insert_steps(run_id: UUID, recipe: steps.Recipe) -> None:
+async def _insert_steps(run_id: UUID, recipe: steps.Recipe, turn: int) -> None:
     plain: list[dict[str, Any]] = [msgspec.to_builtins(step) for step in recipe.steps]
     await db.execute(
         """
-        INSERT INTO step_runs (run_id, ordinal, kind, queue, model, step, state, queued_at)
-        SELECT $1, given.ordinal, given.kind, given.queue, given.model, given.step,
-               CASE WHEN given.ordinal = 1 THEN 'queued' ELSE 'waiting' END,
-               CASE WHEN given.ordinal = 1 THEN now() END
+        INSERT INTO step_runs (run_id, ordinal, kind, queue, model, step, turn)
+        SELECT $1, given.ordinal, given.kind, given.queue, given.model, given.step, $6
         FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[])
              WITH ORDINALITY AS given (kind, queue, model, step, ordinal)
         """,
@@ -185,6 +236,7 @@ async def _insert_steps(run_id: UUID, recipe: steps.Recipe) -> None:
         [steps.KINDS[step["kind"]].queue for step in plain],
         [step.get("model", "") for step in plain],
         plain,
+        turn,
     )
 
 
@@ -284,11 +336,11 @@ async def unpublish(run_id: UUID, person_id: UUID) -> None:
         await cards.refresh(run["pipeline_id"])
 
 
-async def retry(run_id: UUID, person_id: UUID) -> None:
+async def retry(run_id: UUID, person_id: UUID, *, limit: int | None = None) -> None:
     """Queue a failed or stopped run again from the step it ended at; earlier outputs stay.
 
     A run that is queued or running already is left alone. Raises NotFound, and Conflict for
-    one that succeeded.
+    one that succeeded, TooMany as `accept` does.
     """
     async with db.transaction():
         run = await _locked(run_id, person_id)
@@ -296,22 +348,26 @@ async def retry(run_id: UUID, person_id: UUID) -> None:
             return
         if run["state"] == "succeeded":
             raise Conflict("This run is done. Run the version again for another result.")
+        await _one_at_a_time(person_id)
+        await check_room(person_id, limit)
+        turn = await _turn(person_id)
         first: int = await db.fetchval(
             "SELECT min(ordinal) FROM step_runs WHERE run_id = $1 AND state IN ('failed', 'cancelled', 'waiting')",
             run_id,
         )
-        await _requeue(run_id, first)
+        await _reset(run_id, first, turn)
         await db.execute(
-            """UPDATE runs SET state = 'queued', started_at = NULL, finished_at = NULL, cancel_requested_at = NULL
-               WHERE id = $1""",
+            """UPDATE runs SET state = 'queued', started_at = NULL, finished_at = NULL, cancel_requested_at = NULL,
+                turn = $2 WHERE id = $1""",
             run_id,
+            turn,
         )
         await note(run_id, "retried", ordinal=first)
-        await ring()
+        await advance(run_id)
 
 
-async def _requeue(run_id: UUID, first: int) -> None:
-    """Reset steps from `first` on. `attempt` stays: it is the fence against workers of the past."""
+async def _reset(run_id: UUID, first: int, turn: int) -> None:
+    """Make steps from `first` on wait again. `attempt` stays: it is the fence against workers of the past."""
     await db.execute(
         "DELETE FROM outputs o USING step_runs s WHERE s.id = o.step_run_id AND s.run_id = $1 AND s.ordinal >= $2",
         run_id,
@@ -324,15 +380,14 @@ async def _requeue(run_id: UUID, first: int) -> None:
     )
     await db.execute(
         """
-        UPDATE step_runs SET
-            state = CASE WHEN ordinal = $2 THEN 'queued' ELSE 'waiting' END,
-            queued_at = CASE WHEN ordinal = $2 THEN now() END,
-            not_before = now(), nudge_at = now(), crash_count = 0, retry_count = 0,
-            progress = 0, progress_total = 0, phase = '', progress_at = NULL,
-            error_code = NULL, error_message = NULL, resolved = NULL, output_text = NULL, receipt = NULL,
-            timings = NULL, started_at = NULL, finished_at = NULL, lease_owner = NULL
+        UPDATE step_runs SET state = 'waiting', queued_at = NULL, not_before = now(), nudge_at = now(), turn = $3,
+            crash_count = 0, retry_count = 0, progress = 0, progress_total = 0, phase = '', progress_at = NULL,
+            error_code = NULL, error_message = NULL, resolved = NULL, input_hash = NULL, output_text = NULL,
+            reused_from = NULL, receipt = NULL, timings = NULL, started_at = NULL, finished_at = NULL,
+            lease_owner = NULL
         WHERE run_id = $1 AND ordinal >= $2
         """,
         run_id,
         first,
+        turn,
     )

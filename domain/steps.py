@@ -101,6 +101,10 @@ class Step(Struct, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
     takes: ClassVar[Medium | None] = None
     """The medium this kind needs from an earlier step or an upload."""
     gives: ClassVar[Medium]
+    code: ClassVar[int] = 1
+    """Version of the code that runs the kind: raise it when equal parameters give another result."""
+    together: ClassVar[bool] = False
+    """Whether alike steps of several runs can be one call."""
 
     title: Annotated[
         str,
@@ -137,6 +141,7 @@ class TextToImage(Step, tag="text_to_image"):
     label = "Draw"
     queue = "image"
     gives = "image"
+    together = True
 
     prompt: Prompt = ""
     negative_prompt: NegativePrompt = ""

@@ -11,6 +11,7 @@ from piccolo.columns import (
     UUID,
     Array,
     BigInt,
+    Boolean,
     Bytea,
     DoublePrecision,
     ForeignKey,
@@ -140,6 +141,8 @@ class Run(Table, tablename="runs"):
     request_sha256 = Text(null=False, default=None)
     inputs = JSONB(null=False, default=None)
     seed = BigInt(null=False, default=None)
+    afresh = Boolean(null=False, default=None)
+    turn = BigInt(null=False, default=None)
     state = Text(null=False, default=None)
     visibility = Text(null=False, default=None)
     cancel_requested_at = Timestamptz(null=True, default=None)
@@ -162,6 +165,7 @@ class StepRun(Table, tablename="step_runs"):
     input_hash = Text(null=True, default=None)
     state = Text(null=False, default=None)
     priority = Integer(null=False, default=None)
+    turn = BigInt(null=False, default=None)
     attempt = Integer(null=False, default=None)
     crash_count = Integer(null=False, default=None)
     retry_count = Integer(null=False, default=None)
@@ -176,6 +180,7 @@ class StepRun(Table, tablename="step_runs"):
     error_code = Text(null=True, default=None)
     error_message = Text(null=True, default=None)
     output_text = Text(null=True, default=None)
+    reused_from: ForeignKey[Any] = ForeignKey("self", null=True, default=None)
     receipt = JSONB(null=True, default=None)
     timings = JSONB(null=True, default=None)
     queued_at = Timestamptz(null=True, default=None)

@@ -5,7 +5,6 @@ import os
 import threading
 from multiprocessing import connection
 from typing import Any
-from uuid import UUID
 
 import dramatiq
 from dramatiq.asyncio import get_event_loop_thread
@@ -62,10 +61,10 @@ dramatiq.set_broker(broker)
 
 
 @dramatiq.actor(actor_name=bell.ACTOR, queue_name="light")
-async def run_step(step_run_id: str) -> None:
-    """Run one step, and the steps after it that this worker serves."""
+async def run_steps(queue: str) -> None:
+    """Run the steps of this queue, and of the others this worker serves, until none is left."""
     bell.busy.set()
     try:
-        await runner.run(UUID(step_run_id))
+        await runner.run(queue)
     finally:
         bell.busy.clear()

@@ -1,5 +1,6 @@
-"""Dramatiq on Redis, as a doorbell: messages carry a step's id, PostgreSQL holds the truth.
+"""Dramatiq on Redis, as a doorbell: a message says that a queue has work, PostgreSQL holds the truth.
 
+Whose step comes first is decided when a worker claims, so that messages waiting here favor nobody.
 No retries, results, delays or age limits: the database does all that, and a lost or doubled
 message changes nothing.
 """
@@ -7,7 +8,6 @@ message changes nothing.
 import threading
 from collections.abc import Sequence
 from typing import Any, get_args
-from uuid import UUID
 
 import redis
 from dramatiq import Message
@@ -18,7 +18,7 @@ from dramatiq.middleware import Middleware
 from domain.config import Config
 from domain.steps import Queue
 
-ACTOR = "run_step"
+ACTOR = "run_steps"
 QUEUES: tuple[str, ...] = get_args(Queue)
 SOCKET_TIMEOUT = 5.0
 HEARTBEAT_MS = 60_000
@@ -80,6 +80,12 @@ def connect(config: Config, middleware: Sequence[Middleware] = ()) -> RedisBroke
     return broker
 
 
-def nudge(broker: RedisBroker, queue: str, step_run_id: UUID) -> None:
-    """Tell a worker of a queued step. Raises dramatiq's or Redis's error when Redis is away."""
-    broker.enqueue(Message(queue_name=queue, actor_name=ACTOR, args=(str(step_run_id),), kwargs={}, options={}))
+def waiting(broker: RedisBroker, queue: str) -> int:
+    """How many messages wait for a worker. Raises Redis's error when it is away."""
+    count: int = broker.client.llen(f"{broker.namespace}:{queue}")
+    return count
+
+
+def nudge(broker: RedisBroker, queue: str) -> None:
+    """Tell a worker that the queue has a step. Raises dramatiq's or Redis's error when Redis is away."""
+    broker.enqueue(Message(queue_name=queue, actor_name=ACTOR, args=(queue,), kwargs={}, options={}))

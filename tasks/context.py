@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from domain import template
 from domain.errors import DomainError
-from tasks.messages import Job, Preview, Progress, Resolved
+from tasks.messages import Job, Preview, Progress
 
 if TYPE_CHECKING:
     from tasks.diffusion import Model, Models
@@ -23,7 +22,7 @@ PREVIEW_PAUSE = 0.33
 
 
 class Stopped(Exception):
-    """Somebody asked the step to stop, and it did."""
+    """Nobody wants the result any more, and the step stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,42 +35,29 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a step made: a text, or pictures in order."""
+    """What a step made: a text, or pictures in order. `used` tells parameters that came out otherwise than asked."""
 
     text: str | None = None
     pictures: list[Picture] = field(default_factory=list)
-    seed: int | None = None
+    used: dict[str, Any] = field(default_factory=dict)
 
 
 class Context:
-    """Handed to a step's `run`. Lives for one job."""
+    """Handed to a step's `run`. Lives for one job, whose members are counted from 0."""
 
     def __init__(
         self,
         job: Job,
         models: "Models",
-        say: Callable[[Progress | Preview | Resolved], None],
-        stopping: Callable[[], bool],
+        say: Callable[[Progress | Preview], None],
+        wanted: Callable[[int], bool],
     ) -> None:
-        self.seed = job.seed
         self.loading = 0.0
         self._job = job
         self._models = models
         self._say = say
-        self._stopping = stopping
+        self._wanted = wanted
         self._next_preview = time.monotonic() + FIRST_PREVIEW
-
-    def fill(self, name: str, text: str, seed: int) -> str:
-        """A template of the step with everything put in. Raises DomainError naming the field."""
-        variables = {**self._job.inputs, "text": self._job.text}
-        try:
-            return template.expand(text, variables, self._job.lists, seed)
-        except template.TemplateError as error:
-            raise DomainError(f"{name.replace('_', ' ').capitalize()}: {error}") from error
-
-    def resolve(self, **parameters: Any) -> None:
-        """Say which parameters are really used, templates filled and seeds chosen."""
-        self._say(Resolved(parameters))
 
     def model(self) -> "Model":
         """The step's model, loaded. Raises DomainError when it cannot be."""
@@ -82,40 +68,50 @@ class Context:
         finally:
             self.loading += time.monotonic() - start
 
-    def pictures(self) -> list[Image.Image]:
+    def pictures(self, member: int = 0) -> list[Image.Image]:
         """The pictures that come in, RGB, at least one. Raises DomainError."""
-        if not self._job.pictures:
+        found = self._job.members[member].pictures
+        if not found:
             raise DomainError("No picture came in: the step before made none.")
-        return [_opened(data) for data in self._job.pictures]
+        return [_opened(data) for data in found]
 
     def progress(self, done: int, total: int) -> None:
-        """Say how far the step is, in passes of the model. Raises Stopped when asked to stop."""
+        """Say how far the step is, in passes of the model. Raises Stopped when nobody wants it any more."""
         self._say(Progress(done, total))
-        if self._stopping():
+        if self.stopping:
             raise Stopped
 
     @property
     def stopping(self) -> bool:
-        """Whether somebody asked to stop."""
-        return self._stopping()
+        """Whether every member was stopped."""
+        return not self.wanted
 
-    def preview(self, done: int, draw: Callable[[], Image.Image | None]) -> None:
-        """Show a rough picture, unless the last one was too recent. `draw` is called only if it is time.
+    @property
+    def wanted(self) -> list[int]:
+        """The members that were not stopped."""
+        return [member for member in range(len(self._job.members)) if self._wanted(member)]
+
+    def preview(self, done: int, draw: Callable[[int], Image.Image | None]) -> None:
+        """Show each member's rough picture, unless the last ones were too recent. `draw` is called only if it is time.
 
         A slow `draw` is called less often, so that previews never cost more than a twentieth.
         """
         start = time.monotonic()
         if start < self._next_preview:
             return
-        image = draw()
-        if image is None:
-            return
-        image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-        buffer = io.BytesIO()
-        image.save(buffer, "WEBP", quality=60, method=0)
-        self._say(Preview(done, buffer.getvalue()))
+        for member in self.wanted:
+            image = draw(member)
+            if image is not None:
+                self._say(Preview(member, done, _small(image)))
         end = time.monotonic()
         self._next_preview = end + max(PREVIEW_PAUSE, 20 * (end - start))
+
+
+def _small(image: Image.Image) -> bytes:
+    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=60, method=0)
+    return buffer.getvalue()
 
 
 def _opened(data: bytes) -> Image.Image:

@@ -6,9 +6,10 @@ torch and diffusers are imported when first needed, so that importing a step cos
 import inspect
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -241,17 +242,20 @@ def denoise(
     pipe: Any,
     model: Model,
     parameters: Mapping[str, Any],
-    own_seeds: list[int],
+    own_seeds: Sequence[Sequence[int]],
     ctx: Context,
     part: int = 0,
     parts: int = 1,
-) -> list[Image.Image]:
-    """Run the pipeline; progress and previews go to `ctx`. `part` of `parts` when a step runs it often.
+) -> list[list[Image.Image]]:
+    """Run the pipeline once; `own_seeds` and what comes back: each member's, in order.
 
-    Each picture has a generator of its own on the CPU, so that a seed gives the same noise on every
+    Progress and previews go to `ctx`. `part` of `parts` when a step runs the pipeline often. Each
+    picture has a generator of its own on the CPU, so that a seed gives the same noise on every
     device and in every batch. Raises Stopped, DomainError.
     """
     import torch
+
+    firsts = list(accumulate((len(seeds) for seeds in own_seeds), initial=0))
 
     def after_pass(pipe: Any, index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         total = int(pipe.num_timesteps)
@@ -262,13 +266,13 @@ def denoise(
             pipe._interrupt = True
             return tensors
         if index + 1 < total:
-            ctx.preview(done, lambda: _decoded(pipe, tensors["latents"]))
+            ctx.preview(done, lambda member: _decoded(pipe, tensors["latents"][firsts[member] :][:1]))
         return tensors
 
     arguments = {name: value for name, value in parameters.items() if name in _accepted(pipe)}
     if not arguments.get("negative_prompt"):
         arguments.pop("negative_prompt", None)
-    generators = [torch.Generator("cpu").manual_seed(seed) for seed in own_seeds]
+    generators = [torch.Generator("cpu").manual_seed(seed) for seeds in own_seeds for seed in seeds]
     with torch.inference_mode():
         try:
             made = pipe(**arguments, generator=generators, callback_on_step_end=after_pass)
@@ -277,7 +281,7 @@ def denoise(
     if ctx.stopping:
         raise Stopped
     images: list[Image.Image] = made.images
-    return images
+    return [images[first:after] for first, after in pairwise(firsts)]
 
 
 def _accepted(pipe: Any) -> set[str]:
@@ -285,11 +289,11 @@ def _accepted(pipe: Any) -> set[str]:
 
 
 def _decoded(pipe: Any, latents: Any) -> Image.Image | None:
-    """The first picture of a batch as it looks now; None for latents that no plain decoder takes."""
+    """A picture as it looks now, from latents of batch size 1; None for latents that no plain decoder takes."""
     vae = getattr(pipe, "vae", None)
     if vae is None or latents.ndim != 4:
         return None
-    scaled = latents[:1] / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0)
+    scaled = latents / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0)
     decoded = vae.decode(scaled.to(vae.dtype), return_dict=False)[0]
     image: Image.Image = pipe.image_processor.postprocess(decoded, output_type="pil")[0]
     return image

@@ -91,22 +91,25 @@ class Dispatcher:
 
 
 async def dispatch(broker: RedisBroker) -> int:
-    """Ring for every due step; returns how many. Sending comes before the commit: a dispatcher
-    that dies in between leaves the steps due."""
+    """Ring once for every due step; returns how often.
+
+    Sending comes before the commit: a dispatcher that dies in between leaves the steps due. A queue whose
+    messages wait already gets no more than `BATCH` of them, since any message serves any step.
+    """
     sent = 0
-    while True:
+    for name in bell.QUEUES:
         async with db.transaction():
-            steps = await queue.due(BATCH)
-            if steps:
-                await asyncio.to_thread(_ring, broker, steps)
-        sent += len(steps)
-        if len(steps) < BATCH:
-            return sent
+            found = await queue.due(name, BATCH)
+            if found:
+                sent += await asyncio.to_thread(_ring, broker, name, found)
+    return sent
 
 
-def _ring(broker: RedisBroker, steps: list[queue.Due]) -> None:
-    for step in steps:
-        bell.nudge(broker, step.queue, step.step_run_id)
+def _ring(broker: RedisBroker, name: str, times: int) -> int:
+    times = min(times, max(BATCH - bell.waiting(broker, name), 0))
+    for _ in range(times):
+        bell.nudge(broker, name)
+    return times
 
 
 async def bind(config: Config) -> None:

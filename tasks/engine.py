@@ -14,25 +14,22 @@ import time
 import traceback
 from collections.abc import AsyncGenerator
 from multiprocessing.connection import Connection
-from typing import Any
 
 import msgspec
 
 from domain import receipts, steps
 from domain.errors import DomainError
 from tasks import diffusion, files
-from tasks.context import Context, Stopped
+from tasks.context import Context, Result, Stopped
 from tasks.diffusion import Models
 from tasks.leash import die_with_parent
 from tasks.messages import (
     Done,
+    Ended,
     Failed,
     FromEngine,
     Job,
     ModelRef,
-    Preview,
-    Progress,
-    Resolved,
     Saving,
     Stop,
     ToEngine,
@@ -83,7 +80,7 @@ class Engine:
             self._send(Warm(self._warm))
 
     async def run(self, job: Job) -> AsyncGenerator[FromEngine]:
-        """Everything the child says of the job; the last message is Done or Failed.
+        """Everything the child says of the job; the last message is Ended or Failed.
 
         Raises EngineDied when it ends before that. Close the iterator (`aclosing`) when leaving early.
         """
@@ -96,15 +93,15 @@ class Engine:
                 if message is None:
                     self._forget()
                     raise EngineDied
-                ended = isinstance(message, Done | Failed)
+                ended = isinstance(message, Ended | Failed)
                 yield message
         finally:
             if not ended:
                 self.kill()  # an abandoned job would speak into the next one
 
-    def stop(self, job_id: str) -> None:
-        """Ask the child to stop the job at its next pass."""
-        self._send(Stop(job_id))
+    def stop(self, job_id: str, member: int) -> None:
+        """Ask the child to drop a member of the job; it stops at its next pass when none is left."""
+        self._send(Stop(job_id, member))
 
     def kill(self) -> None:
         """End the child at once, whatever it does. The next job starts another."""
@@ -170,7 +167,7 @@ class Child:
         self._connection = connection
         self._models = Models(device)
         self._inbox: queue.Queue[Job | Warm | None] = queue.Queue()
-        self._stopped: set[str] = set()
+        self._stopped: set[tuple[str, int]] = set()
         self._working = False
 
     def work(self) -> None:
@@ -181,8 +178,8 @@ class Child:
             if isinstance(message, Warm):
                 self._warm(message)
             else:
-                self._say(self._done(message))
-                self._stopped.discard(message.id)
+                self._say(self._ended(message))
+                self._stopped.clear()
             self._working = False
 
     def _listen(self) -> None:
@@ -190,7 +187,7 @@ class Child:
             while True:
                 message = decode_to_engine.decode(self._connection.recv_bytes())
                 if isinstance(message, Stop):
-                    self._stopped.add(message.id)
+                    self._stopped.add((message.id, message.member))
                 else:
                     self._inbox.put(message)
         except (EOFError, OSError):
@@ -210,9 +207,9 @@ class Child:
         except Exception:
             log.exception("could not warm up %s", message.model.name)
 
-    def _done(self, job: Job) -> Done | Failed:
+    def _ended(self, job: Job) -> Ended | Failed:
         try:
-            return self._do(job)
+            self._do(job)
         except DomainError as error:
             return Failed("refused", error.message)
         except Stopped:
@@ -222,45 +219,51 @@ class Child:
         except Exception as error:
             code = "memory" if _is_out_of_memory(error) else "broken"
             return Failed(code, traceback.format_exc())
+        return Ended()
 
-    def _do(self, job: Job) -> Done:
-        resolved: dict[str, Any] = {}
-
-        def say(message: Progress | Preview | Resolved) -> None:
-            if isinstance(message, Resolved):
-                resolved.update(message.parameters)
-            self._say(message)
-
+    def _do(self, job: Job) -> None:
+        """Run the job and say each wanted member's result. The time of a shared call counts to each of them."""
         start = time.monotonic()
-        ctx = Context(job, self._models, say, lambda: job.id in self._stopped)
-        step = msgspec.convert(job.step, steps.AnyStep)
-        result = RUNNERS[steps.kind_of(step)].run(step, ctx)
-        ran = time.monotonic()
+        ctx = Context(job, self._models, self._say, lambda member: (job.id, member) not in self._stopped)
+        alike = [msgspec.convert(member.step, steps.AnyStep) for member in job.members]
+        runner = RUNNERS[steps.kind_of(alike[0])]
+        if len(alike) > 1:
+            assert runner.together is not None, "only kinds that can run together are batched"
+            results = runner.together(alike, ctx)
+        else:
+            results = [runner.run(alike[0], ctx)]
+        ran = time.monotonic() - start - ctx.loading
         self._say(Saving())
-        receipt = self._receipt(job, steps.kind_of(step), resolved, result.seed)
-        made = [files.encode(picture, receipt) for picture in result.pictures]
-        return Done(
-            text=result.text,
-            files=made,
-            receipt=msgspec.to_builtins(receipt),
-            load=round(ctx.loading, 4),
-            run=round(ran - start - ctx.loading, 4),
-            encode=round(time.monotonic() - ran, 4),
-        )
+        for member in ctx.wanted:
+            began = time.monotonic()
+            receipt = self._receipt(job, member, alike[member], results[member])
+            made = [files.encode(picture, receipt) for picture in results[member].pictures]
+            self._say(
+                Done(
+                    member=member,
+                    text=results[member].text,
+                    files=made,
+                    receipt=msgspec.to_builtins(receipt),
+                    load=round(ctx.loading, 4),
+                    run=round(ran, 4),
+                    encode=round(time.monotonic() - began, 4),
+                )
+            )
 
-    def _receipt(self, job: Job, kind: str, resolved: dict[str, Any], seed: int | None) -> receipts.Receipt:
+    def _receipt(self, job: Job, member: int, step: steps.AnyStep, result: Result) -> receipts.Receipt:
         model = None if job.model is None else self._models.get(job.model)
         return receipts.Receipt(
-            kind=kind,
-            code=job.code,
-            parameters=receipts.canonical(resolved),
-            seed=seed,
+            kind=steps.kind_of(step),
+            code=step.code,
+            parameters=receipts.shown({**msgspec.to_builtins(step), **result.used}),
+            seed=getattr(step, "seed", None),
             model="" if model is None else model.ref.name,
             model_revision="" if model is None else model.ref.revision,
             device="" if model is None else model.device,
             dtype="" if model is None else model.dtype,
             versions={} if model is None else diffusion.versions(),
-            inputs=job.picture_hashes,
+            inputs=job.members[member].picture_hashes,
+            batch=receipts.Batch(len(job.members), member) if len(job.members) > 1 else None,
         )
 
 

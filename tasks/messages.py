@@ -14,19 +14,20 @@ class ModelRef(Struct, frozen=True):
     revision: str
 
 
+class Member(Struct, frozen=True, kw_only=True):
+    """One run's step within a job: the step with its parameters filled in, and the bytes of what comes in."""
+
+    step: dict[str, Any]
+    pictures: list[bytes] = []
+    picture_hashes: list[str] = []
+
+
 class Job(Struct, frozen=True, kw_only=True, tag="job"):
-    """One attempt at one step. `pictures` are the bytes of what comes in."""
+    """One call of a model, for one step or for alike steps of several runs."""
 
     id: str
-    step: dict[str, Any]
-    inputs: dict[str, str]
-    lists: dict[str, list[str]]
-    seed: int
-    text: str
-    pictures: list[bytes]
-    picture_hashes: list[str]
+    members: list[Member]
     model: ModelRef | None
-    code: int
 
 
 class Warm(Struct, frozen=True, tag="warm"):
@@ -36,9 +37,10 @@ class Warm(Struct, frozen=True, tag="warm"):
 
 
 class Stop(Struct, frozen=True, tag="stop"):
-    """Stop the running job."""
+    """Stop a member of the running job; the job itself ends once all of its members are stopped."""
 
     id: str
+    member: int
 
 
 class Progress(Struct, frozen=True, tag="progress"):
@@ -49,16 +51,11 @@ class Progress(Struct, frozen=True, tag="progress"):
 
 
 class Preview(Struct, frozen=True, tag="preview"):
-    """A small WebP of how the picture looks after `done` passes."""
+    """A small WebP of how a member's picture looks after `done` passes."""
 
+    member: int
     done: int
     data: bytes
-
-
-class Resolved(Struct, frozen=True, tag="resolved"):
-    """The parameters that are really used."""
-
-    parameters: dict[str, Any]
 
 
 class Saving(Struct, frozen=True, tag="saving"):
@@ -85,14 +82,19 @@ class File(Struct, frozen=True):
 
 
 class Done(Struct, frozen=True, kw_only=True, tag="done"):
-    """The job's result, the receipt that its files carry, and seconds spent."""
+    """A member's result, the receipt that its files carry, and seconds spent."""
 
+    member: int
     text: str | None
     files: list[File]
     receipt: dict[str, Any]
     load: float
     run: float
     encode: float
+
+
+class Ended(Struct, frozen=True, tag="ended"):
+    """The job is over: every member that was not stopped has its result."""
 
 
 class Failed(Struct, frozen=True, tag="failed"):
@@ -104,7 +106,7 @@ class Failed(Struct, frozen=True, tag="failed"):
 
 
 ToEngine = Job | Warm | Stop
-FromEngine = Progress | Preview | Resolved | Saving | Done | Failed
+FromEngine = Progress | Preview | Saving | Done | Ended | Failed
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_engine: msgspec.msgpack.Decoder[ToEngine] = msgspec.msgpack.Decoder(ToEngine)

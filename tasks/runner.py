@@ -7,22 +7,21 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
 
-from domain import artifacts, db, models, queue, receipts
+from domain import artifacts, db, models, queue
 from domain.config import Config
 from domain.errors import DomainError, NotFound, Unavailable
 from domain.queue import Claim, Lost, Made
 from domain.storage import Storage, key_of
-from tasks import dispatcher
+from tasks import dispatcher, messages
 from tasks.engine import Engine, EngineDied
-from tasks.messages import Done, Failed, File, Job, ModelRef, Preview, Progress, Resolved, Saving
-from tasks.steps import RUNNERS
+from tasks.messages import Done, Ended, Failed, File, Job, ModelRef, Preview, Progress, Saving
 
 log = logging.getLogger("runner")
 T = TypeVar("T")
@@ -40,6 +39,8 @@ CLOSE = 5.0
 HOLD = 900.0
 """Seconds that a finished result is held while the file store or the database is away."""
 MAX_RETRIES = 5
+ROOM = {"cuda": 8, "mps": 4, "cpu": 4}
+"""Pictures in one call of a model, by device."""
 TRANSPORT = (
     Unavailable,
     OSError,
@@ -65,6 +66,7 @@ class Runner:
         self._config = config
         self._storage = Storage(config.s3_url)
         self._serves = frozenset(config.queues)
+        self._room = config.batch_limit or _room(config.device)
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._idle = asyncio.Event()
         self._leaving = asyncio.Event()
@@ -112,144 +114,184 @@ class Runner:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(db.unbind(), CLOSE)
 
-    async def run(self, step_run_id: UUID) -> None:
-        """Run a step if it is still to be run, then the run's next steps that this worker serves."""
+    async def run(self, name: str) -> None:
+        """Run the steps of the queue `name`, and of the others this worker serves, until none is left."""
         assert self._starting is not None, "begin() comes first"
         await asyncio.wait([self._starting])
         if self._starting.cancelled():
             return
         self._starting.result()
-        following: UUID | None = step_run_id
-        while following is not None and not self._draining:
+        order = [name, *(other for other in self._config.queues if other != name)]
+        while not self._draining:
             self._idle.clear()
             try:
-                following = await self._claim_and_run(following)
+                served = await self._serve(order)
             except TRANSPORT as error:
-                log.warning("left step %s: %s", following, error)
+                log.warning("left the queue %s: %s", name, error)
                 return
             finally:
                 self._idle.set()
+            if served is None:
+                return
+            order = sorted(order, key=lambda other: other == served)  # the others come first next time
 
-    async def _claim_and_run(self, step_run_id: UUID) -> UUID | None:
-        held = await queue.claim(step_run_id, self._owner)
-        if held is None:
-            return None
+    async def _serve(self, order: Sequence[str]) -> str | None:
+        """Run what comes next in the first queue that has anything. Returns the queue, None when all are empty."""
         assert self._engine is not None
-        attempt = Attempt(held, self._engine, self._storage, self._leaving)
-        following = await attempt.work(() if self._draining else self._serves)
-        if self._serves - {"light"} and not self._draining:
-            self._engine.start()  # at once, in case this step took it down
-        return following if not self._draining else None
+        for name in order:
+            held = await queue.claim(name, self._owner, room=self._room, workers_each=self._config.workers_per_person)
+            if held:
+                await Attempt(held, self._engine, self._storage, self._leaving).work(self._serves)
+                if self._serves - {"light"} and not self._draining:
+                    self._engine.start()  # at once, in case this step took it down
+                return name
+        return None
+
+
+def _room(device: str) -> int:
+    """Pictures worth making in one call: a GPU gains by many, two CPU cores hardly."""
+    if device == "auto":
+        device = "cuda" if Path("/dev/nvidiactl").exists() else "cpu"
+    return ROOM.get(device.partition(":")[0], ROOM["cpu"])
 
 
 def _ref(model: models.Model) -> ModelRef:
     return ModelRef(model.name, model.path, model.revision)
 
 
-class Attempt:
-    """One attempt at one step, from its claim to its end."""
+class Member:
+    """One claimed step within an attempt."""
 
-    def __init__(self, held: Claim, engine: Engine, storage: Storage, leaving: asyncio.Event) -> None:
+    def __init__(self, held: Claim) -> None:
         self.held = held
+        self.cancelled = False
+        self.lost = False
+        self.ended = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether its result is still to be published."""
+        return not (self.cancelled or self.lost or self.ended)
+
+
+class Attempt:
+    """One attempt at one step, or at alike steps in one call, from the claim to the end of each."""
+
+    def __init__(self, held: Sequence[Claim], engine: Engine, storage: Storage, leaving: asyncio.Event) -> None:
+        self._members = [Member(each) for each in held]
         self._engine = engine
         self._storage = storage
         self._leaving = leaving
-        self._job_id = f"{held.step_run_id}/{held.attempt}"
+        self._job_id = f"{held[0].step_run_id}/{held[0].attempt}"
         self._done, self._total, self._phase = 0, 0, "loading"
         self._changed = asyncio.Event()
-        self._cancelled = False
-        self._lost = False
+        self._saving_since = 0.0
         self._watchers: list[asyncio.Task[None]] = []
 
-    async def work(self, serves: Any) -> UUID | None:
-        """Run the step to one of its ends. Returns the next step's id, if there is one."""
-        log.info("step %s (%s) attempt %d", self.held.step_run_id, self.held.kind, self.held.attempt)
+    async def work(self, serves: Collection[str]) -> None:
+        """Run every step to one of its ends."""
+        for held in (member.held for member in self._members):
+            log.info("step %s (%s) attempt %d", held.step_run_id, held.kind, held.attempt)
         self._watchers = [asyncio.create_task(self._beat()), asyncio.create_task(self._watch_leaving())]
         try:
-            return await self._to_the_end(serves)
-        except Lost:
-            log.warning("step %s is no longer ours", self.held.step_run_id)
-            return None
+            await self._to_the_end(serves)
         finally:
             for watcher in self._watchers:
                 watcher.cancel()
             await asyncio.gather(*self._watchers, return_exceptions=True)
 
-    async def _to_the_end(self, serves: Any) -> UUID | None:
+    async def _to_the_end(self, serves: Collection[str]) -> None:
         try:
-            done = await self._run(await self._job())
-            made = await self._hold(lambda: self._save(done.files))
-            self._alive()
-            return await self._hold(lambda: self._finish(done, made, serves))
+            await self._run(await self._job(), serves)
         except Stopping:
             await self._end_stopped()
         except EngineDied:
-            await self._end_stopped() if self._stopped else await self._end(queue.hand_back, 0, "", crashed=True)
+            await (self._end_stopped() if self._stopped else self._end(queue.hand_back, 0, "", crashed=True))
         except asyncpg.DataError:
             await self._end_broken()
         except TRANSPORT as error:
             await self._end_transport(error)
         except DomainError as error:
-            await self._end(queue.fail, "refused", error.message)
-        except Lost:
-            raise
+            await self._end_apart(error.message, queue.fail, "refused", error.message)
         except Exception:
             await self._end_broken()
-        return None
 
     # -- its ends
 
     @property
+    def _wanted(self) -> list[Member]:
+        return [member for member in self._members if member.wanted]
+
+    @property
     def _stopped(self) -> bool:
-        return self._cancelled or self._lost or self._leaving.is_set()
+        return not self._wanted or self._leaving.is_set()
 
     async def _end(self, end: Callable[..., Awaitable[None]], *args: Any, **options: Any) -> None:
-        await self._hold(lambda: end(self.held, *args, **options), ending=True)
+        for member in self._members:
+            if not (member.ended or member.lost):
+                await self._end_one(member, end, *args, **options)
+
+    async def _end_one(self, member: Member, end: Callable[..., Awaitable[None]], *args: Any, **options: Any) -> None:
+        try:
+            await self._hold(member, lambda: end(member.held, *args, **options), ending=True)
+        except Lost:
+            log.warning("step %s is no longer ours", member.held.step_run_id)
+            member.lost = True
+        member.ended = True
+
+    async def _end_apart(self, reason: str, end: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """End a step that ran alone; steps that ran together go back, so that each meets its own fate alone."""
+        if len(self._members) > 1:
+            log.warning("steps that ran together run alone now: %s", reason)
+            await self._end(queue.hand_back, 0, "running it together with others did not work", retried=True)
+        else:
+            await self._end(end, *args)
 
     async def _end_stopped(self) -> None:
-        if self._lost:
-            raise Lost
-        if self._cancelled:
-            await self._end(queue.cancelled)
-        else:
-            await self._end(queue.hand_back, 0, "the worker is leaving")
+        for member in self._members:
+            if not (member.ended or member.lost):
+                if member.cancelled:
+                    await self._end_one(member, queue.cancelled)
+                else:
+                    await self._end_one(member, queue.hand_back, 0, "the worker is leaving")
 
     async def _end_broken(self) -> None:
         """Fail with a reference that the log has too. Call it while the error is handled."""
         reference = secrets.token_hex(4)
-        log.exception("reference %s: step %s broke", reference, self.held.step_run_id)
-        await self._end(queue.fail, "broken", f"Something broke on our side. Reference {reference}.")
+        log.exception("reference %s: step %s broke", reference, self._job_id)
+        await self._end_apart(reference, queue.fail, "broken", f"Something broke on our side. Reference {reference}.")
 
     async def _end_transport(self, error: Exception) -> None:
-        log.warning("step %s: %s: %s", self.held.step_run_id, type(error).__name__, error)
-        if self.held.retry_count >= MAX_RETRIES:
-            await self._end(queue.fail, "unreachable", "A server we need could not be reached. Try again later.")
-            return
-        delay = min(5.0 * 2**self.held.retry_count, 120.0)
-        await self._end(queue.hand_back, delay, "a server could not be reached", retried=True)
+        log.warning("step %s: %s: %s", self._job_id, type(error).__name__, error)
+        for member in self._members:
+            if member.ended or member.lost:
+                continue
+            retries = member.held.retry_count
+            if retries >= MAX_RETRIES:
+                words = "A server we need could not be reached. Try again later."
+                await self._end_one(member, queue.fail, "unreachable", words)
+            else:
+                delay = min(5.0 * 2**retries, 120.0)
+                await self._end_one(member, queue.hand_back, delay, "a server could not be reached", retried=True)
 
     # -- its work
 
     async def _job(self) -> Job:
-        held = self.held
-        step = held.decoded()
-        name = getattr(step, "model", None)
-        model = None if name is None else _ref(await models.require(name, held.kind))
-        hashes = held.pictures if step.takes == "image" else []
-        upload = getattr(step, "upload", None)
-        if upload:
-            hashes = [upload]
+        held = self._members[0].held
+        if held.refused:
+            raise DomainError(held.refused)
+        name = held.step.get("model")
         return Job(
             id=self._job_id,
-            step=held.step,
-            inputs=held.inputs,
-            lists=held.lists,
-            seed=held.seed,
-            text=held.text,
-            pictures=[await self._picture(sha256) for sha256 in hashes],
-            picture_hashes=hashes,
-            model=model,
-            code=RUNNERS[held.kind].code,
+            members=[await self._member(member.held) for member in self._members],
+            model=None if name is None else _ref(await models.require(name, held.kind)),
+        )
+
+    async def _member(self, held: Claim) -> messages.Member:
+        return messages.Member(
+            step=held.step | held.parameters,
+            pictures=[await self._picture(sha256) for sha256 in held.pictures],
+            picture_hashes=held.pictures,
         )
 
     async def _picture(self, sha256: str) -> bytes:
@@ -258,22 +300,26 @@ class Attempt:
         except NotFound as error:
             raise DomainError("The picture that should come in is gone.") from error
 
-    async def _run(self, job: Job) -> Done:
-        """Run the job in the engine and keep the page told. Raises Stopping, EngineDied, DomainError."""
+    async def _run(self, job: Job, serves: Collection[str]) -> None:
+        """Run the job in the engine, keep the pages told and publish each result as it comes.
+
+        Raises Stopping, EngineDied, DomainError.
+        """
         async with contextlib.aclosing(self._engine.run(job)) as said:
             async for message in said:
                 match message:
                     case Progress(done, total):
                         self._tell(done, total, "running")
-                    case Preview(done, data):
+                    case Preview(number, done, data):
                         with contextlib.suppress(*TRANSPORT):
-                            await queue.preview(self.held, done, "image/webp", data)
-                    case Resolved(parameters):
-                        await self._hold(partial(self._resolve, job, parameters))
+                            await queue.preview(self._members[number].held, done, "image/webp", data)
                     case Saving():
                         self._tell(self._done, self._total, "saving")
                     case Done():
-                        return message
+                        await self._publish(self._members[message.member], message, serves)
+                    case Ended():
+                        self._alive()
+                        return
                     case Failed(code, words):
                         self._refuse(code, words)
         raise EngineDied
@@ -285,21 +331,23 @@ class Attempt:
             case "refused":
                 raise DomainError(words)
             case "memory":
-                log.error("step %s ran out of memory\n%s", self.held.step_run_id, words)
+                log.error("step %s ran out of memory\n%s", self._job_id, words)
                 raise DomainError(MEMORY)
             case _:
                 raise RuntimeError(f"the engine broke\n{words}")
 
-    async def _resolve(self, job: Job, parameters: dict[str, Any]) -> None:
-        revision = "" if job.model is None else job.model.revision
-        seed = parameters.get("seed")
-        content = receipts.input_hash(self.held.kind, job.code, revision, parameters, seed, job.picture_hashes)
-        shown = {**parameters, "model_revision": revision} if revision else parameters
-        await queue.resolve(self.held, shown, content)
-        self._tell(self._done, self._total, "running")
+    async def _publish(self, member: Member, done: Done, serves: Collection[str]) -> None:
+        """Upload the files, then finish the step; nothing of a step that nobody wants any more."""
+        try:
+            if member.wanted:
+                made = await self._hold(member, lambda: self._save(done.files))
+                await self._hold(member, lambda: self._finish(member, done, made, serves))
+                member.ended = True
+        except Lost:
+            log.warning("step %s is no longer ours", member.held.step_run_id)
+            member.lost = True
 
     async def _save(self, files: list[File]) -> list[Made]:
-        self._phase = "saving"
         return list(await asyncio.gather(*(self._save_one(file) for file in files)))
 
     async def _save_one(self, file: File) -> Made:
@@ -314,17 +362,17 @@ class Attempt:
             await artifacts.add_rendition(original, each.name, sha256)
         return Made(original, file.seed)
 
-    async def _finish(self, done: Done, made: list[Made], serves: Any) -> UUID | None:
+    async def _finish(self, member: Member, done: Done, made: list[Made], serves: Collection[str]) -> UUID | None:
         receipt = {**done.receipt, "outputs": [each.sha256 for each in made]}
         timings = {
-            "queued": round(self.held.waited, 4),
+            "queued": round(member.held.waited, 4),
             "load": done.load,
             "run": done.run,
-            "save": round(done.encode + time.monotonic() - self._saving_since, 4),
+            "save": round(time.monotonic() - self._saving_since, 4),
         }
-        return await queue.finish(self.held, made, done.text, receipt, timings, serves, self._total)
+        return await queue.finish(member.held, made, done.text, receipt, timings, serves, self._total)
 
-    async def _hold(self, act: Callable[[], Awaitable[T]], *, ending: bool = False) -> T:
+    async def _hold(self, member: Member, act: Callable[[], Awaitable[T]], *, ending: bool = False) -> T:
         """Do it, again and again while a server is away, for a quarter of an hour."""
         until = time.monotonic() + HOLD
         pause = 0.5
@@ -335,19 +383,17 @@ class Attempt:
                 raise
             except TRANSPORT as error:
                 leaving = ending and self._leaving.is_set()
-                if self._lost or leaving or time.monotonic() > until:
+                if member.lost or leaving or time.monotonic() > until:
                     raise Lost from error  # the lease runs out, and another worker takes over
                 if not ending:
                     self._alive()
-                log.warning("holding step %s: %s", self.held.step_run_id, error)
+                log.warning("holding step %s: %s", member.held.step_run_id, error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 10.0)
 
     def _alive(self) -> None:
-        """Raise unless the step is still to be published."""
-        if self._lost:
-            raise Lost
-        if self._stopped:
+        """Raise unless a step is still to be published, or all of them are."""
+        if self._stopped and not all(member.ended for member in self._members):
             raise Stopping
 
     # -- its beat
@@ -358,40 +404,49 @@ class Attempt:
         self._done, self._total, self._phase = done, total, phase
         self._changed.set()
 
-    _saving_since = 0.0
-
     async def _beat(self) -> None:
-        """Beat at once when something changed, else every two seconds; stop the step when it must."""
+        """Beat at once when something changed, else every two seconds; stop what must stop."""
         proof = time.monotonic()
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), BEAT_EVERY)
             self._changed.clear()
             try:
-                said = await queue.beat(self.held, self._done, self._total, self._phase)
-                if said.alive:
-                    proof = time.monotonic()
-                self._lost = not said.alive
-                self._cancelled = said.cancelled
+                await self._prove()
+                proof = time.monotonic()
             except TRANSPORT as error:
-                log.warning("no beat for step %s: %s", self.held.step_run_id, error)
-                self._lost = time.monotonic() - proof > queue.LEASE
-            if self._lost or self._cancelled:
+                log.warning("no beat for step %s: %s", self._job_id, error)
+                if time.monotonic() - proof > queue.LEASE:
+                    for member in self._members:
+                        member.lost = True
+            if not self._wanted and not all(member.ended for member in self._members):
                 await self._stop_engine()
                 return
             await asyncio.sleep(TELL_EVERY)
+
+    async def _prove(self) -> None:
+        """Beat for every step that has not ended; drop those that were stopped or taken away."""
+        held = [member for member in self._members if not (member.ended or member.lost)]
+        said = await queue.beat([member.held for member in held], self._done, self._total, self._phase)
+        for member in held:
+            news = said.get(member.held.step_run_id)
+            member.lost = news is None and not member.ended
+            if news is not None and news.cancelled and not member.cancelled:
+                member.cancelled = True
+                if self._wanted:  # the others go on, so this one need not wait for the model to stop
+                    await self._end_one(member, queue.cancelled)
+            if member.lost or member.cancelled:
+                self._engine.stop(self._job_id, self._members.index(member))
 
     async def _watch_leaving(self) -> None:
         await self._leaving.wait()
         self._engine.kill()
 
     async def _stop_engine(self) -> None:
-        """Ask the engine to stop; kill it when it does not. Beats go on meanwhile."""
-        self._engine.stop(self._job_id)
+        """Give the engine time to stop; kill it when it does not. Beats go on meanwhile."""
         until = time.monotonic() + STOP_GRACE
         while time.monotonic() < until:
             await asyncio.sleep(1)
-            if not self._lost:
-                with contextlib.suppress(*TRANSPORT):
-                    await queue.beat(self.held, self._done, self._total, self._phase)
+            with contextlib.suppress(*TRANSPORT):
+                await self._prove()
         self._engine.kill()

@@ -112,9 +112,13 @@ def worker(config: Config, folder: Path, **extra: str) -> Iterator[Process]:
         process.end()
 
 
-async def accept(pipeline: Pipeline, seed: int = 5, inputs: dict[str, str] | None = None) -> UUID:
-    """Queue a run as the web does."""
-    return (await runs.accept(pipeline.version_id, pipeline.owner_id, inputs or {}, seed, secrets.token_hex(8))).run_id
+async def accept(
+    pipeline: Pipeline, seed: int = 5, inputs: dict[str, str] | None = None, *, afresh: bool = True
+) -> UUID:
+    """Queue a run as the web does; unless told otherwise every step is to run, known result or not."""
+    key = secrets.token_hex(8)
+    asked = await runs.accept(pipeline.version_id, pipeline.owner_id, inputs or {}, seed, key, afresh=afresh)
+    return asked.run_id
 
 
 async def until(run_id: UUID, wanted: Callable[[Any], bool], timeout: float = 90) -> list[Any]:

@@ -10,11 +10,11 @@ from litestar import Request, Response, get, post
 from litestar.datastructures import State
 
 from domain import drafts, lineage, models, pipelines, ratings, runs, steps, uploads
-from domain.errors import Invalid, NotFound, TooLarge
+from domain.errors import Invalid, NotFound, TooLarge, TooMany
 from domain.models import ModelChoice
 from domain.pipelines import Details, Editing, PipelinePage, PipelineRef
 from web import composer
-from web.auth import Viewer
+from web.auth import Viewer, config_of
 from web.composer import Form
 from web.forms import read_files, read_form
 from web.render import page, see_other, wants_part
@@ -132,7 +132,7 @@ async def _save(
             errors = error.fields
         else:
             await drafts.discard(me.id, editing.id if editing else None)
-            return await _after(me, ref, run, key)
+            return await _after(request, me, ref, run, key)
     await drafts.save(me.id, editing.id if editing else None, form)
     return await show_composer(request, editing, form, errors, status=422)
 
@@ -145,12 +145,16 @@ async def _keep(
     return await pipelines.create(me.id, details, recipe, note=note, once=key[:100])
 
 
-async def _after(me: Viewer, ref: PipelineRef, run: bool, key: str) -> Response[bytes]:
+async def _after(request: _Request, me: Viewer, ref: PipelineRef, run: bool, key: str) -> Response[bytes]:
     """The saved version's page, or that of its run; a form sent twice leads to the same run."""
     if not run:
         return see_other(f"/pipelines/{ref.id}/versions/{ref.number}")
     safe = "".join(char for char in key if char.isascii() and char.isalnum())[:60] or _new_key()
-    accepted = await runs.accept(ref.version_id, me.id, {}, None, f"{safe}-{ref.version_id.hex}")
+    try:
+        limit = config_of(request.scope).runs_per_person or None
+        accepted = await runs.accept(ref.version_id, me.id, {}, None, f"{safe}-{ref.version_id.hex}", limit=limit)
+    except TooMany:
+        return see_other(f"/pipelines/{ref.id}/versions/{ref.number}/runs")  # saved; the form there says why it waits
     return see_other(f"/runs/{accepted.run_id}")
 
 

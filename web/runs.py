@@ -8,10 +8,10 @@ from uuid import UUID
 from litestar import Request, Response, get, post
 
 from domain import forecast, run_pages, runs
-from domain.errors import Conflict, Invalid, NotFound
+from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.run_pages import RunForm, RunPage, StepPage
 from web import run_words
-from web.auth import Viewer
+from web.auth import Viewer, config_of
 from web.forms import read_form
 from web.render import page, see_other, wants_part
 
@@ -29,24 +29,43 @@ async def new(
     if run is not None:
         earlier = await runs.progress(run, me.id)
         values |= {f"input-{name}": value for name, value in earlier.inputs.items()} | {"seed": str(earlier.seed)}
+    try:
+        await runs.check_room(me.id, most(request))
+    except TooMany as error:
+        return await _show_form(request, form, values, {"key": error.message})
     return await _show_form(request, form, values)
+
+
+def most(request: _Request) -> int | None:
+    """How many runs one person may have that have not ended, None for any number."""
+    return config_of(request.scope).runs_per_person or None
 
 
 @post("/pipelines/{pipeline_id:uuid}/versions/{number:int}/runs")
 async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) -> Response[bytes]:
     """Accept a run and go to its page. A form sent twice leads to the same run."""
     form = await _form(pipeline_id, number, me)
-    sent = await read_form(request, lambda name: name in ("key", "seed") or name.startswith("input-"))
+    sent = await read_form(request, lambda name: name in ("key", "seed", "afresh") or name.startswith("input-"))
     inputs = {name.removeprefix("input-"): value for name, value in sent.items() if name.startswith("input-")}
     try:
         seed = _seed(sent.get("seed", ""))
         runs.check_inputs(form.recipe, inputs, seed)
-        accepted = await runs.accept(form.version_id, me.id, inputs, seed, sent.get("key") or _new_key())
+        accepted = await runs.accept(
+            form.version_id,
+            me.id,
+            inputs,
+            seed,
+            request.headers.get("idempotency-key") or sent.get("key") or _new_key(),
+            afresh=sent.get("afresh") == "1",
+            limit=most(request),
+        )
     except Invalid as error:
         return await _show_form(request, form, sent, error.fields, status=422)
     except Conflict:
         words = {"key": "This form already started a run with other values. Press Run once more to run these."}
         return await _show_form(request, form, {**sent, "key": _new_key()}, words, status=409)
+    except TooMany as error:
+        return await _show_form(request, form, sent, {"key": error.message}, status=error.status)
     return see_other(f"/runs/{accepted.run_id}")
 
 
@@ -78,7 +97,7 @@ async def _show_form(
     status: int = 200,
 ) -> Response[bytes]:
     """The form with what was typed. Never stored, so that Back fetches it with a fresh key."""
-    fields = {"key", "seed", *(f"input-{entry.name}" for entry in form.recipe.inputs)}
+    fields = {"key", "seed", "afresh", *(f"input-{entry.name}" for entry in form.recipe.inputs)}
     astray = [f"{name.removeprefix('input-')}: {words}" for name, words in (errors or {}).items() if name not in fields]
     return page(
         request,
@@ -87,7 +106,7 @@ async def _show_form(
         headers={"Cache-Control": "no-store"},
         form=form,
         words=run_words,
-        values={"key": _new_key(), "seed": "", **values},
+        values={"key": _new_key(), "seed": "", "afresh": "", **values},
         errors=errors or {},
         mend=[name for name in errors or {} if name in fields and name != "key"],
         astray=astray,
@@ -197,5 +216,5 @@ async def publish(request: _Request, run_id: UUID, me: Viewer) -> Response[bytes
 async def retry(request: _Request, run_id: UUID, me: Viewer) -> Response[bytes]:
     """Run a failed or stopped run again from the step it ended at."""
     await read_form(request, ())
-    await runs.retry(run_id, me.id)
+    await runs.retry(run_id, me.id, limit=most(request))
     return see_other(f"/runs/{run_id}")

@@ -163,6 +163,8 @@ CREATE TABLE runs (
     request_sha256 text NOT NULL,
     inputs jsonb NOT NULL DEFAULT '{}',
     seed bigint NOT NULL,
+    afresh boolean NOT NULL DEFAULT false,
+    turn bigint NOT NULL DEFAULT 0,
     state text NOT NULL DEFAULT 'queued'
         CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
     visibility text NOT NULL DEFAULT 'private' CHECK (visibility IN ('private', 'published')),
@@ -178,6 +180,8 @@ CREATE TABLE runs (
 );
 CREATE INDEX runs_owner ON runs (owner_id, id DESC);
 CREATE INDEX runs_version ON runs (version_id);
+CREATE INDEX runs_alive ON runs (owner_id, turn) WHERE finished_at IS NULL;
+CREATE INDEX runs_turn ON runs (state, turn) WHERE finished_at IS NULL;
 CREATE INDEX runs_published ON runs (pipeline_id, published_at DESC, id DESC) WHERE visibility = 'published';
 
 CREATE TABLE step_runs (
@@ -194,6 +198,7 @@ CREATE TABLE step_runs (
     state text NOT NULL DEFAULT 'waiting'
         CHECK (state IN ('waiting', 'queued', 'running', 'succeeded', 'failed', 'cancelled', 'reused')),
     priority integer NOT NULL DEFAULT 0,
+    turn bigint NOT NULL DEFAULT 0,
     attempt integer NOT NULL DEFAULT 0,
     crash_count integer NOT NULL DEFAULT 0,
     retry_count integer NOT NULL DEFAULT 0,
@@ -208,6 +213,7 @@ CREATE TABLE step_runs (
     error_code text,
     error_message text,
     output_text text,
+    reused_from uuid REFERENCES step_runs (id) ON DELETE SET NULL,
     receipt jsonb,
     timings jsonb,
     queued_at timestamptz,
@@ -216,7 +222,10 @@ CREATE TABLE step_runs (
     UNIQUE (run_id, ordinal),
     CHECK ((state = 'running') = (lease_until IS NOT NULL))
 );
-CREATE INDEX step_runs_due ON step_runs (queue, priority DESC, queued_at, id) WHERE state = 'queued';
+CREATE INDEX step_runs_due ON step_runs (queue, nudge_at) WHERE state = 'queued';
+CREATE INDEX step_runs_turn ON step_runs (queue, priority DESC, turn, queued_at, id) WHERE state = 'queued';
+CREATE INDEX step_runs_known ON step_runs (input_hash) WHERE state IN ('succeeded', 'reused');
+CREATE INDEX step_runs_reused_from ON step_runs (reused_from) WHERE reused_from IS NOT NULL;
 CREATE INDEX step_runs_leases ON step_runs (lease_until) WHERE state = 'running';
 CREATE INDEX step_runs_recent ON step_runs (kind, model, finished_at DESC) WHERE state = 'succeeded';
 

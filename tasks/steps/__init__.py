@@ -3,7 +3,7 @@
 Importing this package loads no model library: runners import theirs when they run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tasks.context import Context, Result
@@ -11,15 +11,15 @@ from tasks.steps import image_to_image, prompt_template, text_to_image, upscale
 
 
 class Runner(NamedTuple):
-    """A kind's function, and the version of its code: raise it when equal inputs give other results."""
+    """A kind's functions: one step at a time, and alike steps as one call where the kind can do that."""
 
     run: Callable[[Any, Context], Result]
-    code: int
+    together: Callable[[Sequence[Any], Context], list[Result]] | None = None
 
 
 RUNNERS: dict[str, Runner] = {
-    "prompt_template": Runner(prompt_template.run, code=1),
-    "text_to_image": Runner(text_to_image.run, code=1),
-    "image_to_image": Runner(image_to_image.run, code=1),
-    "upscale": Runner(upscale.run, code=1),
+    "prompt_template": Runner(prompt_template.run),
+    "text_to_image": Runner(text_to_image.run, text_to_image.together),
+    "image_to_image": Runner(image_to_image.run),
+    "upscale": Runner(upscale.run),
 }

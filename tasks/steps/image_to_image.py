@@ -14,29 +14,27 @@ def run(step: ImageToImage, ctx: Context) -> Result:
 
     Sides are brought to multiples of 8 within the model's limits. Seeds count up over all pictures.
     """
-    seed = ctx.seed if step.seed is None else step.seed
     sources = ctx.pictures()
     if len(sources) * step.num_images_per_prompt > MAX_PICTURES:
         raise DomainError(
             f"{len(sources)} pictures come in and each is redrawn {step.num_images_per_prompt} times: "
             f"that is more than {MAX_PICTURES}. Ask for fewer."
         )
-    seeds = diffusion.seeds(seed, len(sources) * step.num_images_per_prompt)
+    seeds = diffusion.seeds(step.seed or 0, len(sources) * step.num_images_per_prompt)
     model = ctx.model()
     pipe = diffusion.redrawing(model, step.scheduler)
     parameters = {
-        "prompt": ctx.fill("prompt", step.prompt, seed),
-        "negative_prompt": ctx.fill("negative_prompt", step.negative_prompt, seed),
+        "prompt": step.prompt,
+        "negative_prompt": step.negative_prompt,
         "strength": step.strength,
         "num_inference_steps": step.num_inference_steps,
         "guidance_scale": step.guidance_scale,
         "num_images_per_prompt": step.num_images_per_prompt,
     }
-    ctx.resolve(**parameters, scheduler=type(pipe.scheduler).__name__, model=step.model, seed=seed)
     made: list[Picture] = []
     for number, source in enumerate(sources):
         image = diffusion.fitted(source, model)
         own = seeds[number * step.num_images_per_prompt :][: step.num_images_per_prompt]
-        images = diffusion.denoise(pipe, model, {**parameters, "image": image}, own, ctx, number, len(sources))
+        (images,) = diffusion.denoise(pipe, model, {**parameters, "image": image}, [own], ctx, number, len(sources))
         made += [Picture(image, each) for image, each in zip(images, own, strict=True)]
-    return Result(pictures=made, seed=seed)
+    return Result(pictures=made, used={"scheduler": type(pipe.scheduler).__name__})

@@ -1,5 +1,8 @@
 """Draw pictures from a prompt with a diffusers text-to-image pipeline."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from domain.steps import TextToImage
 from tasks import diffusion
 from tasks.context import Context, Picture, Result
@@ -7,19 +10,38 @@ from tasks.context import Context, Picture, Result
 
 def run(step: TextToImage, ctx: Context) -> Result:
     """`num_images_per_prompt` RGB pictures of width × height; picture i comes from seed + i."""
-    seed = ctx.seed if step.seed is None else step.seed
-    seeds = diffusion.seeds(seed, step.num_images_per_prompt)
+    return together([step], ctx)[0]
+
+
+def together(alike: Sequence[TextToImage], ctx: Context) -> list[Result]:
+    """The same for steps that differ in words, seed and number of pictures only, as one call."""
+    seeds = [diffusion.seeds(step.seed or 0, step.num_images_per_prompt) for step in alike]
     model = ctx.model()
-    pipe = diffusion.drawing(model, step.scheduler)
+    pipe = diffusion.drawing(model, alike[0].scheduler)
     parameters = {
-        "prompt": ctx.fill("prompt", step.prompt, seed),
-        "negative_prompt": ctx.fill("negative_prompt", step.negative_prompt, seed),
-        "width": step.width,
-        "height": step.height,
-        "num_inference_steps": step.num_inference_steps,
-        "guidance_scale": step.guidance_scale,
-        "num_images_per_prompt": step.num_images_per_prompt,
+        **_words(alike),
+        "width": alike[0].width,
+        "height": alike[0].height,
+        "num_inference_steps": alike[0].num_inference_steps,
+        "guidance_scale": alike[0].guidance_scale,
     }
-    ctx.resolve(**parameters, scheduler=type(pipe.scheduler).__name__, model=step.model, seed=seed)
     images = diffusion.denoise(pipe, model, parameters, seeds, ctx)
-    return Result(pictures=[Picture(image, each) for image, each in zip(images, seeds, strict=True)], seed=seed)
+    used = {"scheduler": type(pipe.scheduler).__name__}
+    return [
+        Result(pictures=[Picture(image, seed) for image, seed in zip(made, own, strict=True)], used=used)
+        for made, own in zip(images, seeds, strict=True)
+    ]
+
+
+def _words(alike: Sequence[TextToImage]) -> dict[str, Any]:
+    """The prompts as diffusers takes them: one text for all pictures, or one for each."""
+    if len(alike) == 1:
+        (step,) = alike
+        return {
+            "prompt": step.prompt,
+            "negative_prompt": step.negative_prompt,
+            "num_images_per_prompt": step.num_images_per_prompt,
+        }
+    each = [step for step in alike for _ in range(step.num_images_per_prompt)]
+    negative = [step.negative_prompt for step in each]
+    return {"prompt": [step.prompt for step in each], "negative_prompt": negative if any(negative) else ""}

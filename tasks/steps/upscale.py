@@ -13,7 +13,6 @@ _METHODS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BIC
 
 def run(step: Upscale, ctx: Context) -> Result:
     """Every picture that comes in, `factor` times as wide and high, then sharpened if asked."""
-    ctx.resolve(factor=step.factor, method=step.method, sharpen=step.sharpen)
     sources = ctx.pictures()
     made: list[Picture] = []
     for number, source in enumerate(sources):

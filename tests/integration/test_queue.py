@@ -43,8 +43,9 @@ async def _states(db: Any, run_id: UUID) -> tuple[str, list[str]]:
 
 
 async def _claim(db: Any, run_id: UUID, ordinal: int = 1, owner: str = "ann") -> Claim:
-    held = await queue.claim((await _rows(db, run_id))[ordinal - 1]["id"], owner)
-    assert held is not None
+    step = (await _rows(db, run_id))[ordinal - 1]
+    (held,) = await queue.claim(step["queue"], owner)
+    assert held.step_run_id == step["id"]
     return held
 
 
@@ -59,85 +60,91 @@ async def _finish(held: Claim, outputs: list[Made] | None = None, text: str | No
 # due
 
 
-async def test_due_gives_a_queued_step_once(db: Any, run_id: UUID) -> None:
-    first = await _rows(db, run_id)
-    assert await queue.due() == [queue.Due(first[0]["id"], "light")]
-    assert await queue.due() == []
-    await db.execute("UPDATE step_runs SET nudge_at = now() - interval '1 s' WHERE id = $1", first[0]["id"])
-    assert len(await queue.due()) == 1
-
-
-async def test_due_goes_by_priority_then_by_time(db: Any, pipeline: Pipeline) -> None:
-    ids = [await w.accept(pipeline, seed) for seed in range(3)]
-    await db.execute("UPDATE step_runs SET priority = 5 WHERE run_id = $1", ids[2])
-    expected = [(await _rows(db, ids[number]))[0]["id"] for number in (2, 0, 1)]
-    assert [due.step_run_id for due in await queue.due()] == expected
+async def test_due_counts_a_queued_step_once(db: Any, run_id: UUID) -> None:
+    assert await queue.due("image") == 0
+    assert await queue.due("light") == 1
+    assert await queue.due("light") == 0
+    await db.execute("UPDATE step_runs SET nudge_at = now() - interval '1 s' WHERE run_id = $1", run_id)
+    assert await queue.due("light") == 1
 
 
 async def test_due_rolls_back_with_the_dispatcher_that_dies(db: Any, run_id: UUID) -> None:
     async def dies() -> None:
         async with db.transaction():
-            assert len(await queue.due()) == 1
+            assert await queue.due("light") == 1
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await dies()
-    assert len(await queue.due()) == 1
+    assert await queue.due("light") == 1
 
 
 async def test_two_dispatchers_share_the_work(db: Any, pipeline: Pipeline) -> None:
     for seed in range(6):
         await w.accept(pipeline, seed)
 
-    async def one() -> list[queue.Due]:
+    async def one() -> int:
         async with db.transaction():
-            found = await queue.due(3)
+            found: int = await queue.due("light", 3)
             await asyncio.sleep(0.05)
         return found
 
-    first, second = await asyncio.gather(one(), one())
-    assert len({due.step_run_id for due in first + second}) == 6
+    assert await asyncio.gather(one(), one()) == [3, 3]
+    assert await queue.due("light") == 0
 
 
 # claim
 
 
+async def test_claim_goes_by_priority_then_by_turn(db: Any, pipeline: Pipeline) -> None:
+    ids = [await w.accept(pipeline, seed) for seed in range(3)]
+    await db.execute("UPDATE step_runs SET priority = 5 WHERE run_id = $1", ids[2])
+    claimed = [(await queue.claim("light", "ann"))[0].run_id for _ in range(3)]
+    assert claimed == [ids[2], ids[0], ids[1]]
+
+
 async def test_claim_carries_what_the_step_needs(db: Any, run_id: UUID) -> None:
     held = await _claim(db, run_id)
-    assert (held.kind, held.attempt, held.ordinal, held.seed, held.queue) == ("prompt_template", 1, 1, 7, "light")
-    assert held.inputs == {"subject": "moth"}
-    assert held.lists == {"colors": ["red"]}
-    assert (held.text, held.pictures) == ("", [])
-    assert held.decoded() == RECIPE[0]
+    assert (held.kind, held.attempt, held.ordinal, held.queue) == ("prompt_template", 1, 1, "light")
+    assert held.parameters == {"template": "a moth"}
+    assert (held.pictures, held.refused) == ([], "")
+    assert held.step["template"] == "a {subject}"
     assert 0 <= held.waited < 30
     run = await db.fetchrow("SELECT * FROM runs WHERE id = $1", run_id)
     assert run["state"] == "running"
     assert run["started_at"] is not None
+    row = (await _rows(db, run_id))[0]
+    assert row["resolved"] == held.parameters
+    assert len(row["input_hash"]) == 64
 
 
-async def test_duplicate_messages_claim_once(db: Any, run_id: UUID) -> None:
-    step_run_id = (await _rows(db, run_id))[0]["id"]
-    claims = await asyncio.gather(*(queue.claim(step_run_id, f"worker {number}") for number in range(5)))
-    assert sum(claim is not None for claim in claims) == 1
+async def test_a_template_that_cannot_be_filled_is_told_to_whoever_claims_it(db: Any, make: Make) -> None:
+    run_id = await w.accept(await make.pipeline(steps=[steps.PromptTemplate(template="a {moth}")]))
+    held = await _claim(db, run_id)
+    assert held.refused.startswith("Template: There is no input called {moth}")
+
+
+async def test_many_claims_at_once_take_a_step_once(db: Any, run_id: UUID) -> None:
+    claims = await asyncio.gather(*(queue.claim("light", f"worker {number}") for number in range(5)))
+    assert sum(len(held) for held in claims) == 1
     assert (await _rows(db, run_id))[0]["attempt"] == 1
 
 
 async def test_claim_leaves_alone_what_waits_or_is_not_due(db: Any, run_id: UUID) -> None:
     rows = await _rows(db, run_id)
-    assert await queue.claim(rows[1]["id"], "ann") is None
+    assert await queue.claim("image", "ann") == []
     await db.execute("UPDATE step_runs SET not_before = now() + interval '1 min' WHERE id = $1", rows[0]["id"])
-    assert await queue.claim(rows[0]["id"], "ann") is None
-    assert await queue.claim(run_id, "ann") is None
+    assert await queue.claim("light", "ann") == []
 
 
 async def test_claim_takes_text_and_pictures_from_the_source(db: Any, make: Make, run_id: UUID) -> None:
     await _finish(await _claim(db, run_id), text="a moth")
     drawing = await _claim(db, run_id, 2)
-    assert (drawing.text, drawing.pictures) == ("a moth", [])
+    assert (drawing.parameters["prompt"], drawing.pictures) == ("a moth", [])
     made = [(await make.artifact()).sha256 for _ in range(2)]
     await _finish(drawing, [Made(sha256, 7 + number) for number, sha256 in enumerate(made)])
     enlarging = await _claim(db, run_id, 3)
-    assert (enlarging.text, enlarging.pictures) == ("a moth", made)
+    assert enlarging.pictures == made
 
 
 # beat
@@ -145,8 +152,8 @@ async def test_claim_takes_text_and_pictures_from_the_source(db: Any, make: Make
 
 async def test_progress_only_rises_within_an_attempt(db: Any, run_id: UUID) -> None:
     held = await _claim(db, run_id)
-    assert await queue.beat(held, 5, 20, "running") == Beat(alive=True, cancelled=False)
-    await queue.beat(held, 3, 20, "running")
+    assert await queue.beat([held], 5, 20, "running") == {held.step_run_id: Beat(cancelled=False)}
+    await queue.beat([held], 3, 20, "running")
     row = (await _rows(db, run_id))[0]
     assert (row["progress"], row["progress_total"], row["phase"]) == (5, 20, "running")
 
@@ -155,7 +162,7 @@ async def test_a_beat_renews_the_lease_and_learns_of_a_stop(db: Any, pipeline: P
     held = await _claim(db, run_id)
     await db.execute("UPDATE step_runs SET lease_until = now() + interval '1 s' WHERE id = $1", held.step_run_id)
     await runs.cancel(run_id, pipeline.owner_id)
-    assert await queue.beat(held, 0, 0, "running") == Beat(alive=True, cancelled=True)
+    assert await queue.beat([held], 0, 0, "running") == {held.step_run_id: Beat(cancelled=True)}
     assert await db.fetchval("SELECT lease_until > now() + interval '20 s' FROM step_runs WHERE state = 'running'")
 
 
@@ -178,15 +185,14 @@ async def test_finish_publishes_once_and_queues_the_next_step(db: Any, make: Mak
     assert following == rows[1]["id"]
     assert await _states(db, run_id) == ("running", ["succeeded", "queued", "waiting"])
     assert rows[0]["output_text"] == "a moth"
-    assert [due.queue for due in await queue.due()] == ["image"]
+    assert await queue.due("image") == 1
     drawing = await _claim(db, run_id, 2)
-    await queue.resolve(drawing, {"prompt": "a moth", "seed": 7}, "hash")
     sha256 = (await make.artifact()).sha256
     await queue.finish(drawing, [Made(sha256, 7)], None, {"kind": "x"}, {"run": 1.5}, passes=20)
     assert await _finish(await _claim(db, run_id, 3), [Made(sha256)]) is None
     assert await _states(db, run_id) == ("succeeded", ["succeeded"] * 3)
     row = (await _rows(db, run_id))[1]
-    assert (row["resolved"], row["input_hash"]) == ({"prompt": "a moth", "seed": 7}, "hash")
+    assert (row["resolved"]["prompt"], row["resolved"]["seed"]) == ("a moth", 7)
     assert (row["progress"], row["progress_total"], row["timings"]) == (20, 20, {"run": 1.5})
     outputs = await db.fetch("SELECT * FROM outputs ORDER BY step_run_id, position")
     assert [(output["position"], output["seed"]) for output in outputs] == [(1, 7), (1, None)]
@@ -196,9 +202,8 @@ async def test_finish_publishes_once_and_queues_the_next_step(db: Any, make: Mak
 async def test_the_next_step_is_kept_for_a_worker_that_goes_on(db: Any, run_id: UUID) -> None:
     held = await _claim(db, run_id)
     following = await queue.finish(held, [], "x", {}, {}, serves={"image"})
-    assert await queue.due() == []
-    assert following is not None
-    assert await queue.claim(following, "ann") is not None
+    assert await queue.due("image") == 0
+    assert [each.step_run_id for each in await queue.claim("image", "ann")] == [following]
 
 
 async def test_a_worker_of_the_past_changes_nothing(db: Any, make: Make, run_id: UUID) -> None:
@@ -207,15 +212,13 @@ async def test_a_worker_of_the_past_changes_nothing(db: Any, make: Make, run_id:
     assert await queue.reap() == 1
     new = await _claim(db, run_id, owner="bob")
     assert (old.attempt, new.attempt) == (1, 2)
-    assert await queue.beat(old, 9, 20, "running") == Beat(alive=False, cancelled=False)
+    assert await queue.beat([old], 9, 20, "running") == {}
     with pytest.raises(Lost):
         await _finish(old, [Made((await make.artifact()).sha256)])
     with pytest.raises(Lost):
         await queue.fail(old, "x", "y")
     with pytest.raises(Lost):
         await queue.hand_back(old, 0, "x")
-    with pytest.raises(Lost):
-        await queue.resolve(old, {}, "x")
     with pytest.raises(Lost):
         await queue.cancelled(old)
     await queue.preview(old, 1, "image/webp", b"old")
@@ -268,19 +271,19 @@ async def test_fail_ends_the_run_and_cancels_what_waits(db: Any, run_id: UUID) -
     row = (await _rows(db, run_id))[0]
     assert (row["error_code"], row["error_message"]) == ("refused", "The model will not")
     assert await db.fetchval("SELECT finished_at IS NOT NULL FROM runs WHERE id = $1", run_id)
-    assert await queue.due() == []
+    assert await queue.due("light") == 0
 
 
 async def test_hand_back_waits_before_the_step_is_due_again(db: Any, run_id: UUID) -> None:
     held = await _claim(db, run_id)
-    await queue.beat(held, 5, 20, "running")
+    await queue.beat([held], 5, 20, "running")
     await queue.hand_back(held, 60, "the file store is away", retried=True)
     row = (await _rows(db, run_id))[0]
     assert (row["state"], row["progress"], row["retry_count"], row["crash_count"]) == ("queued", 0, 1, 0)
-    assert await queue.due() == []
-    assert await queue.claim(row["id"], "ann") is None
+    assert await queue.due("light") == 0
+    assert await queue.claim("light", "ann") == []
     await db.execute("UPDATE step_runs SET not_before = now(), nudge_at = now() WHERE id = $1", row["id"])
-    assert len(await queue.due()) == 1
+    assert await queue.due("light") == 1
     assert (await _claim(db, run_id)).retry_count == 1
     assert "retrying" in await w.event_names(run_id)
 
@@ -289,7 +292,7 @@ async def test_a_worker_that_leaves_hands_back_at_once(db: Any, run_id: UUID) ->
     await queue.hand_back(await _claim(db, run_id), 0, "the worker is leaving")
     row = (await _rows(db, run_id))[0]
     assert (row["state"], row["retry_count"], row["crash_count"]) == ("queued", 0, 0)
-    assert len(await queue.due()) == 1
+    assert await queue.due("light") == 1
 
 
 # reap
@@ -301,7 +304,7 @@ async def test_reap_takes_only_expired_leases(db: Any, run_id: UUID) -> None:
     await _expire(db, held)
     assert await queue.reap() == 1
     assert await _states(db, run_id) == ("running", ["queued", "waiting", "waiting"])
-    assert len(await queue.due()) == 1
+    assert await queue.due("light") == 1
 
 
 @pytest.mark.parametrize("reaped", [True, False], ids=["reaped", "handed back"])
@@ -358,10 +361,7 @@ async def test_whatever_happens_every_run_ends_or_lives(db: Any, make: Make, pip
 
     async def worker(name: str) -> None:
         for _ in range(40):
-            for due in await queue.due(3):
-                held = await queue.claim(due.step_run_id, name)
-                if held is None:
-                    continue
+            for held in [each for kind in ("light", "image") for each in await queue.claim(kind, name)]:
                 roll = chance.random()
                 if roll < 0.15:
                     await _expire(db, held)

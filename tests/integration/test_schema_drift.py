@@ -11,6 +11,7 @@ from domain import tables
 
 TYPES = {
     "BIGINT": "bigint",
+    "BOOLEAN": "boolean",
     "BYTEA": "bytea",
     "DOUBLE PRECISION": "double precision",
     "INTEGER": "integer",
@@ -51,9 +52,13 @@ ONLY_IN_THE_DATABASE = {
     # who uses an upload: an expression
     "versions_uploads",
     # the queue: partial
+    "runs_alive",
+    "runs_turn",
     "step_runs_due",
+    "step_runs_known",
     "step_runs_leases",
     "step_runs_recent",
+    "step_runs_turn",
     # the other side of foreign keys
     "events_run",
     "outputs_sha256",
@@ -64,6 +69,7 @@ ONLY_IN_THE_DATABASE = {
     "renditions_sha256",
     "runs_owner",
     "runs_version",
+    "step_runs_reused_from",
     "sessions_person",
     "uploads_sha256",
     "versions_parent",

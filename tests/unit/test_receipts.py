@@ -27,7 +27,7 @@ DRAWN = Receipt(
 
 
 def _hash(**parameters: object) -> str:
-    return receipts.input_hash("text_to_image", 1, "rev", parameters, 5, [])
+    return receipts.input_hash("text_to_image", 1, "rev", parameters, [])
 
 
 def test_order_and_number_spelling_do_not_change_the_hash() -> None:
@@ -36,17 +36,22 @@ def test_order_and_number_spelling_do_not_change_the_hash() -> None:
 
 def test_what_changes_no_result_changes_no_hash() -> None:
     assert _hash(prompt="x", title="Sketch", source=1, upload=None) == _hash(prompt="x")
+    assert _hash(prompt="x", model="a name") == _hash(prompt="x", model="another name for the same files")
+    assert _hash(prompt="x", negative_prompt="") == _hash(prompt="x")
+    unguided = {"prompt": "x", "guidance_scale": 1.0}
+    assert _hash(**unguided, negative_prompt="y") == _hash(**unguided)
+    assert _hash(prompt="x", guidance_scale=1.5, negative_prompt="y") != _hash(prompt="x", guidance_scale=1.5)
 
 
 def test_everything_that_matters_changes_the_hash() -> None:
-    base = ("text_to_image", 1, "rev", {"prompt": "x"}, 5, ["a"])
+    base = ("text_to_image", 1, "rev", {"prompt": "x", "seed": 5}, ["a"])
     others = [
-        ("image_to_image", 1, "rev", {"prompt": "x"}, 5, ["a"]),
-        ("text_to_image", 2, "rev", {"prompt": "x"}, 5, ["a"]),
-        ("text_to_image", 1, "other", {"prompt": "x"}, 5, ["a"]),
-        ("text_to_image", 1, "rev", {"prompt": "y"}, 5, ["a"]),
-        ("text_to_image", 1, "rev", {"prompt": "x"}, 6, ["a"]),
-        ("text_to_image", 1, "rev", {"prompt": "x"}, 5, ["b"]),
+        ("image_to_image", 1, "rev", {"prompt": "x", "seed": 5}, ["a"]),
+        ("text_to_image", 2, "rev", {"prompt": "x", "seed": 5}, ["a"]),
+        ("text_to_image", 1, "other", {"prompt": "x", "seed": 5}, ["a"]),
+        ("text_to_image", 1, "rev", {"prompt": "y", "seed": 5}, ["a"]),
+        ("text_to_image", 1, "rev", {"prompt": "x", "seed": 6}, ["a"]),
+        ("text_to_image", 1, "rev", {"prompt": "x", "seed": 5}, ["b"]),
     ]
     assert len({receipts.input_hash(*each) for each in [base, *others]}) == 7
 

@@ -35,6 +35,7 @@ def _step(**given: object) -> StepPage:
         "id": UUID(int=1), "ordinal": 2, "kind": "text_to_image", "label": "Draw", "state": "running", "attempt": 1,
         "step": {}, "resolved": {}, "progress": 0, "progress_total": 0, "phase": "running", "error": "",
         "output_text": "", "pictures": [], "place": None, "preview": None, "elapsed": None, "left": None,
+        "source": None,
         "receipt": {}, "timings": {},
     }  # fmt: skip
     return StepPage(**{**plain, **given})  # type: ignore[arg-type]

@@ -1,0 +1,157 @@
+"""A run's way from step to step: reuse what is known already, queue the next step, end the run.
+
+For use inside the transactions of `runs.py` (people) and `queue.py` (workers). The run is locked.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from domain import db, steps
+from domain.errors import DomainError
+from domain.events import note, ring
+from domain.prepare import Given, Prepared, prepare
+
+_STEP = """
+SELECT s.id, s.run_id, s.ordinal, s.kind, s.queue, s.step, s.attempt, s.crash_count, s.retry_count, s.batch_key,
+    r.owner_id, r.inputs, r.seed, r.afresh, v.recipe, coalesce(m.revision, '') AS revision
+FROM step_runs s JOIN runs r ON r.id = s.run_id JOIN versions v ON v.id = r.version_id
+LEFT JOIN models m ON m.name = s.model AND m.removed_at IS NULL
+"""
+
+_SOURCE = """
+SELECT
+    (SELECT output_text FROM step_runs WHERE run_id = $1 AND ordinal <= $2 AND output_text IS NOT NULL
+        ORDER BY ordinal DESC LIMIT 1) AS text,
+    (SELECT array_agg(o.sha256 ORDER BY o.position) FROM outputs o JOIN step_runs s ON s.id = o.step_run_id
+        WHERE s.run_id = $1 AND s.ordinal = $2) AS pictures
+"""
+
+_KNOWN = """
+SELECT s.id, s.run_id, s.resolved, s.output_text, s.receipt
+FROM step_runs s JOIN runs r ON r.id = s.run_id JOIN pipelines p ON p.id = r.pipeline_id
+WHERE s.input_hash = $1 AND s.state IN ('succeeded', 'reused') AND s.run_id <> $3
+  AND (r.owner_id = $2 OR r.visibility = 'published' AND p.visibility = 'public' AND p.deleted_at IS NULL)
+ORDER BY s.state = 'succeeded' DESC, s.id LIMIT 1
+"""
+"""Another run's result that the person may see: their own, or one that stands in public. What others keep to
+themselves is no candidate, so it is neither shown nor betrayed by an answer that comes too soon."""
+
+
+async def advance(run_id: UUID, serves: Collection[str] = ()) -> UUID | None:
+    """Reuse the steps whose result is known, then queue the next. Returns its id, None when the run has ended.
+
+    The queued step is kept from other workers for 2 s when its queue is one that the caller `serves`.
+    """
+    while True:
+        step = await db.fetchrow(
+            f"{_STEP} WHERE s.run_id = $1 AND s.state = 'waiting' ORDER BY s.ordinal LIMIT 1", run_id
+        )
+        if step is None:
+            await end(run_id, "succeeded")
+            return None
+        try:
+            ready = await prepared(step)
+        except DomainError:
+            ready = None  # whoever claims the step says what is wrong with it
+        if ready is None or not await reuse(step, ready):
+            await _queue(step["id"], ready, step["queue"] in serves)
+            if step["queue"] not in serves:
+                await ring()
+            queued: UUID = step["id"]
+            return queued
+
+
+async def step_of(step_run_id: UUID) -> db.Record:
+    """Everything about a step that running it needs."""
+    row = await db.fetchrow(f"{_STEP} WHERE s.id = $1", step_run_id)
+    assert row is not None, "a step is never removed while its run is locked"
+    return row
+
+
+async def given_to(step: db.Record) -> Given:
+    """What the run gives to this step."""
+    recipe: Mapping[str, Any] = step["recipe"]
+    text, pictures = "", []
+    if step["ordinal"] > 1:
+        source = recipe["steps"][step["ordinal"] - 1].get("source") or step["ordinal"] - 1
+        row = await db.fetchrow(_SOURCE, step["run_id"], source)
+        assert row is not None
+        text, pictures = row["text"] or "", list(row["pictures"] or ())
+    return Given(inputs=step["inputs"], lists=recipe.get("lists", {}), seed=step["seed"], text=text, pictures=pictures)
+
+
+async def prepared(step: db.Record) -> Prepared:
+    """The step's parameters as they are really used. Raises DomainError when a template cannot be filled."""
+    try:
+        plain: steps.AnyStep = msgspec.convert(step["step"], steps.AnyStep)
+    except msgspec.ValidationError as error:
+        raise DomainError(f"This site runs no steps of the kind “{step['kind']}” any more.") from error
+    return prepare(plain, await given_to(step), step["revision"])
+
+
+async def reuse(step: db.Record, ready: Prepared) -> bool:
+    """Take over a known result of an equal step, unless the run asks for everything afresh."""
+    if step["afresh"] or (step["step"].get("model") and not step["revision"]):
+        return False
+    known = await db.fetchrow(_KNOWN, ready.input_hash, step["owner_id"], step["run_id"])
+    if known is None:
+        return False
+    await db.execute(
+        """
+        WITH copied AS (
+            INSERT INTO outputs (step_run_id, position, sha256, seed)
+            SELECT $1, position, sha256, seed FROM outputs WHERE step_run_id = $2
+        ), begun AS (
+            UPDATE runs SET started_at = coalesce(started_at, clock_timestamp()) WHERE id = $7
+        )
+        UPDATE step_runs SET state = 'reused', reused_from = $2, input_hash = $3, resolved = $4, output_text = $5,
+            receipt = $6, finished_at = clock_timestamp(), lease_until = NULL, lease_owner = NULL, phase = ''
+        WHERE id = $1
+        """,
+        step["id"],
+        known["id"],
+        ready.input_hash,
+        known["resolved"],
+        known["output_text"],
+        known["receipt"],
+        step["run_id"],
+    )
+    await note(step["run_id"], "reused", ordinal=step["ordinal"])
+    return True
+
+
+async def _queue(step_run_id: UUID, ready: Prepared | None, keep: bool) -> None:
+    await db.execute(
+        """
+        UPDATE step_runs SET state = 'queued', batch_key = $2, input_hash = $3, queued_at = clock_timestamp(),
+            not_before = clock_timestamp(),
+            nudge_at = clock_timestamp() + CASE WHEN $4 THEN interval '2 s' ELSE interval '0' END
+        WHERE id = $1
+        """,
+        step_run_id,
+        "" if ready is None else ready.batch_key,
+        None if ready is None else ready.input_hash,
+        keep,
+    )
+
+
+async def end(run_id: UUID, state: str) -> None:
+    """End the run; whatever still waits is cancelled, and rough pictures go."""
+    await db.execute(
+        """UPDATE step_runs SET state = 'cancelled', finished_at = clock_timestamp()
+           WHERE run_id = $1 AND state IN ('waiting', 'queued')""",
+        run_id,
+    )
+    await db.execute(
+        "DELETE FROM previews p USING step_runs s WHERE s.id = p.step_run_id AND s.run_id = $1",
+        run_id,
+    )
+    await db.execute(
+        "UPDATE runs SET state = $2, finished_at = clock_timestamp() WHERE id = $1 AND state IN ('queued', 'running')",
+        run_id,
+        state,
+    )
+    await note(run_id, "cancelled" if state == "cancelled" else f"run_{state}")

@@ -1,0 +1,105 @@
+"""What a step will really be run with: templates filled, seeds chosen, and one hash of it all. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from domain import receipts, steps, template
+from domain.errors import DomainError
+
+TEMPLATES = ("template", "prompt", "negative_prompt")
+"""Fields that are filled before a step runs."""
+
+
+class Given(Struct, frozen=True, kw_only=True):
+    """What a run gives a step: the run's inputs, lists and seed, and what the steps before it made.
+
+    `text` is the text of the nearest step before that wrote one, its source first; `pictures` are
+    the SHA-256 of the pictures that come in, in order.
+    """
+
+    inputs: Mapping[str, str]
+    lists: Mapping[str, Sequence[str]]
+    seed: int
+    text: str = ""
+    pictures: Sequence[str] = ()
+
+
+class Prepared(Struct, frozen=True, kw_only=True):
+    """A step ready to run. `batch_key` is equal for steps that one call can run together, "" for none."""
+
+    parameters: dict[str, Any]
+    pictures: list[str]
+    """SHA-256 of what comes in."""
+    input_hash: str
+    batch_key: str
+
+
+def prepare(step: steps.AnyStep, given: Given, revision: str) -> Prepared:
+    """Fill the step's templates and hash everything that its result depends on.
+
+    `revision` is the hash of the model's files, "" for a kind without a model. Raises DomainError
+    naming the field whose template cannot be filled.
+    """
+    parameters = _parameters(step, given)
+    kind = steps.kind_of(step)
+    pictures = list(incoming(step, given.pictures))
+    return Prepared(
+        parameters=parameters,
+        pictures=pictures,
+        input_hash=receipts.input_hash(kind, step.code, revision, parameters, pictures),
+        batch_key=_batch_key(step, kind, revision, parameters),
+    )
+
+
+def incoming(step: steps.AnyStep, pictures: Sequence[str]) -> Sequence[str]:
+    """SHA-256 of the pictures that the step takes: its upload, else those of the step before."""
+    upload = getattr(step, "upload", None)
+    if upload:
+        return [upload]
+    return pictures if step.takes == "image" else ()
+
+
+def _parameters(step: steps.AnyStep, given: Given) -> dict[str, Any]:
+    parameters: dict[str, Any] = {
+        field.name: getattr(step, field.name)
+        for field in steps.fields_of(steps.kind_of(step))
+        if field.name not in ("title", "source", "upload")
+    }
+    seed = given.seed
+    if "seed" in parameters:
+        seed = parameters["seed"] = given.seed if step.seed is None else step.seed  # type: ignore[union-attr]
+    for name in TEMPLATES:
+        if name in parameters:
+            parameters[name] = _filled(name, parameters[name], given, seed)
+    return parameters
+
+
+def _filled(name: str, text: str, given: Given, seed: int) -> str:
+    try:
+        return template.expand(text, {**given.inputs, "text": given.text}, given.lists, seed)
+    except template.TemplateError as error:
+        raise DomainError(f"{name.replace('_', ' ').capitalize()}: {error}") from error
+
+
+def _batch_key(step: steps.AnyStep, kind: str, revision: str, parameters: Mapping[str, Any]) -> str:
+    """Equal for steps that differ in words, seed and number of pictures only.
+
+    Whether there is a negative prompt belongs to the key: some pipelines treat none otherwise than an empty one.
+    """
+    if not step.together:
+        return ""
+    alike = {
+        name: value for name, value in parameters.items() if name not in (*TEMPLATES, "seed", "num_images_per_prompt")
+    }
+    alike["negative"] = bool(parameters.get("negative_prompt"))
+    content = [kind, step.code, revision, receipts.canonical(alike)]
+    return receipts.digest(content)
+
+
+def filled(step: Mapping[str, Any], parameters: Mapping[str, Any]) -> steps.AnyStep:
+    """The step with its prepared parameters put in. Raises msgspec.ValidationError for a kind that is gone."""
+    found: steps.AnyStep = msgspec.convert({**step, **parameters}, steps.AnyStep)
+    return found
