@@ -3,6 +3,8 @@
 For use inside the transactions of `runs.py` (people) and `queue.py` (workers). The run is locked.
 """
 
+import logging
+import secrets
 from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
@@ -13,6 +15,8 @@ from domain import db, steps
 from domain.errors import DomainError
 from domain.events import note, ring
 from domain.prepare import Given, Prepared, prepare
+
+log = logging.getLogger("runs")
 
 _STEP = """
 SELECT s.id, s.run_id, s.ordinal, s.kind, s.queue, s.step, s.attempt, s.crash_count, s.retry_count, s.batch_key,
@@ -52,10 +56,7 @@ async def advance(run_id: UUID, serves: Collection[str] = ()) -> UUID | None:
         if step is None:
             await end(run_id, "succeeded")
             return None
-        try:
-            ready = await prepared(step)
-        except DomainError:
-            ready = None  # whoever claims the step says what is wrong with it
+        ready, _ = await try_prepared(step)  # whoever claims the step says what is wrong with it
         if ready is None or not await reuse(step, ready):
             await _queue(step["id"], ready, step["queue"] in serves)
             if step["queue"] not in serves:
@@ -83,13 +84,19 @@ async def given_to(step: db.Record) -> Given:
     return Given(inputs=step["inputs"], lists=recipe.get("lists", {}), seed=step["seed"], text=text, pictures=pictures)
 
 
-async def prepared(step: db.Record) -> Prepared:
-    """The step's parameters as they are really used. Raises DomainError when a template cannot be filled."""
+async def try_prepared(step: db.Record) -> tuple[Prepared | None, str]:
+    """The step's parameters as they are really used, or None and the words why it cannot be run."""
     try:
         plain: steps.AnyStep = msgspec.convert(step["step"], steps.AnyStep)
-    except msgspec.ValidationError as error:
-        raise DomainError(f"This site runs no steps of the kind “{step['kind']}” any more.") from error
-    return prepare(plain, await given_to(step), step["revision"])
+        return prepare(plain, await given_to(step), step["revision"]), ""
+    except DomainError as error:
+        return None, error.message
+    except msgspec.ValidationError:
+        return None, f"This site runs no steps of the kind “{step['step'].get('kind')}” any more."
+    except (LookupError, TypeError, ValueError):
+        reference = secrets.token_hex(4)
+        log.exception("reference %s: step %s cannot be prepared", reference, step["id"])
+        return None, f"Something broke on our side. Reference {reference}."
 
 
 async def reuse(step: db.Record, ready: Prepared) -> bool:

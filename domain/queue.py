@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from domain import advance as advancing
 from domain import db
-from domain.errors import DomainError
 from domain.events import note, ring
 
 LEASE = 30.0
@@ -164,11 +163,7 @@ async def _take(step_run_id: UUID, owner: str, lease_s: float) -> Claim | None:
     if row is None:
         return None
     step = await advancing.step_of(step_run_id)
-    ready, refused = None, ""
-    try:
-        ready = await advancing.prepared(step)
-    except DomainError as error:
-        refused = error.message
+    ready, refused = await advancing.try_prepared(step)
     if ready is not None and await advancing.reuse(step, ready):
         await advancing.advance(step["run_id"])
         return None

@@ -95,6 +95,7 @@ class RunPage(Struct, kw_only=True):
     pipeline_title: str
     """Empty when the viewer may not see the pipeline (any more)."""
     pipeline_visibility: str
+    pipeline_mine: bool
     generation: int
     offshoot_count: int
     version_id: UUID
@@ -139,7 +140,8 @@ SELECT r.id AS run_id, r.number, r.pipeline_id, r.version_id, r.owner_id, r.inpu
     r.visibility, r.cancel_requested_at, r.created_at, r.started_at AS run_started, r.finished_at AS run_finished,
     p.visibility AS pipeline_visibility, p.generation, p.offshoot_count, v.number AS version_number,
     CASE WHEN p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2) THEN p.title ELSE '' END AS title,
-    o.handle, o.name, coalesce(r.owner_id = $2, false) AS mine, now() AS now,
+    o.handle, o.name, coalesce(r.owner_id = $2, false) AS mine,
+    coalesce(p.owner_id = $2, false) AS pipeline_mine, now() AS now,
     s.id, s.ordinal, s.kind, s.model, s.state, s.attempt, s.step, s.resolved, s.progress, s.progress_total, s.phase,
     s.progress_at, s.error_message, s.output_text, s.receipt, s.timings,
     s.started_at, s.finished_at, preview.done AS preview,
@@ -202,6 +204,7 @@ def _page(rows: Sequence[db.Record], rates: Mapping[tuple[str, str], float], vie
         pipeline_id=run["pipeline_id"],
         pipeline_title=run["title"],
         pipeline_visibility=run["pipeline_visibility"],
+        pipeline_mine=run["pipeline_mine"],
         generation=run["generation"],
         offshoot_count=run["offshoot_count"],
         version_id=run["version_id"],
@@ -441,6 +444,8 @@ class RunForm(Struct, frozen=True, kw_only=True):
     number: int
     latest: int
     recipe: steps.Recipe
+    known_seed: int | None
+    """Seed of the viewer's newest result of the pipeline, else of the result it grew from."""
 
 
 async def form(pipeline_id: UUID, number: int, viewer_id: UUID) -> RunForm:
@@ -448,7 +453,13 @@ async def form(pipeline_id: UUID, number: int, viewer_id: UUID) -> RunForm:
     row = await db.fetchrow(
         """
         SELECT p.id AS pipeline_id, p.title, o.handle AS owner_handle, o.name AS owner_name, p.generation,
-            p.offshoot_count, v.id AS version_id, v.number, p.latest_version AS latest, v.recipe
+            p.offshoot_count, v.id AS version_id, v.number, p.latest_version AS latest, v.recipe,
+            coalesce(
+                (SELECT r.seed FROM runs r WHERE r.pipeline_id = p.id AND r.owner_id = $3 AND r.state = 'succeeded'
+                    ORDER BY r.id DESC LIMIT 1),
+                (SELECT r.seed FROM pipelines parent JOIN runs r ON r.id = parent.cover_run_id
+                    WHERE parent.id = p.parent_id AND parent.visibility = 'public' AND parent.deleted_at IS NULL)
+            ) AS known_seed
         FROM versions v JOIN pipelines p ON p.id = v.pipeline_id JOIN people o ON o.id = p.owner_id
         WHERE p.id = $1 AND v.number = $2 AND p.deleted_at IS NULL
           AND (p.owner_id = $3 OR p.visibility <> 'private')

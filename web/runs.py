@@ -21,11 +21,11 @@ _Request = Request[Any, Any, Any]
 
 @get("/pipelines/{pipeline_id:uuid}/versions/{number:int}/runs")
 async def new(
-    request: _Request, pipeline_id: UUID, number: int, me: Viewer, run: UUID | None = None
+    request: _Request, pipeline_id: UUID, number: int, me: Viewer, run: UUID | None = None, seed: str = ""
 ) -> Response[bytes]:
-    """The form with the version's inputs; `?run=` fills in what an earlier run used."""
+    """The form with the version's inputs; `?run=` fills in what an earlier run used, `?seed=` the seed."""
     form = await _form(pipeline_id, number, me)
-    values = {f"input-{entry.name}": entry.default for entry in form.recipe.inputs}
+    values = {f"input-{entry.name}": entry.default for entry in form.recipe.inputs} | {"seed": seed[:20]}
     if run is not None:
         earlier = await runs.progress(run, me.id)
         values |= {f"input-{name}": value for name, value in earlier.inputs.items()} | {"seed": str(earlier.seed)}

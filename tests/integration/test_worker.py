@@ -202,7 +202,7 @@ async def test_an_unforeseen_error_gets_a_reference_that_the_log_has_too(make: M
     pipeline = await make.pipeline(steps=[steps.PromptTemplate(template="x")])
     async with db.transaction():
         run_id = await w.accept(pipeline)
-        await db.execute('UPDATE step_runs SET step = step || \'{"kind": "gone"}\' WHERE run_id = $1', run_id)
+        await db.execute("UPDATE runs SET inputs = '[1]' WHERE id = $1", run_id)
     state, (row,) = await w.ended(run_id)
     assert state == "failed"
     assert row["error_message"].startswith("Something broke on our side. Reference ")
@@ -218,3 +218,59 @@ async def test_twenty_runs_all_end_once(make: Make, db: Any) -> None:
         assert state == "succeeded"
         assert [row["attempt"] for row in rows] == [1, 1]
     assert await db.fetchval("SELECT count(*) FROM events WHERE name = 'succeeded'") == 40
+
+
+DRAWN = {"num_inference_steps": FEW, "num_images_per_prompt": 2}
+
+
+@pytest.mark.usefixtures("ready")
+async def test_alike_steps_are_one_call_and_draw_what_they_draw_alone(
+    make: Make, db: Any, config: Config, storage: Storage, tmp_path: Path
+) -> None:
+    alone, together = [], []
+    pipelines = [
+        await make.pipeline(steps=[steps.TextToImage(prompt=prompt, **DRAWN)])
+        for prompt in ("a red circle", "a small blue square on the left")
+    ]
+    for number, pipeline in enumerate(pipelines):
+        alone.append((await w.ended(await w.accept(pipeline, seed=number)))[1][0])
+    async with db.transaction():  # both arrive at once
+        ids = [await w.accept(pipeline, seed=number) for number, pipeline in enumerate(pipelines)]
+    for run_id in ids:
+        state, (row,) = await w.ended(run_id)
+        assert state == "succeeded", row["error_message"]
+        assert (row["progress"], row["progress_total"]) == (FEW, FEW)
+        together.append(row)
+    assert [row["receipt"]["batch"] for row in alone] == [None, None]
+    assert [row["receipt"]["batch"] for row in together] == [{"size": 2, "position": n} for n in range(2)]
+    for one, other in zip(alone, together, strict=True):
+        for mine, theirs in zip(await w.pictures(one["id"]), await w.pictures(other["id"]), strict=True):
+            assert mine["seed"] == theirs["seed"]
+            assert await _difference(storage, mine["sha256"], theirs["sha256"]) <= 1.0
+
+
+async def _difference(storage: Storage, first: str, second: str) -> float:
+    """Mean absolute difference of two pictures, in steps of 1/255."""
+    import numpy as np
+
+    one, other = [
+        np.asarray(Image.open(io.BytesIO(await storage.get(key_of(sha256))))).astype(float)
+        for sha256 in (first, second)
+    ]
+    return float(np.abs(one - other).mean())
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_member_that_is_stopped_leaves_the_others_alone(make: Make, db: Any) -> None:
+    step = steps.TextToImage(prompt="a boat", num_inference_steps=100)
+    pipeline = await make.pipeline(steps=[step])
+    async with db.transaction():
+        first, second = [await w.accept(pipeline, seed=seed) for seed in (1, 2)]
+    await w.until(first, lambda now: now["steps"][0]["progress"] > 2)
+    await runs.cancel(first, pipeline.owner_id)
+    stopped, (row,) = await w.ended(first, 5)
+    assert (stopped, await w.pictures(row["id"])) == ("cancelled", [])
+    assert await db.fetchval("SELECT state FROM runs WHERE id = $1", second) == "running"
+    done, (row,) = await w.ended(second)
+    assert (done, row["attempt"], len(await w.pictures(row["id"]))) == ("succeeded", 1, 1)
+    assert row["receipt"]["batch"] == {"size": 2, "position": 1}
