@@ -18,9 +18,11 @@ TEXT_LENGTH = 600
 _LOCK = "SELECT parent_id FROM pipelines WHERE id = $1 FOR NO KEY UPDATE"
 
 _COVER_RUN = """
-SELECT id FROM runs WHERE pipeline_id = $1 AND visibility = 'published'
-ORDER BY published_at DESC, id DESC LIMIT 1
+SELECT r.id FROM runs r JOIN pipelines p ON p.id = r.pipeline_id AND p.owner_id = r.owner_id
+WHERE r.pipeline_id = $1 AND r.visibility = 'published'
+ORDER BY r.published_at DESC, r.id DESC LIMIT 1
 """
+"""A card speaks for the pipeline's owner, so only their runs can be on it."""
 
 _RUN_STEPS = """
 SELECT s.ordinal, s.kind, s.step, s.resolved, left(s.output_text, $2) AS output_text,

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain import cards, gallery, lists, ratings
+from domain import cards, feeds, gallery, lists, ratings, runs
 from domain.errors import NotFound
 from domain.steps import ImageToImage, PromptTemplate, TextToImage
 from tests.make import Make
@@ -64,6 +64,22 @@ async def test_a_card_says_what_its_cover_shows(make: Make, db: Any) -> None:
     assert (card.owner_handle, card.owner_name) == ("ada", "Ada M")
     assert (card.cover_sha256, card.cover_width, card.cover_height) == (last, 128, 128)
     assert (card.rating, card.rating_count, card.generation, card.offshoot_count) == (None, 0, 1, 0)
+
+
+async def test_only_the_owner_decides_what_stands_on_a_card(make: Make, db: Any) -> None:
+    ada, bo = await make.person("ada"), await make.person("bo")
+    shown, hidden = await make.pipeline(ada, published=True), await make.pipeline(ada)
+    await cards.refresh(hidden.id)
+    card = """SELECT prompt, cover_run_id, cover_sha256, published_at, updated_at FROM pipelines
+              WHERE id = ANY($1) ORDER BY id"""
+    before = await db.fetch(card, [shown.id, hidden.id])
+    for pipeline in (shown, hidden):
+        run = await make.run(pipeline, bo, state="succeeded")
+        await db.execute("UPDATE step_runs SET resolved = $2 WHERE run_id = $1", run.id, {"prompt": "buy at bo's"})
+        await runs.publish(run.id, bo.id)
+        assert (await feeds.of_results(pipeline.id)).entries[0].run_id == run.id
+    assert await db.fetch(card, [shown.id, hidden.id]) == before
+    assert [one.id for one in (await gallery.cards()).cards] == [shown.id]
 
 
 async def test_a_text_result_is_its_own_cover(make: Make) -> None:

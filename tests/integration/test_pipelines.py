@@ -256,6 +256,48 @@ async def test_the_newest_published_result_stands_large(make):
     assert (chosen.shot.run_id, chosen.shot.output) == (second.id, 1)
 
 
+async def test_the_owners_result_stands_large_and_others_stay_below(make, client):
+    ada, bo = await make.person("ada"), await make.person("bo")
+    sea = await make.pipeline(ada)
+    await make.run(sea, bo, state="succeeded", published=True)
+    text = (await client.get(f"/pipelines/{sea.id}")).text
+    assert 'by <a href="/@bo">' in text
+    assert "og:image" not in text
+    own = await make.run(sea, ada, state="succeeded", published=True)
+    theirs = [await make.run(sea, bo, state="succeeded", published=True) for _ in range(13)]
+    page = await pipelines.read(sea.id, None)
+    assert page.shot is not None
+    assert page.shot.run_id == own.id
+    assert {run.id for run in theirs[1:]} < {shot.run_id for shot in page.shots}
+    text = (await client.get(f"/pipelines/{sea.id}")).text
+    assert 'by <a href="/@bo">' not in text
+    assert f"/artifacts/{page.shot.sha256}" in text.partition("og:image")[2].partition(">")[0]
+
+
+async def test_a_line_of_many_versions_is_whole(make, client):
+    sea = await make.pipeline(published=True)
+    await db.execute(
+        """INSERT INTO versions (pipeline_id, number, digest, recipe)
+           SELECT pipeline_id, n, digest, recipe FROM versions, generate_series(2, 201) n WHERE pipeline_id = $1""",
+        sea.id,
+    )
+    await db.execute("UPDATE pipelines SET latest_version = 201 WHERE id = $1", sea.id)
+    here = f"/pipelines/{sea.id}"
+    newest = await client.get(here)
+    assert newest.status_code == 200
+    assert "Run 1 of version 1." in newest.text
+    assert f'href="{here}/versions/2"' in newest.text
+    assert f'href="{here}/versions/1?before=2#versions"' in newest.text
+    older = await client.get(f"{here}?before=2")
+    assert f'<a href="{here}/versions/1" aria-current="true">Version 1</a>' in older.text
+    assert f'<a href="{here}/versions/1#versions">Newest versions</a>' in older.text
+    assert "Versions before" not in older.text
+    for number in (1, 2, 201):
+        assert (await client.get(f"{here}/versions/{number}")).status_code == 200
+    for path in ("/versions/202", "?before=0", f"?before={2**31}", "/versions/1?before=0"):
+        assert (await client.get(here + path)).status_code == 404, path
+
+
 async def test_text_results_are_words(make, client):
     tale = await make.pipeline(steps=[PromptTemplate(template="once upon a time")], published=True)
     text = (await client.get(f"/pipelines/{tale.id}")).text
