@@ -17,7 +17,7 @@ from domain.lists import NO_PAGE, Filter
 from web import conditional
 from web.auth import config_of
 from web.feed_formats import TYPES, WRITERS, Channel
-from web.gallery import KINDS, ORDERS, address, known_tag
+from web.gallery import KINDS, ORDERS, address, known_tag, tag_address
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 """When a feed without entries was last changed."""
@@ -73,8 +73,8 @@ async def of_tag(request: Request[Any, Any, Any], tag: str) -> Response[bytes]:
     order, medium = asked.get("order", "newest"), asked.get("kind", "")
     page = await feeds.of_list(Filter(order, medium or None, kept), asked.get("after"))
     title = f"{config_of(request.scope).site_name} · Tagged {kept}"
-    home = f"/tags/{quote(kept, safe='')}"
-    return _answer(request, page, title, f"Pipelines tagged {kept}.", home, {"order": order, "kind": medium})
+    about = f"Pipelines tagged {kept}."
+    return _answer(request, page, title, about, tag_address(kept), {"order": order, "kind": medium})
 
 
 @get([f"/{{handle:str}}/feed.{kind}" for kind in FORMATS], before_request=_unchanged, include_in_schema=False)

@@ -1,12 +1,11 @@
 """Everything listed under a tag."""
 
 from typing import Any
-from urllib.parse import quote
 
 from litestar import Request, Response, get
 
 from web import conditional
-from web.gallery import address, known_tag, listing, query_of
+from web.gallery import address, known_tag, listing, query_of, tag_address
 from web.render import see_other
 
 
@@ -17,7 +16,7 @@ async def show(request: Request[Any, Any, Any], tag: str) -> Response[bytes]:
     if cached is not None:
         return cached
     kept = known_tag(tag)
-    base = f"/tags/{quote(kept, safe='')}"
+    base = tag_address(kept)
     asked = query_of(request)
     asked.pop("tag", None)
     if kept != tag:

@@ -395,7 +395,7 @@ async def test_ids_stay_when_titles_and_covers_change(client: Any, make: Make, d
 
 async def test_lists_tell_readers_where_their_feeds_are(client: Any, make: Make) -> None:
     parent, _, _ = await family(make)
-    pages = ("/", "/?order=best&kind=image", "/tags/sea", "/@ada", f"/pipelines/{parent.id}")
+    pages = ("/", "/?order=best&kind=image", "/?tag=sea", "/?tag=sea&kind=image", "/tags/sea", "/@ada", f"/pipelines/{parent.id}")
     for page in (*pages, f"/pipelines/{parent.id}/lineage"):
         html = (await client.get(page)).text
         for kind in ("rss+xml", "atom+xml", "feed+json"):
@@ -403,6 +403,8 @@ async def test_lists_tell_readers_where_their_feeds_are(client: Any, make: Make)
             href = html[at:].partition('href="')[2].partition('"')[0].replace("&amp;", "&")
             assert (await client.get(href)).status_code == 200
             assert f'href="{href.replace("&", "&amp;")}" type="application/{kind}"' in html
+            assert ("/tags/sea/feed." in href) is ("sea" in page)
+            assert ("kind=image" in href) is ("kind=image" in page)
 
 
 def test_json_feeds_hold_no_nulls() -> None:
