@@ -395,7 +395,15 @@ async def test_ids_stay_when_titles_and_covers_change(client: Any, make: Make, d
 
 async def test_lists_tell_readers_where_their_feeds_are(client: Any, make: Make) -> None:
     parent, _, _ = await family(make)
-    pages = ("/", "/?order=best&kind=image", "/?tag=sea", "/?tag=sea&kind=image", "/tags/sea", "/@ada", f"/pipelines/{parent.id}")
+    pages = (
+        "/",
+        "/?order=best&kind=image",
+        "/?tag=sea",
+        "/?tag=sea&kind=image",
+        "/tags/sea",
+        "/@ada",
+        f"/pipelines/{parent.id}",
+    )
     for page in (*pages, f"/pipelines/{parent.id}/lineage"):
         html = (await client.get(page)).text
         for kind in ("rss+xml", "atom+xml", "feed+json"):

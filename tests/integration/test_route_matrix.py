@@ -181,7 +181,16 @@ async def ask(browser: httpx.AsyncClient, row: str, about: Thing, may_know: bool
     return answer.status_code
 
 
-LISTS = ("/", "/tags/sea", "/@olga", "/@olga?tab=runs", "/gallery/feed.json", "/@olga/feed.rss", "/tags/sea/feed.atom")
+LISTS = (
+    "/",
+    "/tags/sea",
+    "/@olga",
+    "/@olga?tab=runs",
+    "/@olga?tab=offshoots",
+    "/gallery/feed.json",
+    "/@olga/feed.rss",
+    "/tags/sea/feed.atom",
+)
 
 
 @pytest.mark.parametrize("path", LISTS)
