@@ -1,6 +1,7 @@
 """Pipelines: saving, versions, the page in every state, who sees it, deletion."""
 
 import asyncio
+import re
 import uuid
 
 import msgspec
@@ -227,6 +228,26 @@ async def test_deleting_keeps_the_place_in_others_lineage(make, clients, log_in)
     assert "What changed" in text
     assert "secret" not in text
     assert await db.fetchval("SELECT title FROM pipelines WHERE id = $1", sea.id) == pipelines.REMOVED
+
+
+async def test_deleting_does_what_it_says(make, clients, log_in):
+    ada, bo, eve = await make.person(), await make.person(), await make.person()
+    sea = await make.pipeline(ada, steps=[TextToImage(prompt="a red circle")], published=True)
+    child = await make.pipeline(bo, parent=sea, steps=[TextToImage(prompt="a green circle")])
+    kept = await make.run(sea, eve, state="succeeded", published=True)
+    owner, runner = await log_in(clients(), ada), await log_in(clients(), eve)
+    for path in ("", "/deletion"):
+        asked = (await owner.get(f"/pipelines/{sea.id}{path}")).text
+        assert "Its page, versions and published results go" in asked
+        assert "Whoever ran it keeps their own results" in asked
+        assert "the list of what they changed" in asked
+    await owner.post(f"/pipelines/{sea.id}/deletion")
+    for path in (f"/pipelines/{sea.id}", f"/pipelines/{sea.id}/versions/1", f"/runs/{sea.run_id}", f"/runs/{kept.id}"):
+        assert (await clients().get(path)).status_code == 404
+    assert (await runner.get(f"/runs/{kept.id}")).status_code == 200
+    text = (await clients().get(f"/pipelines/{child.id}")).text
+    assert "against a pipeline removed by its owner" in text
+    assert re.search(r"<del>.*red</del>", text.partition("What changed")[2])
 
 
 async def test_making_it_private_takes_it_off_the_lists(make):
