@@ -1,6 +1,7 @@
 """The gallery: orders, kinds, pages that neither skip nor repeat, the branch, conditional GET."""
 
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -265,6 +266,30 @@ def _next(html: str) -> str:
     from html import unescape
 
     return unescape(html.partition('id="pager"')[2].partition('href="')[2].partition('"')[0])
+
+
+async def test_a_card_shows_whose_it_is_how_it_was_made_and_what_became_of_it(client: Any, make: Make, db: Any) -> None:
+    ada, bo = await make.person("ada"), await make.person("bo")
+    parent = await make.pipeline(ada, visibility="unlisted", title="Harbor")
+    drawn = [TextToImage(prompt="A harbor <in> snow", model="painter")]
+    child = await make.pipeline(bo, parent=parent, title="Snow & harbor", steps=drawn, published=True)
+    for stars in (5, 4):
+        await ratings.rate(child.id, (await make.person()).id, stars)
+    for _ in range(2):
+        grown = await make.pipeline(ada, parent=child)
+        await cards.refresh(grown.id)
+    (card,) = re.findall(r'<article class="card">.*?</article>', (await client.get("/")).text, re.S)
+    sha256 = await db.fetchval("SELECT cover_sha256 FROM pipelines WHERE id = $1", child.id)
+    assert f'<img src="/artifacts/{sha256}/320"' in card
+    assert f'<a href="/pipelines/{child.id}">Snow &amp; harbor</a>' in card
+    assert '<p class="prompt clamp" dir="auto">A harbor &lt;in&gt; snow</p>' in card
+    assert '<a class="clip" href="/@bo"><bdi>bo</bdi></a>' in card
+    assert '<span class="model clip">painter</span>' in card
+    assert 'title="4.5 of 5"' in card
+    assert '<span class="vh">Rated </span>4.5</span>' in card
+    sprig = card.partition('<svg class="sprig"')[2].partition("</svg>")[0]
+    assert 'role="img" aria-label="Generation 2, 2 offshoots"' in sprig
+    assert sprig.count("C") == 2  # a curve for each offshoot
 
 
 async def test_htmx_gets_the_cards_and_the_next_pager(client: Any, make: Make, db: Any) -> None:
