@@ -179,6 +179,8 @@ CREATE TABLE runs (
 CREATE INDEX runs_owner ON runs (owner_id, id DESC);
 CREATE INDEX runs_version ON runs (version_id);
 CREATE INDEX runs_published ON runs (pipeline_id, published_at DESC, id DESC) WHERE visibility = 'published';
+CREATE INDEX runs_published_owner ON runs (pipeline_id, owner_id, published_at DESC, id DESC)
+    WHERE visibility = 'published';
 
 CREATE TABLE step_runs (
     id uuid PRIMARY KEY DEFAULT uuidv7(),

@@ -47,6 +47,7 @@ ONLY_IN_THE_DATABASE = {
     "pipelines_tags",
     "pipelines_trend",
     "runs_published",
+    "runs_published_owner",
     "pipelines_owner_newest",
     # who uses an upload: an expression
     "versions_uploads",
