@@ -15,12 +15,13 @@ PROMPT_LENGTH = 1_000
 TEXT_LENGTH = 600
 """Characters of a text result that a card keeps."""
 
-_LOCK = "SELECT parent_id FROM pipelines WHERE id = $1 FOR NO KEY UPDATE"
+_LOCK = "SELECT parent_id, owner_id FROM pipelines WHERE id = $1 FOR NO KEY UPDATE"
 
 _COVER_RUN = """
-SELECT id FROM runs WHERE pipeline_id = $1 AND visibility = 'published'
+SELECT id FROM runs WHERE pipeline_id = $1 AND visibility = 'published' AND owner_id = $2
 ORDER BY published_at DESC, id DESC LIMIT 1
 """
+"""A card speaks for the pipeline's owner, so only their runs can be on it."""
 
 _RUN_STEPS = """
 SELECT s.ordinal, s.kind, s.step, s.resolved, left(s.output_text, $2) AS output_text,
@@ -72,7 +73,7 @@ async def refresh(pipeline_id: UUID) -> None:
         pipeline = await db.fetchrow(_LOCK, pipeline_id)
         if pipeline is None:
             return
-        run_id = await db.fetchval(_COVER_RUN, pipeline_id)
+        run_id = await db.fetchval(_COVER_RUN, pipeline_id, pipeline["owner_id"])
         steps = await _run_steps(run_id) if run_id else await _recipe_steps(pipeline_id)
         await db.execute(_UPDATE, pipeline_id, *_described(steps), run_id, *_cover(steps))
         await recount(pipeline_id)

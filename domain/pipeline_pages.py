@@ -14,6 +14,8 @@ from domain.errors import NotFound
 RUNS = 12
 """Published runs, and as many of the viewer's own, that a page shows; older ones have their own address."""
 SHOTS = 30
+VERSIONS = 200
+"""Versions in the page's list; `before` leads to older ones."""
 GONE = "There is no such pipeline, or it is private."
 
 
@@ -72,6 +74,8 @@ class Shot(Struct, frozen=True, kw_only=True):
     run_number: int
     run_state: str
     published: bool
+    by_owner: bool
+    """Whether the pipeline's owner made it."""
     version_number: int
     output: int
     """1 for the first output of the run's last step."""
@@ -197,6 +201,9 @@ class PipelinePage(Struct, kw_only=True):
     version: VersionLine
     latest_version: int
     versions: list[VersionLine]
+    """The newest, or those before the number asked for."""
+    older: int | None
+    """Versions below this number are not in the list; None when all of the older ones are."""
     recipe: steps.Recipe
     steps: list[StepShown]
     shots: list[Shot]
@@ -241,23 +248,34 @@ FROM pipelines p JOIN versions v ON v.pipeline_id = p.id AND v.number = p.latest
 WHERE p.id = $1 AND p.owner_id = $2 AND p.deleted_at IS NULL
 """
 
-_VERSIONS = "SELECT id, number, note, created_at FROM versions WHERE pipeline_id = $1 ORDER BY number DESC LIMIT 200"
+_VERSIONS = f"""
+SELECT id, number, note, created_at FROM versions WHERE pipeline_id = $1 AND ($2::int IS NULL OR number < $2)
+ORDER BY number DESC LIMIT {VERSIONS}
+"""  # noqa: S608 - only constants are put in
+
+_VERSION = "SELECT id, number, note, created_at, recipe FROM versions WHERE pipeline_id = $1 AND number = $2"
 
 _SHOTS = f"""
 WITH chosen AS (
-    (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.published_at
+    (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.owner_id, r.published_at
      FROM runs r WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND ($3::uuid IS NULL OR r.version_id = $3)
      ORDER BY r.published_at DESC, r.id DESC LIMIT {RUNS})
     UNION
-    (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.published_at
+    (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.owner_id, r.published_at
+     FROM runs r WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND ($3::uuid IS NULL OR r.version_id = $3)
+       AND r.owner_id = $5
+     ORDER BY r.published_at DESC, r.id DESC LIMIT 1)
+    UNION
+    (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.owner_id, r.published_at
      FROM runs r WHERE r.pipeline_id = $1 AND r.owner_id = $2 AND ($3::uuid IS NULL OR r.version_id = $3)
      ORDER BY r.number DESC LIMIT {RUNS})
     UNION
-    SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.published_at
+    SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.owner_id, r.published_at
     FROM runs r WHERE r.id = $4 AND r.pipeline_id = $1 AND (r.visibility = 'published' OR r.owner_id = $2)
       AND ($3::uuid IS NULL OR r.version_id = $3)
 )
 SELECT c.id AS run_id, c.number AS run_number, c.state AS run_state, c.visibility = 'published' AS published,
+    c.owner_id = $5 AS by_owner,
     v.number AS version_number, coalesce(made.output, 1) AS output, made.sha256, made.width, made.height, made.seed,
     coalesce(left(last.output_text, 2000), '') AS text, last.kind
 FROM chosen c
@@ -292,21 +310,23 @@ async def read(
     *,
     run_id: UUID | None = None,
     output: int = 1,
+    before: int | None = None,
 ) -> PipelinePage:
     """The page of a pipeline: of its newest version with a result, or of version `number`.
 
-    `run_id` and `output` choose what stands large, and with it the version shown. Raises
+    `run_id` and `output` choose what stands large, and with it the version shown; `before` begins
+    the list of versions below that number. Numbers are those a database integer holds. Raises
     NotFound for what does not exist and for what the viewer may not see alike. Eight queries at most.
     """
     row = await db.fetchrow(_PIPELINE, pipeline_id, viewer_id)
     if row is None:
         raise NotFound(GONE)
-    versions = [VersionLine(**line) for line in await db.fetch(_VERSIONS, pipeline_id)]
-    asked = _version(versions, number) if number is not None else None
-    shots = await _shots(pipeline_id, viewer_id, asked.id if asked else None, run_id)
+    versions = [VersionLine(**line) for line in await db.fetch(_VERSIONS, pipeline_id, before)]
+    asked = await _version(pipeline_id, number) if number is not None else None
+    shots = await _shots(row, viewer_id, asked and asked[0].id, run_id)
     shot = _chosen(shots, run_id, output)
-    version = asked or _version(versions, shot.version_number if shot else row["latest_version"])
-    recipe = steps.convert(await db.fetchval("SELECT recipe FROM versions WHERE id = $1", version.id))
+    shown = shot.version_number if shot else row["latest_version"]
+    version, recipe = asked or await _version(pipeline_id, shown)
     parts = await db.fetch(_RUN, shot.run_id) if shot else []
     parent = _parent(row, viewer_id)
     return PipelinePage(
@@ -330,6 +350,7 @@ async def read(
         version=version,
         latest_version=row["latest_version"],
         versions=versions,
+        older=versions[-1].number if versions and versions[-1].number > 1 else None,
         recipe=recipe,
         steps=_steps(recipe, parts),
         shots=shots[:SHOTS],
@@ -351,18 +372,21 @@ async def editing(pipeline_id: UUID, person_id: UUID) -> Editing:
     return Editing(**plain, recipe=steps.convert(row["recipe"]), parent=_parent(whole, person_id))
 
 
-def _version(versions: Sequence[VersionLine], number: int) -> VersionLine:
-    for line in versions:
-        if line.number == number:
-            return line
-    raise NotFound("There is no such version.")
+async def _version(pipeline_id: UUID, number: int) -> tuple[VersionLine, steps.Recipe]:
+    row = await db.fetchrow(_VERSION, pipeline_id, number)
+    if row is None:
+        raise NotFound("There is no such version.")
+    *line, recipe = row
+    return VersionLine(*line), steps.convert(recipe)
 
 
-async def _shots(pipeline_id: UUID, viewer_id: UUID | None, version_id: UUID | None, run_id: UUID | None) -> list[Shot]:
+async def _shots(
+    pipeline: Mapping[str, Any], viewer_id: UUID | None, version_id: UUID | None, run_id: UUID | None
+) -> list[Shot]:
     """Thumbnails: private runs, then published ones, each the newest first.
 
     Raises NotFound for a chosen run that cannot be shown here."""
-    rows = await db.fetch(_SHOTS, pipeline_id, viewer_id, version_id, run_id)
+    rows = await db.fetch(_SHOTS, pipeline["id"], viewer_id, version_id, run_id, pipeline["owner_id"])
     shots = [Shot(**row) for row in rows]
     if run_id is not None and not any(shot.run_id == run_id for shot in shots):
         raise NotFound("There is no such result, or it is private.")
@@ -370,12 +394,12 @@ async def _shots(pipeline_id: UUID, viewer_id: UUID | None, version_id: UUID | N
 
 
 def _chosen(shots: Sequence[Shot], run_id: UUID | None, output: int) -> Shot | None:
-    """The output to show large: the one asked for, else the newest published, else the newest."""
+    """The output to show large: the one asked for, else the owner's before others', published before private."""
     done = [shot for shot in shots if shot.run_state == "succeeded"]
     if run_id is not None:
         own = [shot for shot in done if shot.run_id == run_id]
         return next((shot for shot in own if shot.output == output), own[0] if own else None)
-    return next((shot for shot in done if shot.published), done[0] if done else None)
+    return max(done, key=lambda shot: (shot.by_owner, shot.published), default=None)
 
 
 def _parent(row: Mapping[str, Any], viewer_id: UUID | None) -> Parent | None:

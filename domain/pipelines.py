@@ -177,7 +177,8 @@ async def save(
 
 
 async def delete(pipeline_id: UUID, person_id: UUID) -> None:
-    """Take a pipeline away: its words go, its place in the lineage of others stays.
+    """Take a pipeline away: nobody can open it; its place in the lineage of others stays, and what they
+    changed against it. Its runs stay with the people who made them.
 
     Raises NotFound for a pipeline that is not the person's, or is gone already.
     """

@@ -46,6 +46,13 @@ class Own(Struct, frozen=True):
     updated_at: datetime
 
 
+class OwnPage(Struct, frozen=True):
+    """Some of one's own pipelines; `next` leads to older ones, None at the end."""
+
+    pipelines: list[Own]
+    next: str | None
+
+
 class ResultPage(Struct, frozen=True):
     """Some results, newest first; `next` leads to older ones, None at the end."""
 
@@ -66,7 +73,8 @@ async def figures(person_id: UUID, own: bool) -> Figures:
                (SELECT count(*) FROM runs r JOIN mine m ON m.id = r.pipeline_id
                  WHERE r.owner_id = $1 AND r.visibility = 'published' AND (m.listed OR $2)) AS runs,
                (SELECT count(*) FROM pipelines p JOIN pipelines parent ON parent.id = p.parent_id
-                 WHERE parent.owner_id = $1 AND p.owner_id <> $1) AS offshoots
+                 WHERE parent.owner_id = $1 AND p.owner_id <> $1
+                   AND p.visibility = 'public' AND p.deleted_at IS NULL) AS offshoots
         FROM mine
         """,
         person_id,
@@ -76,18 +84,24 @@ async def figures(person_id: UUID, own: bool) -> Figures:
     return Figures(row["pipelines"], row["runs"], row["offshoots"], row["rating"])
 
 
-async def unlisted(person_id: UUID, limit: int = 100) -> list[Own]:
-    """One's own pipelines that lists leave out: private, unlisted, or without a published run. Newest first."""
+async def unlisted(person_id: UUID, after: str | None = None, limit: int = PAGE) -> OwnPage:
+    """One's own pipelines that lists leave out: private, unlisted, or without a published run. Newest first.
+
+    Raises NotFound for a place that does not exist.
+    """
     rows = await db.fetch(
         """
         SELECT id, title, visibility, latest_version, run_count, updated_at FROM pipelines
         WHERE owner_id = $1 AND deleted_at IS NULL AND (visibility <> 'public' OR published_at IS NULL)
-        ORDER BY id DESC LIMIT $2
+          AND ($2::uuid IS NULL OR id < $2)
+        ORDER BY id DESC LIMIT $3
         """,
         person_id,
-        limit,
+        _place(after),
+        limit + 1,
     )
-    return [Own(**row) for row in rows]
+    pipelines = [Own(**row) for row in rows[:limit]]
+    return OwnPage(pipelines, str(pipelines[-1].id) if len(rows) > limit else None)
 
 
 async def published(person_id: UUID, after: str | None = None, limit: int = PAGE) -> ResultPage:

@@ -61,23 +61,34 @@ async def add(storage: Storage, person_id: UUID, data: bytes, filename: str = ""
     if len(data) > MAX_BYTES:
         raise TooLarge(f"The file has {len(data) / 1e6:.0f} MB; at most {MAX_BYTES // 1_000_000} MB fit.")
     kind = sniff(data)
-    taken = await db.fetchval(
-        "SELECT coalesce(sum(a.bytes), 0) FROM uploads u JOIN artifacts a USING (sha256) WHERE u.person_id = $1",
-        person_id,
-    )
-    if taken + len(data) > MAX_TOTAL:
-        raise TooLarge("Your uploads have reached 1 GB together, and this one does not fit.")
+    await _check_share(person_id, len(data))
     made, media_type, width, height = await asyncio.get_running_loop().run_in_executor(_DECODER, remake, data, kind)
     sha256 = await artifacts.record(storage, made, media_type, width, height)
     name = _name(filename)
-    await db.execute(
-        """INSERT INTO uploads (person_id, sha256, filename) VALUES ($1, $2, $3)
-           ON CONFLICT (person_id, sha256) DO UPDATE SET filename = excluded.filename""",
+    async with db.transaction():
+        await db.execute("SELECT FROM people WHERE id = $1 FOR NO KEY UPDATE", person_id)
+        await _check_share(person_id, len(made), sha256)
+        await db.execute(
+            """INSERT INTO uploads (person_id, sha256, filename) VALUES ($1, $2, $3)
+               ON CONFLICT (person_id, sha256) DO UPDATE SET filename = excluded.filename""",
+            person_id,
+            sha256,
+            name,
+        )
+    return Uploaded(sha256, width, height, name)
+
+
+async def _check_share(person_id: UUID, more: int, sha256: str = "") -> None:
+    """Whether so many more bytes fit, `sha256` itself not counted. Certain only while the person's row is locked:
+    asked before the picture is decoded to save the work, and again when it is kept."""
+    taken = await db.fetchval(
+        """SELECT coalesce(sum(a.bytes), 0) FROM uploads u JOIN artifacts a USING (sha256)
+           WHERE u.person_id = $1 AND u.sha256 <> $2""",
         person_id,
         sha256,
-        name,
     )
-    return Uploaded(sha256, width, height, name)
+    if taken + more > MAX_TOTAL:
+        raise TooLarge("Your uploads have reached 1 GB together, and this one does not fit.")
 
 
 def sniff(data: bytes) -> Format:

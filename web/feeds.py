@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 from hashlib import blake2b
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -17,7 +17,7 @@ from domain.lists import NO_PAGE, Filter
 from web import conditional
 from web.auth import config_of
 from web.feed_formats import TYPES, WRITERS, Channel
-from web.gallery import KINDS, ORDERS, address, known_tag
+from web.gallery import KINDS, ORDERS, address, known_tag, tag_address
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 """When a feed without entries was last changed."""
@@ -26,11 +26,10 @@ KEPT = 512
 
 
 class Known(NamedTuple):
-    """A feed as it was: believed until then; its hash, its time where that says anything, its headers."""
+    """A feed as it was: believed until then; its hash and its headers."""
 
     until: float
     tag: str
-    updated: datetime | None
     headers: dict[str, str]
 
 
@@ -40,7 +39,7 @@ _known: dict[tuple[Any, ...], Known] = {}
 async def _unchanged(request: Request[Any, Any, Any]) -> Response[bytes] | None:
     """304 without a query, if the reader has what was right a moment ago: most asking is in vain."""
     known = _known.get(_key(request))
-    if known is None or known.until < time.monotonic() or not _current(request, known.tag, known.updated):
+    if known is None or known.until < time.monotonic() or not _current(request, known.tag):
         return None
     return Response(content=b"", status_code=304, headers=known.headers, media_type=_type(request))
 
@@ -73,8 +72,8 @@ async def of_tag(request: Request[Any, Any, Any], tag: str) -> Response[bytes]:
     order, medium = asked.get("order", "newest"), asked.get("kind", "")
     page = await feeds.of_list(Filter(order, medium or None, kept), asked.get("after"))
     title = f"{config_of(request.scope).site_name} · Tagged {kept}"
-    home = f"/tags/{quote(kept, safe='')}"
-    return _answer(request, page, title, f"Pipelines tagged {kept}.", home, {"order": order, "kind": medium})
+    about = f"Pipelines tagged {kept}."
+    return _answer(request, page, title, about, tag_address(kept), {"order": order, "kind": medium})
 
 
 @get([f"/{{handle:str}}/feed.{kind}" for kind in FORMATS], before_request=_unchanged, include_in_schema=False)
@@ -156,31 +155,25 @@ def _answer(
 
 
 def _conditional(request: Request[Any, Any, Any], kind: str, channel: Channel, dated: bool) -> Response[bytes]:
-    """`dated`: the newest entry's time says whether the feed changed; in other orders only its hash does."""
+    """`dated`: the newest entry's time is worth telling; in other orders it says nothing of the list."""
     body = WRITERS[kind](channel)
     tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
     headers = {"ETag": tag, "Cache-Control": "public, max-age=60", "Vary": "Accept-Encoding"}
     if dated:
         headers["Last-Modified"] = format_datetime(channel.updated.astimezone(UTC), usegmt=True)
-    updated = channel.updated if dated else None
     if len(_known) >= KEPT:
         _known.clear()
-    _known[_key(request)] = Known(time.monotonic() + conditional.FRESH, tag, updated, headers)
-    status = 304 if _current(request, tag, updated) else 200
+    _known[_key(request)] = Known(time.monotonic() + conditional.FRESH, tag, headers)
+    status = 304 if _current(request, tag) else 200
     return Response(
         content=b"" if status == 304 else body, status_code=status, headers=headers, media_type=_type(request)
     )
 
 
-def _current(request: Request[Any, Any, Any], tag: str, updated: datetime | None) -> bool:
-    """Whether the reader's copy is right. A tag counts more than a date (RFC 9110, section 13.2.2)."""
-    asked = request.headers.get("if-none-match")
-    if asked is not None:
-        return any(one.strip().removeprefix("W/") in (tag, "*") for one in asked.split(","))
-    since = request.headers.get("if-modified-since")
-    if since is None or updated is None:
-        return False
-    try:
-        return updated.replace(microsecond=0) <= parsedate_to_datetime(since)
-    except (ValueError, TypeError):
-        return False
+def _current(request: Request[Any, Any, Any], tag: str) -> bool:
+    """Whether the reader's copy is right, by its hash alone.
+
+    A date cannot tell: a withdrawn entry leaves the older ones' dates, and a second holds many changes.
+    """
+    asked = request.headers.get("if-none-match", "")
+    return any(one.strip().removeprefix("W/") in (tag, "*") for one in asked.split(","))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from litestar import Request, Response, get
 from markupsafe import Markup
@@ -50,11 +50,12 @@ _KNOWN = frozenset({"order", "kind", "tag", "after"})
 async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The gallery: ?order=newest|trending|best|offshoots, ?kind=, ?tag=, ?after= the cursor of the page before."""
     asked = query_of(request)
-    tag = asked.get("tag")
+    tag, feed = asked.get("tag"), "/gallery/feed"
     if tag is not None:
         tag = known_tag(tag)
+        feed = f"{tag_address(tag)}/feed"
     opening = await _opening(request) if not asked and not wants_part(request) else ""
-    return await listing(request, asked, tag=tag, base="/", feed="/gallery/feed", opening=opening)
+    return await listing(request, asked, tag=tag, base="/", feed=feed, opening=opening)
 
 
 _openings: dict[int, tuple[float, Markup]] = {}
@@ -181,6 +182,11 @@ def known_tag(text: str) -> str:
     if not kept:
         raise NotFound("There is no such tag.")
     return kept[0]
+
+
+def tag_address(tag: str) -> str:
+    """The address of everything under a kept tag."""
+    return f"/tags/{quote(tag, safe='')}"
 
 
 def address(base: str, query: Mapping[str, str | None]) -> str:

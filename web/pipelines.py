@@ -28,11 +28,19 @@ FILES = frozenset(f"s{number}-file" for number in range(1, 100))
 
 @get("/pipelines/{pipeline_id:uuid}")
 async def show(
-    request: _Request, pipeline_id: UUID, viewer: Viewer | None, run: UUID | None = None, output: int = 1
+    request: _Request,
+    pipeline_id: UUID,
+    viewer: Viewer | None,
+    run: UUID | None = None,
+    output: int = 1,
+    before: int | None = None,
 ) -> Response[bytes]:
-    """The pipeline with its newest result, or with the one that `?run=` and `output=` choose."""
+    """The pipeline with its newest result, or with the one that `?run=` and `output=` choose.
+
+    `?before=` lists the versions below a number."""
     viewer_id = viewer.id if viewer else None
-    found = await pipelines.read(pipeline_id, viewer_id, run_id=run, output=output)
+    below = number_or_404(before) if before is not None else None
+    found = await pipelines.read(pipeline_id, viewer_id, run_id=run, output=output, before=below)
     return show_page(request, found, f"/pipelines/{pipeline_id}")
 
 

@@ -1,11 +1,10 @@
 """Everything listed under a tag."""
 
 from typing import Any
-from urllib.parse import quote
 
 from litestar import Request, Response, get
 
-from web.gallery import address, known_tag, listing, query_of
+from web.gallery import address, known_tag, listing, query_of, tag_address
 from web.render import see_other
 
 
@@ -13,7 +12,7 @@ from web.render import see_other
 async def show(request: Request[Any, Any, Any], tag: str) -> Response[bytes]:
     """A tag's list: ?order=, ?kind=, ?after= as in the gallery. Another spelling leads to the kept one."""
     kept = known_tag(tag)
-    base = f"/tags/{quote(kept, safe='')}"
+    base = tag_address(kept)
     asked = query_of(request)
     asked.pop("tag", None)
     if kept != tag:

@@ -22,10 +22,12 @@ async def show(
     viewer: Viewer | None,
     run: UUID | None = None,
     output: int = 1,
+    before: int | None = None,
 ) -> Response[bytes]:
-    """The pipeline's page at one version, with that version's results alone."""
+    """The pipeline's page at one version, with that version's results alone; `?before=` as there."""
     viewer_id = viewer.id if viewer else None
-    found = await pipelines.read(pipeline_id, viewer_id, number_or_404(number), run_id=run, output=output)
+    wanted, below = number_or_404(number), number_or_404(before) if before is not None else None
+    found = await pipelines.read(pipeline_id, viewer_id, wanted, run_id=run, output=output, before=below)
     return show_page(request, found, f"/pipelines/{pipeline_id}/versions/{number}")
 
 

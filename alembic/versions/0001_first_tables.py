@@ -183,6 +183,8 @@ CREATE INDEX runs_version ON runs (version_id);
 CREATE INDEX runs_alive ON runs (owner_id, turn) WHERE finished_at IS NULL;
 CREATE INDEX runs_turn ON runs (state, turn) WHERE finished_at IS NULL;
 CREATE INDEX runs_published ON runs (pipeline_id, published_at DESC, id DESC) WHERE visibility = 'published';
+CREATE INDEX runs_published_owner ON runs (pipeline_id, owner_id, published_at DESC, id DESC)
+    WHERE visibility = 'published';
 
 CREATE TABLE step_runs (
     id uuid PRIMARY KEY DEFAULT uuidv7(),

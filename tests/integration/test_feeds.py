@@ -3,15 +3,16 @@
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import feedparser
 import pytest
 from defusedxml import ElementTree
+from pydantic import ValidationError
 
-from domain import cards, feeds, lists
+from domain import cards, feeds, lists, runs
 from domain.steps import PromptTemplate
+from tests import json_feed
 from tests.make import Make
 from web import conditional, feed_formats
 from web import feeds as feed_pages
@@ -65,7 +66,9 @@ async def test_every_list_has_a_feed_that_parses(client: Any, make: Make, kind: 
         assert answer.status_code == 200, address
         assert answer.headers["content-type"] == MEDIA[kind]
         if kind == "json":
-            count = len(_checked(answer.json())["items"])
+            found = json_feed.check(answer.content)
+            assert [name for name in found if name.startswith("_")] == ["_offshoot"]
+            count = len(found["items"])
         else:
             ElementTree.fromstring(answer.content)
             found = feedparser.parse(answer.content)
@@ -75,26 +78,27 @@ async def test_every_list_has_a_feed_that_parses(client: Any, make: Make, kind: 
         assert count >= 1, address
 
 
-def _checked(feed: dict[str, Any]) -> dict[str, Any]:
-    """What JSON Feed 1.1 asks of a feed."""
-    assert feed["version"] == "https://jsonfeed.org/version/1.1"
-    assert isinstance(feed["title"], str)
-    for name in ("home_page_url", "feed_url", "next_url"):
-        assert name not in feed or urlsplit(feed[name]).scheme in ("http", "https")
-    for item in feed["items"]:
-        assert isinstance(item["id"], str)
-        assert item["id"]
-        assert "content_html" in item or "content_text" in item
-        assert datetime.fromisoformat(item["date_published"]).tzinfo is not None
-        assert all(isinstance(tag, str) for tag in item.get("tags", []))
-        for attachment in item.get("attachments", []):
-            assert attachment["url"].startswith("http")
-            assert "/" in attachment["mime_type"]
-        for author in item["authors"]:
-            assert author["name"] or author["url"]
-    custom = [name for name in feed if name.startswith("_")]
-    assert custom == ["_offshoot"]
-    return feed
+GOOD: dict[str, Any] = {
+    "version": "https://jsonfeed.org/version/1.1",
+    "title": "Sea",
+    "items": [{"id": "1", "content_text": "", "date_published": "2026-01-01T00:00:00Z", "_ours": {}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "wrong"),
+    [
+        ("feed", {"version": "https://jsonfeed.org/version/1"}), ("feed", {"title": None}), ("feed", {"page": 2}),
+        ("feed", {"_ours": "text"}), ("feed", {"next_url": "/more"}), ("feed", {"items": GOOD["items"] * 2}),
+        ("item", {"id": 1}), ("item", {"date_published": "2026-01-01 00:00"}), ("item", {"image": None}),
+        ("item", {"authors": [{}]}), ("item", {"attachments": [{"url": "http://a/b"}]}), ("item", {"tags": [1]}),
+    ],
+)  # fmt: skip
+def test_the_check_of_json_feeds_finds_faults(where: str, wrong: dict[str, Any]) -> None:
+    json_feed.check(json.dumps(GOOD).encode())
+    bad = GOOD | wrong if where == "feed" else GOOD | {"items": [GOOD["items"][0] | wrong]}
+    with pytest.raises(ValidationError):
+        json_feed.check(json.dumps(bad).encode())
 
 
 async def test_rss_carries_picture_prompt_license_and_author(client: Any, make: Make, db: Any) -> None:
@@ -215,7 +219,7 @@ async def test_an_empty_feed_is_valid_too(client: Any, kind: str) -> None:
     answer = await client.get(f"/gallery/feed.{kind}")
     assert answer.status_code == 200
     if kind == "json":
-        assert _checked(answer.json())["items"] == []
+        assert json_feed.check(answer.content)["items"] == []
     else:
         assert not feedparser.parse(answer.content).bozo
 
@@ -232,7 +236,7 @@ async def test_any_text_makes_a_valid_feed(client: Any, make: Make, db: Any, kin
         answer = await client.get(f"{address}.{kind}")
         assert answer.status_code == 200
         if kind == "json":
-            html = _checked(answer.json())["items"][0]["content_html"]
+            html = json_feed.check(answer.content)["items"][0]["content_html"]
         else:
             ElementTree.fromstring(answer.content)
             found = feedparser.parse(answer.content, sanitize_html=False)
@@ -339,20 +343,30 @@ async def test_a_reader_that_has_it_gets_304(client: Any, make: Make, db: Any, k
         first = await client.get(address)
         tag, dated = first.headers["etag"], first.headers["last-modified"]
         assert (await client.get(address)).content == first.content
-        for headers in ({"If-None-Match": tag}, {"If-None-Match": f'"x", W/{tag}'}, {"If-Modified-Since": dated}):
+        for headers in ({"If-None-Match": tag}, {"If-None-Match": f'"x", W/{tag}', "If-Modified-Since": dated}):
             again = await client.get(address, headers=headers)
             assert (again.status_code, again.content) == (304, b"")
             assert again.headers["etag"] == tag
-        old = "Thu, 01 Jan 2026 00:00:00 GMT"
-        for headers in (
-            {"If-None-Match": '"x"', "If-Modified-Since": dated},
-            {"If-Modified-Since": old},
-            {"If-Modified-Since": "soon"},
-        ):
+        for headers in ({"If-None-Match": '"x"', "If-Modified-Since": dated}, {"If-Modified-Since": "soon"}):
             assert (await client.get(address, headers=headers)).status_code == 200
     await make.pipeline(published=True)
     answer = await client.get(f"/gallery/feed.{kind}", headers={"If-None-Match": tag})
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+async def test_a_date_hides_no_change(client: Any, make: Make, db: Any, kind: str) -> None:
+    ada = await make.person("ada")
+    pipeline = await make.pipeline(ada, published=True)
+    newest = await make.run(pipeline, ada, state="succeeded", published=True)
+    addresses = (f"/gallery/feed.{kind}", f"/@ada/feed.{kind}", f"/pipelines/{pipeline.id}/results.{kind}")
+    for withdraw in (newest.id, pipeline.run_id):
+        before = {address: await client.get(address) for address in addresses}
+        await runs.unpublish(withdraw, ada.id)
+        for address, first in before.items():
+            again = await client.get(address, headers={"If-Modified-Since": first.headers["last-modified"]})
+            assert again.status_code == 200, address
+            assert again.content != first.content, address
 
 
 async def test_asking_again_at_once_costs_no_query(
@@ -395,7 +409,15 @@ async def test_ids_stay_when_titles_and_covers_change(client: Any, make: Make, d
 
 async def test_lists_tell_readers_where_their_feeds_are(client: Any, make: Make) -> None:
     parent, _, _ = await family(make)
-    pages = ("/", "/?order=best&kind=image", "/tags/sea", "/@ada", f"/pipelines/{parent.id}")
+    pages = (
+        "/",
+        "/?order=best&kind=image",
+        "/?tag=sea",
+        "/?tag=sea&kind=image",
+        "/tags/sea",
+        "/@ada",
+        f"/pipelines/{parent.id}",
+    )
     for page in (*pages, f"/pipelines/{parent.id}/lineage"):
         html = (await client.get(page)).text
         for kind in ("rss+xml", "atom+xml", "feed+json"):
@@ -403,6 +425,8 @@ async def test_lists_tell_readers_where_their_feeds_are(client: Any, make: Make)
             href = html[at:].partition('href="')[2].partition('"')[0].replace("&amp;", "&")
             assert (await client.get(href)).status_code == 200
             assert f'href="{href.replace("&", "&amp;")}" type="application/{kind}"' in html
+            assert ("/tags/sea/feed." in href) is ("sea" in page)
+            assert ("kind=image" in href) is ("kind=image" in page)
 
 
 def test_json_feeds_hold_no_nulls() -> None:

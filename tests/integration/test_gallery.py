@@ -1,13 +1,14 @@
 """The gallery: orders, kinds, pages that neither skip nor repeat, the branch, conditional GET."""
 
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from domain import cards, gallery, lists, ratings
+from domain import cards, feeds, gallery, lists, ratings, runs
 from domain.errors import NotFound
 from domain.steps import ImageToImage, PromptTemplate, TextToImage
 from tests.make import Make
@@ -64,6 +65,22 @@ async def test_a_card_says_what_its_cover_shows(make: Make, db: Any) -> None:
     assert (card.owner_handle, card.owner_name) == ("ada", "Ada M")
     assert (card.cover_sha256, card.cover_width, card.cover_height) == (last, 128, 128)
     assert (card.rating, card.rating_count, card.generation, card.offshoot_count) == (None, 0, 1, 0)
+
+
+async def test_only_the_owner_decides_what_stands_on_a_card(make: Make, db: Any) -> None:
+    ada, bo = await make.person("ada"), await make.person("bo")
+    shown, hidden = await make.pipeline(ada, published=True), await make.pipeline(ada)
+    await cards.refresh(hidden.id)
+    card = """SELECT prompt, cover_run_id, cover_sha256, published_at, updated_at FROM pipelines
+              WHERE id = ANY($1) ORDER BY id"""
+    before = await db.fetch(card, [shown.id, hidden.id])
+    for pipeline in (shown, hidden):
+        run = await make.run(pipeline, bo, state="succeeded")
+        await db.execute("UPDATE step_runs SET resolved = $2 WHERE run_id = $1", run.id, {"prompt": "buy at bo's"})
+        await runs.publish(run.id, bo.id)
+        assert (await feeds.of_results(pipeline.id)).entries[0].run_id == run.id
+    assert await db.fetch(card, [shown.id, hidden.id]) == before
+    assert [one.id for one in (await gallery.cards()).cards] == [shown.id]
 
 
 async def test_a_text_result_is_its_own_cover(make: Make) -> None:
@@ -249,6 +266,30 @@ def _next(html: str) -> str:
     from html import unescape
 
     return unescape(html.partition('id="pager"')[2].partition('href="')[2].partition('"')[0])
+
+
+async def test_a_card_shows_whose_it_is_how_it_was_made_and_what_became_of_it(client: Any, make: Make, db: Any) -> None:
+    ada, bo = await make.person("ada"), await make.person("bo")
+    parent = await make.pipeline(ada, visibility="unlisted", title="Harbor")
+    drawn = [TextToImage(prompt="A harbor <in> snow", model="painter")]
+    child = await make.pipeline(bo, parent=parent, title="Snow & harbor", steps=drawn, published=True)
+    for stars in (5, 4):
+        await ratings.rate(child.id, (await make.person()).id, stars)
+    for _ in range(2):
+        grown = await make.pipeline(ada, parent=child)
+        await cards.refresh(grown.id)
+    (card,) = re.findall(r'<article class="card">.*?</article>', (await client.get("/")).text, re.S)
+    sha256 = await db.fetchval("SELECT cover_sha256 FROM pipelines WHERE id = $1", child.id)
+    assert f'<img src="/artifacts/{sha256}/320"' in card
+    assert f'<a href="/pipelines/{child.id}">Snow &amp; harbor</a>' in card
+    assert '<p class="prompt clamp" dir="auto">A harbor &lt;in&gt; snow</p>' in card
+    assert '<a class="clip" href="/@bo"><bdi>bo</bdi></a>' in card
+    assert '<span class="model clip">painter</span>' in card
+    assert 'title="4.5 of 5"' in card
+    assert '<span class="vh">Rated </span>4.5</span>' in card
+    sprig = card.partition('<svg class="sprig"')[2].partition("</svg>")[0]
+    assert 'role="img" aria-label="Generation 2, 2 offshoots"' in sprig
+    assert sprig.count("C") == 2  # a curve for each offshoot
 
 
 async def test_htmx_gets_the_cards_and_the_next_pager(client: Any, make: Make, db: Any) -> None:

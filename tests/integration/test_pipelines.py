@@ -1,6 +1,7 @@
 """Pipelines: saving, versions, the page in every state, who sees it, deletion."""
 
 import asyncio
+import re
 import uuid
 
 import msgspec
@@ -229,6 +230,26 @@ async def test_deleting_keeps_the_place_in_others_lineage(make, clients, log_in)
     assert await db.fetchval("SELECT title FROM pipelines WHERE id = $1", sea.id) == pipelines.REMOVED
 
 
+async def test_deleting_does_what_it_says(make, clients, log_in):
+    ada, bo, eve = await make.person(), await make.person(), await make.person()
+    sea = await make.pipeline(ada, steps=[TextToImage(prompt="a red circle")], published=True)
+    child = await make.pipeline(bo, parent=sea, steps=[TextToImage(prompt="a green circle")])
+    kept = await make.run(sea, eve, state="succeeded", published=True)
+    owner, runner = await log_in(clients(), ada), await log_in(clients(), eve)
+    for path in ("", "/deletion"):
+        asked = (await owner.get(f"/pipelines/{sea.id}{path}")).text
+        assert "Its page, versions and published results go" in asked
+        assert "Whoever ran it keeps their own results" in asked
+        assert "the list of what they changed" in asked
+    await owner.post(f"/pipelines/{sea.id}/deletion")
+    for path in (f"/pipelines/{sea.id}", f"/pipelines/{sea.id}/versions/1", f"/runs/{sea.run_id}", f"/runs/{kept.id}"):
+        assert (await clients().get(path)).status_code == 404
+    assert (await runner.get(f"/runs/{kept.id}")).status_code == 200
+    text = (await clients().get(f"/pipelines/{child.id}")).text
+    assert "against a pipeline removed by its owner" in text
+    assert re.search(r"<del>.*red</del>", text.partition("What changed")[2])
+
+
 async def test_making_it_private_takes_it_off_the_lists(make):
     ada = await make.person()
     sea = await make.pipeline(ada, published=True)
@@ -254,6 +275,48 @@ async def test_the_newest_published_result_stands_large(make):
     chosen = await pipelines.read(sea.id, None, run_id=second.id, output=99)
     assert chosen.shot is not None
     assert (chosen.shot.run_id, chosen.shot.output) == (second.id, 1)
+
+
+async def test_the_owners_result_stands_large_and_others_stay_below(make, client):
+    ada, bo = await make.person("ada"), await make.person("bo")
+    sea = await make.pipeline(ada)
+    await make.run(sea, bo, state="succeeded", published=True)
+    text = (await client.get(f"/pipelines/{sea.id}")).text
+    assert 'by <a href="/@bo">' in text
+    assert "og:image" not in text
+    own = await make.run(sea, ada, state="succeeded", published=True)
+    theirs = [await make.run(sea, bo, state="succeeded", published=True) for _ in range(13)]
+    page = await pipelines.read(sea.id, None)
+    assert page.shot is not None
+    assert page.shot.run_id == own.id
+    assert {run.id for run in theirs[1:]} < {shot.run_id for shot in page.shots}
+    text = (await client.get(f"/pipelines/{sea.id}")).text
+    assert 'by <a href="/@bo">' not in text
+    assert f"/artifacts/{page.shot.sha256}" in text.partition("og:image")[2].partition(">")[0]
+
+
+async def test_a_line_of_many_versions_is_whole(make, client):
+    sea = await make.pipeline(published=True)
+    await db.execute(
+        """INSERT INTO versions (pipeline_id, number, digest, recipe)
+           SELECT pipeline_id, n, digest, recipe FROM versions, generate_series(2, 201) n WHERE pipeline_id = $1""",
+        sea.id,
+    )
+    await db.execute("UPDATE pipelines SET latest_version = 201 WHERE id = $1", sea.id)
+    here = f"/pipelines/{sea.id}"
+    newest = await client.get(here)
+    assert newest.status_code == 200
+    assert "Run 1 of version 1." in newest.text
+    assert f'href="{here}/versions/2"' in newest.text
+    assert f'href="{here}/versions/1?before=2#versions"' in newest.text
+    older = await client.get(f"{here}?before=2")
+    assert f'<a href="{here}/versions/1" aria-current="true">Version 1</a>' in older.text
+    assert f'<a href="{here}/versions/1#versions">Newest versions</a>' in older.text
+    assert "Versions before" not in older.text
+    for number in (1, 2, 201):
+        assert (await client.get(f"{here}/versions/{number}")).status_code == 200
+    for path in ("/versions/202", "?before=0", f"?before={2**31}", "/versions/1?before=0"):
+        assert (await client.get(here + path)).status_code == 404, path
 
 
 async def test_text_results_are_words(make, client):

@@ -1,11 +1,15 @@
 """A person's page: what everybody sees, and what only they see."""
 
+import re
+from datetime import UTC, datetime
+from html import unescape
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 
-from domain import profiles
+from domain import lists, profiles
 from domain.errors import NotFound
 from tests.make import Make
 from tests.queries import Queries
@@ -18,6 +22,11 @@ async def test_a_new_person_has_an_empty_page(client: httpx.AsyncClient, make: M
     assert "Nothing public yet" in page.text
     assert "<title>Ada Ō · Offshoot</title>" in page.text
     assert "No published runs yet" in (await client.get("/@ada?tab=runs")).text
+    assert "No offshoots yet" in (await client.get("/@ada?tab=offshoots")).text
+    for tab in ("", "?tab=runs", "?tab=offshoots"):
+        assert 'class="gallery"' not in (await client.get(f"/@ada{tab}")).text
+    past = lists.encode("newest", datetime(2020, 1, 1, tzinfo=UTC), uuid4(), 24)
+    assert "That was all" in (await client.get(f"/@ada?after={past}")).text
     assert "Edit profile" not in page.text
     assert "Latest runs" not in page.text
 
@@ -36,6 +45,9 @@ async def test_figures_count_what_others_may_see(client: httpx.AsyncClient, make
     await make.run(shown, ada, state="failed")
     await make.pipeline(bo, parent=shown)
     await make.pipeline(ada, parent=shown)
+    await make.pipeline(bo, parent=shown, visibility="private")
+    await make.pipeline(bo, parent=shown, visibility="unlisted")
+    await make.pipeline(bo, parent=shown, deleted_at=datetime.now(UTC))
     await db.execute("UPDATE pipelines SET rating_count = 4, rating_sum = 18 WHERE id = $1", shown.id)
     seen = await profiles.figures(ada.id, own=False)
     assert (seen.pipelines, seen.runs, seen.offshoots, seen.rating) == (1, 1, 1, 4.5)
@@ -61,6 +73,46 @@ async def test_private_things_are_on_the_owners_page_alone(
     assert "Secret harbor" in own
     assert "Hidden dunes" in own
     assert "Latest runs" in own
+
+
+async def test_what_others_grew_page_by_page(client: httpx.AsyncClient, make: Make) -> None:
+    ada, bo = await make.person("ada"), await make.person("bo")
+    harbor = await make.pipeline(ada, title="Harbor", published=True)
+    await make.pipeline(ada, parent=harbor, title="Own offshoot", published=True)
+    await make.pipeline(bo, parent=harbor, title="Secret offshoot", visibility="private", published=True)
+    for number in range(26):
+        await make.pipeline(bo, parent=harbor, title=f"Grown {number}.", published=True)
+    first = (await client.get("/@ada?tab=offshoots")).text
+    assert '<a href="/@ada?tab=offshoots" aria-current="page">' in first
+    assert 'type="application/rss+xml" title="ada" href="/@ada/feed.rss"' in first
+    more = unescape(first.partition('class="pager"')[2].partition('href="')[2].partition('"')[0])
+    assert more.startswith("/@ada?tab=offshoots&after=")
+    rest = (await client.get(more)).text
+    assert "Show older" not in rest
+    for number in range(26):
+        assert (f"Grown {number}." in first) is (number >= 2)
+        assert (f"Grown {number}." in rest) is (number < 2)
+    for text in (first, rest):
+        assert "Own offshoot" not in text
+        assert "Secret offshoot" not in text
+    assert (await client.get("/@ada?tab=offshoots&after=sideways")).status_code == 404
+
+
+async def test_the_owner_reaches_every_pipeline(clients: Any, make: Make, log_in: Any) -> None:
+    ada = await make.person("ada")
+    made = [await make.pipeline(ada, visibility="private", title=f"Sketch {number}.") for number in range(101)]
+    own = await log_in(clients(), ada)
+    seen: list[str] = []
+    url = "/@ada"
+    while url:
+        text = (await own.get(url)).text.partition('id="own"')[2].partition('id="runs"')[0]
+        seen += re.findall(r"Sketch \d+\.", text)
+        url = unescape(text.partition('class="btn" href="')[2].partition('"')[0]).removesuffix("#own")
+    assert seen == [f"Sketch {number}." for number in reversed(range(101))]
+    assert (await own.get("/@ada?unlisted=sideways")).status_code == 404
+    secret = (await clients().get(f"/@ada?unlisted={made[50].id}")).text
+    assert "Sketch" not in secret
+    assert "Nothing public yet" in secret
 
 
 async def test_published_runs_page_by_page(client: httpx.AsyncClient, make: Make) -> None:

@@ -181,7 +181,16 @@ async def ask(browser: httpx.AsyncClient, row: str, about: Thing, may_know: bool
     return answer.status_code
 
 
-LISTS = ("/", "/tags/sea", "/@olga", "/@olga?tab=runs", "/gallery/feed.json", "/@olga/feed.rss", "/tags/sea/feed.atom")
+LISTS = (
+    "/",
+    "/tags/sea",
+    "/@olga",
+    "/@olga?tab=runs",
+    "/@olga?tab=offshoots",
+    "/gallery/feed.json",
+    "/@olga/feed.rss",
+    "/tags/sea/feed.atom",
+)
 
 
 @pytest.mark.parametrize("path", LISTS)
@@ -215,14 +224,20 @@ async def test_17_private_and_unknown_look_the_same(client: httpx.AsyncClient, m
         assert [answer.status_code for answer in answers] == [404, 404]
 
 
-async def test_11_no_get_changes_anything(client: httpx.AsyncClient, make: Make, storage: Any) -> None:
+@pytest.mark.parametrize("public", [True, False], ids=["public", "private"])
+@pytest.mark.parametrize("role", ROLES)
+async def test_11_no_get_changes_anything(
+    client: httpx.AsyncClient, make: Make, storage: Any, role: str, public: bool
+) -> None:
     owner = await make.person("olga")
-    about = await thing(make, storage, owner, public=True)
-    await log_in(client, owner)
+    about = await thing(make, storage, owner, public)
+    if role != "nobody":
+        person = owner if role == "owner" else await make.person("one", role=_ROLE.get(role, "member"))
+        await log_in(client, person)
     before = await _contents()
     for row in MATRIX:
         if row.startswith("GET "):
-            await ask(client, row, about, True)
+            await ask(client, row, about, public or role == "owner")
             assert await _contents() == before, row
 
 

@@ -138,6 +138,18 @@ async def test_a_persons_share_is_limited(make, storage, monkeypatch):
         await uploads.add(storage, ada.id, png("blue") + b"\0" * 1_000)
 
 
+async def test_uploads_at_the_same_time_share_one_limit(make, storage, monkeypatch):
+    ada, bo = await make.person(), await make.person()
+    pictures = [png(color) for color in ("red", "green", "blue", "black", "white")]
+    for picture in pictures:
+        await uploads.add(storage, bo.id, picture)
+    total = "SELECT sum(a.bytes) FROM uploads u JOIN artifacts a USING (sha256) WHERE u.person_id = $1"
+    monkeypatch.setattr(uploads, "MAX_TOTAL", await db.fetchval(total, bo.id) - 1)
+    done = await asyncio.gather(*(uploads.add(storage, ada.id, one) for one in pictures), return_exceptions=True)
+    assert [type(one) for one in done if not isinstance(one, uploads.Uploaded)] == [TooLarge], done
+    assert await db.fetchval(total, ada.id) <= uploads.MAX_TOTAL
+
+
 async def test_by_form(make, client, log_in):
     ada = await make.person()
     browser = await log_in(client, ada)

@@ -1,9 +1,27 @@
 """Licenses and tags: what may be chosen, and how it is kept."""
 
 import pytest
+from packaging.licenses import canonicalize_license_expression
 
 from domain import licenses, tags
 from domain.errors import Invalid
+
+
+def test_every_license_has_its_id_of_the_spdx_list():
+    """https://spdx.org/licenses: as packaging knows the list, and pinned, since pipelines keep the ids."""
+    assert list(licenses.LICENSES) == [
+        "CC-BY-4.0", "CC-BY-SA-4.0", "CC0-1.0", "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0", "CC-BY-ND-4.0", "CC-BY-NC-ND-4.0",
+        "MIT", "Apache-2.0", "BSD-3-Clause", "Unlicense", "MPL-2.0", "GPL-3.0-or-later", "AGPL-3.0-or-later",
+        "LicenseRef-All-Rights-Reserved",
+    ]  # fmt: skip
+    assert [canonicalize_license_expression(known) for known in licenses.LICENSES] == list(licenses.LICENSES)
+
+
+@pytest.mark.parametrize("code", ["by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd"])
+def test_a_creative_commons_license_links_to_its_deed(code: str):
+    found = licenses.LICENSES[f"CC-{code.upper()}-4.0"]
+    assert found.url == f"https://creativecommons.org/licenses/{code}/4.0/"
+    assert (found.derivatives, found.share_alike) == ("nd" not in code.split("-"), "sa" in code.split("-"))
 
 
 def test_no_derivatives_means_no_offshoots():
