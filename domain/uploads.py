@@ -58,8 +58,7 @@ async def add(storage: Storage, person_id: UUID, data: bytes, filename: str = ""
     Raises Invalid (field `file`) for what is no whole PNG, JPEG, WebP or GIF, TooLarge past
     20 MB, 25 megapixels or the person's share.
     """
-    if len(data) > MAX_BYTES:
-        raise TooLarge(f"The file has {len(data) / 1e6:.0f} MB; at most {MAX_BYTES // 1_000_000} MB fit.")
+    check_size(len(data))
     kind = sniff(data)
     taken = await db.fetchval(
         "SELECT coalesce(sum(a.bytes), 0) FROM uploads u JOIN artifacts a USING (sha256) WHERE u.person_id = $1",
@@ -78,6 +77,12 @@ async def add(storage: Storage, person_id: UUID, data: bytes, filename: str = ""
         name,
     )
     return Uploaded(sha256, width, height, name)
+
+
+def check_size(size: int) -> None:
+    """Raise TooLarge for a file of more than 20 MB; `size` is its bytes."""
+    if size > MAX_BYTES:
+        raise TooLarge(f"The file has {size / 1e6:,.0f} MB; at most {MAX_BYTES // 1_000_000} MB fit.")
 
 
 def sniff(data: bytes) -> Format:

@@ -79,7 +79,7 @@ def test_inputs_and_lists_come_and_go():
     ("field", "value", "words"),
     [
         ("s2-width", "100", "multiple of 8"),
-        ("s2-width", "99999", "From 64 to 2048"),
+        ("s2-width", "99999", "From 64 to 2,048"),
         ("s2-num_inference_steps", "many", "From 1 to 150"),
         ("s2-num_inference_steps", "2.5", "without a fraction"),
         ("s2-guidance_scale", "40", "From 0 to 30"),
