@@ -16,7 +16,7 @@ from msgspec import Struct
 from domain import accounts
 from domain.config import Config
 from domain.errors import NeedsLogin, NotFound, Refused
-from web.forms import CSRF_FIELD, Kept, form_items, keep
+from web.forms import CSRF_FIELD, Kept, close_files, form_items, keep
 
 CSRF_HEADER = "X-CSRF-Token"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -191,7 +191,9 @@ async def check_csrf(request: Request[Any, Any, Any]) -> None:
     if given is None:
         given = next((value for name, value in await form_items(request) if name == CSRF_FIELD), None)
     if not isinstance(given, str) or not _same(given, csrf_token(request)):
-        raise Stale(await keep(request)) if _from_here(request) else Refused(_STALE)
+        refused = Stale(await keep(request)) if _from_here(request) else Refused(_STALE)
+        await close_files(request)
+        raise refused
 
 
 def _same(given: str, right: str) -> bool:

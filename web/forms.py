@@ -101,6 +101,13 @@ async def read_files(request: Request[Any, Any, Any], allowed: Collection[str]) 
     return files
 
 
+async def close_files(request: Request[Any, Any, Any]) -> None:
+    """Let go of the form's files, where no handler is going to."""
+    for _, value in cast("list[tuple[str, str | UploadFile]]", request.scope["state"].get("form_items", [])):
+        if isinstance(value, UploadFile):
+            await value.close()
+
+
 async def form_items(request: Request[Any, Any, Any]) -> list[tuple[str, str | UploadFile]]:
     """Every field in order, read once a request; bytes that are no UTF-8 come as lone surrogates."""
     state: dict[str, Any] = request.scope["state"]

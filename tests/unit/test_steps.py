@@ -163,3 +163,15 @@ def test_an_input_that_is_no_number_is_named(value):
 @pytest.mark.parametrize("value", ["0", "-1", "+2.5", ".5", "5.", "1e-3", " 12 ", "9" * 300])
 def test_numbers_are_taken_as_they_are_typed(value):
     assert steps.check_input(steps.Input(name="n", kind="number"), value) == value
+
+
+@pytest.mark.parametrize("passes", range(1, 151))
+def test_a_strength_that_takes_no_sampling_step_is_refused(passes: int) -> None:
+    def words(strength: float) -> str:
+        step = ImageToImage(upload="0" * 64, num_inference_steps=passes, strength=strength)
+        return steps.check(Recipe(steps=[step])).get("s1-strength", "")
+
+    said = words(0.9 / passes)
+    assert f" or more with {passes} sampling step" in said
+    assert words(float(said.split()[0])) == ""
+    assert words(1) == ""
