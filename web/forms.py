@@ -119,7 +119,7 @@ async def form_items(request: Request[Any, Any, Any]) -> list[tuple[str, str | U
 async def _parse(request: Request[Any, Any, Any]) -> list[tuple[str, str | UploadFile]]:
     if request.content_type[0] == "multipart/form-data":
         try:
-            return [(name, value) for name, value in (await request.form()).multi_items()]
+            return list((await request.form()).items())
         except (UnicodeError, LookupError, ValidationException):
             raise Invalid({}, _NO_TEXT) from None
     body = await request.body()
