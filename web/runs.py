@@ -172,7 +172,8 @@ def _words(run: RunPage, output: int = 1) -> dict[str, Any]:
 async def preview(run_id: UUID, step_run_id: UUID, viewer: Viewer | None) -> Response[bytes]:
     """The rough picture of a step that is being drawn, as the worker left it last."""
     data, media_type = await run_pages.preview(run_id, step_run_id, viewer.id if viewer else None)
-    headers = {"Cache-Control": "private, no-store", "Content-Security-Policy": "default-src 'none'; sandbox"}
+    policy = "default-src 'none'; frame-ancestors 'none'; sandbox"
+    headers = {"Cache-Control": "private, no-store", "Content-Security-Policy": policy}
     return Response(content=data, media_type=media_type, headers=headers)
 
 
