@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -68,12 +68,13 @@ class Copy:
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def named(self, part: str) -> list[psutil.Process]:
+        """Its processes that have this on their command line."""
+        return [process for process in self.family() if part in words_of(process)]
+
     def settled(self) -> bool:
         """Whether every part runs, the worker with the processes below it."""
-        said = []
-        for process in self.family():
-            with suppress(psutil.NoSuchProcess):
-                said.append(" ".join(process.cmdline()))
+        said = [words_of(process) for process in self.family()]
         below = sum("multiprocessing" in words for words in said)
         return below >= 3 and all(any(name in words for words in said) for name in ORDER)
 
@@ -109,6 +110,14 @@ def until(true: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
         time.sleep(0.02)
 
 
+def words_of(process: psutil.Process) -> str:
+    """The command line, or "" for a process that has ended, reaped or not."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # ZombieProcess is one of these
+        return ""
+
+
 def gone(processes: list[psutil.Process]) -> bool:
     return not [process for process in processes if lives(process)]
 
@@ -134,7 +143,7 @@ def test_it_starts_answers_stops_in_order_and_keeps_its_data(run: Callable[..., 
     assert first.page() == 200
     until(first.settled)
     parts = psutil.Process(first.process.pid).children()
-    words = {part.pid: " ".join(part.cmdline()) for part in parts}
+    words = {part.pid: words_of(part) for part in parts}
     pids = [next(pid for pid, said in words.items() if name in said) for name in ORDER]
     family = first.family()
     secret = (first.data / "secret" / "key").read_text()
@@ -167,7 +176,7 @@ def test_kill_9_of_supervisor_and_guard_together_leaves_nothing_either(run: Call
     copy = run().up()
     until(copy.settled)
     family = copy.family()
-    guard = next(process for process in family if "guard.py" in " ".join(process.cmdline()))
+    guard = copy.named("guard.py")[0]
     psutil.Process(copy.process.pid).suspend()
     guard.kill()
     copy.process.kill()
@@ -177,13 +186,9 @@ def test_kill_9_of_supervisor_and_guard_together_leaves_nothing_either(run: Call
 def test_a_guard_that_is_killed_is_replaced_and_does_its_work(run: Callable[..., Copy]) -> None:
     copy = run().up()
     until(copy.settled)
-
-    def guards() -> list[psutil.Process]:
-        return [child for child in psutil.Process(copy.process.pid).children() if "guard.py" in str(child.cmdline())]
-
-    first = guards()[0]
+    first = copy.named("guard.py")[0]
     first.kill()
-    until(lambda: bool(guards()) and first not in guards())
+    until(lambda: any(guard != first for guard in copy.named("guard.py")))
     family = copy.family()
     copy.process.kill()
     until(lambda: gone(family), 10)
@@ -191,10 +196,9 @@ def test_a_guard_that_is_killed_is_replaced_and_does_its_work(run: Callable[...,
 
 def test_what_dies_is_started_again(run: Callable[..., Copy]) -> None:
     copy = run().up()
-    until(lambda: any("tasks.dispatcher" in " ".join(process.cmdline()) for process in copy.family()))
+    until(lambda: bool(copy.named("tasks.dispatcher")))
     for name, part in (("web", "-m web"), ("PostgreSQL", "bin/postgres")):
-        psutil_part = next(child for child in copy.family() if part in " ".join(child.cmdline()))
-        psutil_part.kill()
+        copy.named(part)[0].kill()
         assert copy.line().startswith(f"{name} ended (signal SIGKILL"), name
     until(lambda: answers(copy))
 
@@ -347,18 +351,21 @@ def test_a_missing_system_library(tmp_path: Path) -> None:
     guard.dismiss()
 
 
-def test_data_outlives_the_services(tmp_path: Path) -> None:
+async def test_data_outlives_the_services(tmp_path: Path) -> None:
     import redis
+
+    from domain.storage import Storage
 
     with Services(tmp_path / "data") as services:
         execute(services.urls.database.replace("/offshoot?", "/postgres?"), "CREATE TABLE kept (it text)")
         with redis.Redis.from_url(services.urls.redis) as client:
             client.set("kept", "it")
-        (tmp_path / "data" / "s3" / "offshoot" / "kept").write_text("it")
+        await Storage(services.urls.s3).put("ab/kept", b"it", "text/plain")
     with Services(tmp_path / "data") as services:
         execute(services.urls.database.replace("/offshoot?", "/postgres?"), "INSERT INTO kept VALUES ('it')")
         with redis.Redis.from_url(services.urls.redis) as client:
             assert client.get("kept") == b"it"
+        assert await Storage(services.urls.s3).get("ab/kept") == b"it"
 
 
 def test_a_leftover_postmaster_pid_with_somebody_elses_number(tmp_path: Path) -> None:
@@ -380,7 +387,7 @@ def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
 
 def test_secrets_are_for_their_owner_alone(tmp_path: Path) -> None:
     with Services(tmp_path / "data", Urls("postgresql://x", "", "")) as services:
-        said = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
+        said = [words_of(process) for process in psutil.Process().children(recursive=True)]
         for name in ("valkey", "s3"):
             file = tmp_path / "data" / "secret" / name
             assert file.stat().st_mode & 0o777 == 0o600
