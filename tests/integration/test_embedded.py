@@ -236,6 +236,10 @@ def test_a_taken_port(run: Callable[..., Copy]) -> None:
         ("S3_URL", "somewhere", "S3_URL must start with"),
         ("SECRET_KEY", "short", "SECRET_KEY needs at least 32 characters"),
         ("HOST", "256.1.1.1", "HOST"),
+        ("REDIS_URL", "redis://h:abc/0", "REDIS_URL has a host or port that cannot be read"),
+        ("DATABASE_URL", "postgresql://h:abc/offshoot", "DATABASE_URL has a host or port that cannot be read"),
+        ("DATABASE_URL", "postgresql://127.0.0.1/offshoot?port=abc", "DATABASE_URL"),
+        ("QUEUES", "heavy", "QUEUES must name light or image"),
     ],
 )
 def test_a_malformed_setting(run: Callable[..., Copy], name: str, value: str, words: str) -> None:
@@ -330,10 +334,26 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         Services(tmp_path / "file" / "data").start()
 
 
-def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "WORKER_PACKAGES", ("torch_of_tomorrow",))
-    with pytest.raises(Problem, match=r"torch_of_tomorrow is missing, so no model can run\. `make install`"):
-        checks.packages()
+@pytest.mark.parametrize("command", ["run", "migrate"])
+@pytest.mark.parametrize("name", checks.SITE_PACKAGES)
+def test_a_missing_package(name: str, command: str) -> None:
+    assert (
+        without(name, command)
+        == f"offshoot: The Python package {name} is missing. `make install` installs everything.\n"
+    )
+
+
+@pytest.mark.parametrize("name", checks.WORKER_PACKAGES)
+def test_a_missing_package_of_the_worker(name: str) -> None:
+    assert without(name, "run").startswith(f"offshoot: The Python package {name} is missing, so no model can run.")
+
+
+def without(package: str, command: str) -> str:
+    """What a command says, all of it, where a package is not installed."""
+    code = f"import sys; sys.modules[{package!r}] = None; from deploy.cli import main; main([{command!r}])"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1), ended.stderr
+    return ended.stderr
 
 
 def test_a_missing_system_library(tmp_path: Path) -> None:
