@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 ROOT = Path(__file__).resolve().parents[1]
-QUEUES = ("light", "image")
+QUEUES = ("light", "image", "text", "audio", "mesh")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -179,7 +179,7 @@ def _device(value: str) -> str:
 def _queues(value: str) -> tuple[str, ...]:
     queues = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
     if not queues or set(queues) - set(QUEUES):
-        raise ConfigError(f"QUEUES must name {' or '.join(QUEUES)}, or both with a comma, not {value!r}.")
+        raise ConfigError(f"QUEUES must name some of {', '.join(QUEUES)}, with commas between them, not {value!r}.")
     return queues
 
 

@@ -72,6 +72,19 @@ async def test_examples_are_published_as_they_arrive(db: Any) -> None:
     assert await db.fetchval("SELECT count(*) FROM runs WHERE visibility = 'published'") == 11
 
 
+async def test_examples_never_borrow_a_members_name(make: Make, db: Any) -> None:
+    fern = await make.person("Fern", email="fern@example.invalid", password="correct horse battery")
+    look_alike = await make.person("m0ss", password="correct horse battery")
+    await examples.plant()
+    theirs = "SELECT count(*) FROM pipelines WHERE owner_id = ANY ($1)"
+    assert await db.fetchval(theirs, [fern.id, look_alike.id]) == 0
+    made = await db.fetch("SELECT handle FROM people WHERE password_hash = '!' ORDER BY handle")
+    assert [row["handle"] for row in made] == ["daryna", "fern-2", "juniper", "moss-2", "salma"]
+    await db.execute("TRUNCATE pipelines CASCADE")
+    await examples.plant()
+    assert await db.fetchval("SELECT count(*) FROM people") == 7, "the accounts of the first time serve again"
+
+
 async def test_examples_leave_a_used_site_alone(make: Make, db: Any) -> None:
     await make.pipeline()
     assert await examples.plant() == []

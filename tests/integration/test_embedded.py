@@ -239,7 +239,7 @@ def test_a_taken_port(run: Callable[..., Copy]) -> None:
         ("REDIS_URL", "redis://h:abc/0", "REDIS_URL has a host or port that cannot be read"),
         ("DATABASE_URL", "postgresql://h:abc/offshoot", "DATABASE_URL has a host or port that cannot be read"),
         ("DATABASE_URL", "postgresql://127.0.0.1/offshoot?port=abc", "DATABASE_URL"),
-        ("QUEUES", "heavy", "QUEUES must name light or image"),
+        ("QUEUES", "heavy", "QUEUES must name some of light, image"),
     ],
 )
 def test_a_malformed_setting(run: Callable[..., Copy], name: str, value: str, words: str) -> None:

@@ -1,12 +1,13 @@
 """Settings are read once, checked, and complained about by name."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from deploy.surroundings import Surroundings
 from domain.config import QUEUES, SETTINGS, Config, ConfigError
-from domain.steps import KINDS
+from domain.steps import Queue
 
 NEEDED = {
     "DATABASE_URL": "postgresql://offshoot@127.0.0.1/offshoot",
@@ -120,7 +121,7 @@ def test_an_origin_is_written_as_browsers_write_it() -> None:
 
 
 def test_the_queues_are_those_of_the_kinds() -> None:
-    assert set(QUEUES) == {kind.queue for kind in KINDS.values()}
+    assert get_args(Queue) == QUEUES
 
 
 def test_models_are_pairs_with_absolute_paths() -> None:
