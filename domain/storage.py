@@ -67,7 +67,7 @@ class Storage:
 
     async def put(self, key: str, data: bytes | BinaryIO, media_type: str) -> None:
         """Write an object, replacing what was there. Makes the bucket where there is none yet."""
-        content = {"Bucket": self.bucket, "Key": key, "Body": data, "ContentType": media_type}
+        content: dict[str, Any] = {"Bucket": self.bucket, "Key": key, "Body": data, "ContentType": media_type}
         try:
             await self._call("put_object", **content)
         except NotFound:

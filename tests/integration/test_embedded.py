@@ -272,6 +272,26 @@ def test_an_external_part_that_cannot_be_reached(run: Callable[..., Copy], name:
     assert "hidden" not in words
 
 
+@pytest.mark.parametrize(
+    ("name", "part", "folder_name"),
+    [
+        ("DATABASE_URL", "bin/postgres", "postgres"),
+        ("REDIS_URL", "valkey-server", "valkey"),
+        ("S3_URL", "rclone", "s3"),
+    ],
+)
+def test_a_part_with_an_address_is_not_started(
+    run: Callable[..., Copy], urls: Urls, name: str, part: str, folder_name: str
+) -> None:
+    addresses = {"DATABASE_URL": urls.database, "REDIS_URL": urls.redis, "S3_URL": urls.s3}
+    copy = run(**{name: addresses[name]}).up()
+    until(lambda: bool(copy.named("tasks.dispatcher")))
+    for other in ("bin/postgres", "valkey-server", "rclone"):
+        assert bool(copy.named(other)) == (other != part), other
+    assert not (copy.data / folder_name).exists()
+    assert copy.page("/health") == 200
+
+
 def test_a_folder_of_a_newer_offshoot(run: Callable[..., Copy], tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
