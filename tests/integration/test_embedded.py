@@ -1,6 +1,7 @@
 """`offshoot run` on real processes: starts, stops in order, leaves nothing, recovers, and says what is wrong."""
 
 import os
+import re
 import select
 import shutil
 import signal
@@ -12,7 +13,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote_plus
 
+import httpx
 import psutil
 import pytest
 
@@ -23,6 +26,8 @@ from deploy.migrations import ROOT
 from deploy.ports import free_port
 from deploy.problems import Problem
 from deploy.processes import Child, Guard
+from tests.make import png
+from web.auth import CSRF_HEADER
 
 pytestmark = pytest.mark.slow
 SETTINGS = ("DATABASE_URL", "REDIS_URL", "S3_URL", "SECRET_KEY", "SITE_URL", "MODELS", "HOST", "QUEUES", "DEVICE")
@@ -434,6 +439,46 @@ def test_secrets_are_for_their_owner_alone(tmp_path: Path) -> None:
             assert not [words for words in said if file.read_text() in words]
         assert services.urls.database == "postgresql://x"
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
+def test_29_no_secret_is_ever_logged(run: Callable[..., Copy]) -> None:
+    """SECURITY.md 29, with every part at its most talkative."""
+    copy = run(LOG_LEVEL="debug").up()
+    until(copy.settled)
+    site = f"http://127.0.0.1:{copy.port}"
+    cookie = f"session-{copy.port}"
+    secrets = {"first password": "four small red boats", "wrong password": "five large blue ships"}
+    with httpx.Client(base_url=site) as browser:
+        account = {"handle": "ada", "email": "ada@example.org", "password": secrets["first password"]}
+        assert sent(browser, "/signup", "/signup", account) == 303
+        secrets["session of the sign-up"] = browser.cookies[cookie]
+        sent(browser, "/settings/profile", "/logout", {})
+        assert sent(browser, "/login", "/login", {"login": "ada", "password": secrets["wrong password"]}) == 422
+        assert sent(browser, "/login", "/login", {"login": "ada", "password": secrets["first password"]}) == 303
+        secrets["session of the login"] = browser.cookies[cookie]
+        token = token_in(browser.get("/settings/profile"))
+        stored = browser.post("/uploads", files={"file": ("a.png", png(), "image/png")}, headers={CSRF_HEADER: token})
+        assert stored.status_code == 201, stored.text
+        assert browser.get("/health").status_code == 200
+    secrets |= {file.name: file.read_text() for file in (copy.data / "secret").iterdir()}
+    assert {"key", "s3", "valkey"} <= set(secrets)
+    assert copy.stop() == 0
+    logs = {file.name: file.read_bytes() for file in (copy.data / "log").iterdir()}
+    assert b"DEBUG" in logs["web.log"]
+    for name, secret in secrets.items():
+        for form in (secret, quote_plus(secret)):
+            assert not [log for log, words in logs.items() if form.encode() in words], name
+
+
+def sent(browser: httpx.Client, page: str, path: str, fields: dict[str, str]) -> int:
+    """Send a page's form; the status of the answer."""
+    return browser.post(path, data=fields | {"_csrf": token_in(browser.get(page))}).status_code
+
+
+def token_in(page: httpx.Response) -> str:
+    found = re.search(r'name="_csrf" value="(\w+)"', page.text)
+    assert found, page.text
+    return found[1]
 
 
 def test_logs_of_the_last_starts_are_kept(tmp_path: Path) -> None:
