@@ -34,7 +34,13 @@ OpenPage = Callable[..., Awaitable[Page]]
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[str]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of the running Offshoot."""
+    return tmp_path_factory.mktemp("site")
+
+
+@pytest.fixture(scope="session")
+def site(place: Path, root: Path) -> Iterator[str]:
     """The address of a running Offshoot with an empty gallery and a warm worker."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -42,7 +48,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     env = {
         **os.environ,
-        "DATA_DIR": str(tmp_path_factory.mktemp("site")),
+        "DATA_DIR": str(place),
         "PORT": str(port),
         "SITE_URL": address,
         "SEED_EXAMPLES": "0",
