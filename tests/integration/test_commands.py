@@ -5,17 +5,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from deploy import examples
 from deploy.cli import main
+from domain import db as database
 from domain.models import STARTER_PATH
 from tests.make import Make
 
 Command = Callable[..., tuple[int, str]]
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def nothing_bound() -> None:
+    """A command opens a pool of its own, which would put the session's aside without closing it."""
+    await database.unbind()
+
+
 @pytest.fixture
-def offshoot(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+def offshoot(
+    nothing_bound: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Command:
     """Run a command on a data folder of its own; its exit status and what it wrote."""
     for name in ("DATABASE_URL", "REDIS_URL", "S3_URL", "SECRET_KEY", "PORT"):
         monkeypatch.delenv(name, raising=False)
