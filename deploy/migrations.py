@@ -65,7 +65,7 @@ def migrate(url: str) -> bool:
     """
     try:
         current = asyncio.run(_current(url))
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         raise unreachable(url, error) from error
     if current == head():
         return False

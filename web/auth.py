@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+from functools import cache
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
 from uuid import UUID
@@ -44,8 +45,16 @@ def config_of(scope: Scope) -> Config:
 
 
 def cookie_name(config: Config, name: str) -> str:
-    """`__Host-` pins a cookie to this host and to TLS, where there is TLS."""
-    return f"__Host-{name}" if config.secure else name
+    """`__Host-` pins a cookie to this host and to TLS, where there is TLS.
+
+    Browsers keep one set of cookies for all ports of a host, so without TLS the port is in the name.
+    """
+    return f"__Host-{name}" if config.secure else f"{name}-{_port(config.site_url)}"
+
+
+@cache
+def _port(site_url: str) -> int:
+    return urlsplit(site_url).port or 80
 
 
 def cookie(config: Config, name: str, value: str, max_age: int | None = None) -> Cookie:

@@ -54,7 +54,7 @@ async def _at(size: int, data_dir: Path) -> dict[str, Any]:
             if size > DEEP:
                 cursor = await _cursor(DEEP)
                 results["page after 500,000 / first page, time"] = _inverse(
-                    await ratio(Target(f"{ours}/?after={cursor}"), Target(f"{ours}/?kind=image"))
+                    await ratio(Target(f"{ours}/?order=newest&after={cursor}"), Target(f"{ours}/?order=newest"))
                 )
             tag = await _etag(ours)
             results[f"conditional GET at {size:,} / plain text"] = await ratio(

@@ -437,7 +437,7 @@ async def test_the_tag_knows_theme_query_part_and_browser(client: Any, clients: 
     asked = {"If-None-Match": tag}
     assert (await client.get("/?order=trending", headers=asked)).status_code == 200
     assert (await client.get("/", headers={**asked, **HTMX})).status_code == 200
-    client.cookies.set("theme", "dark")
+    client.cookies.set("theme-8000", "dark")
     assert (await client.get("/", headers=asked)).status_code == 200
     other = clients()
     assert (await other.get("/", headers=asked)).status_code == 304  # keeps no cookies so far, so uses no form
