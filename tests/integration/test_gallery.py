@@ -21,8 +21,7 @@ HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
 @pytest.fixture(autouse=True)
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages as they are now, not as they were a moment ago."""
-    monkeypatch.setattr(conditional, "FRESH", 0.0)
+    """The opening as it is now, not as it was a moment ago."""
     monkeypatch.setattr(page, "OPENING_FRESH", 0.0)
 
 
@@ -431,6 +430,41 @@ async def test_an_unchanged_page_is_not_sent_again(client: Any, make: Make, db: 
     assert (await client.get("/", headers={"If-None-Match": tag})).status_code == 200
 
 
+async def test_a_crowd_gets_one_page_each_with_a_form_token_of_their_own(
+    clients: Any, make: Make, db: Any, queries: Any, log_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conditional, "FRESH", 60.0)
+    await listed(db, await make.person(), 2)
+    first, second, third = clients(), clients(), clients()
+    made = await first.get("/")
+    with queries:
+        kept = await second.get("/")
+        alone = await second.get("/")
+        head = await third.head("/")
+    assert queries.count == 0, queries
+    mine, theirs = (re.search(r'name="_csrf" value="([^"]+)"', page.text) for page in (made, kept))
+    assert mine is not None
+    assert theirs is not None
+    assert mine[1] != theirs[1]
+    assert kept.text.replace(theirs[1], "") == made.text.replace(mine[1], "")
+    assert alone.text == kept.text
+    assert {**made.headers, **dict.fromkeys(("etag", "set-cookie", "x-request-id"))}.keys() == kept.headers.keys()
+    assert kept.headers["content-security-policy"] == made.headers["content-security-policy"]
+    assert (head.status_code, head.content, head.headers["content-length"]) == (
+        200,
+        b"",
+        kept.headers["content-length"],
+    )
+    sent = await second.post("/settings/theme", data={"_csrf": theirs[1], "theme": "dark", "next": "/"})
+    assert sent.status_code == 303
+    assert (await second.get("/")).text != kept.text
+    await log_in(third, await make.person())
+    with queries:
+        await third.get("/")
+    assert queries.count > 0
+    conditional._seen.clear()
+
+
 async def test_the_tag_knows_theme_query_part_and_browser(client: Any, clients: Any, make: Make, db: Any) -> None:
     await listed(db, await make.person(), 2)
     tag = (await client.get("/")).headers["etag"]
@@ -464,7 +498,7 @@ async def test_a_fresh_answer_to_a_known_tag_costs_no_query(
     assert answer.status_code == 304
     assert queries.count == 0, queries
     for number in range(conditional.KEPT):
-        conditional._seen[(number,)] = conditional.Seen(0.0, "", b"")
+        conditional._seen[(number,)] = conditional.Seen(0.0, "", [])
     assert (await client.get("/?kind=text")).status_code == 200
     assert len(conditional._seen) == 1
     conditional._seen.clear()
