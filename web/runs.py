@@ -141,7 +141,7 @@ async def progress(request: _Request, run_id: UUID, viewer: Viewer | None) -> Re
     except NotFound:
         if not wants_part(request):
             raise
-        return Response(content=b"", headers={"HX-Refresh": "true"}, media_type="text/html")
+        return Response(content=b"", status_code=404, headers={"HX-Refresh": "true"}, media_type="text/html")
     headers = {"ETag": f'"{run.tag}"', "HX-PTag": run.tag, "Cache-Control": "private, no-store"}
     if run.tag in (request.headers.get("hx-ptag"), _bare(request.headers.get("if-none-match", ""))) and not run.over:
         return Response(content=b"", status_code=304, headers=headers, media_type="text/html")
