@@ -1,7 +1,7 @@
 """`make bench`: measure, print a table, write JSON to tests/bench/results/.
 
 Only ratios within one run mean something across machines; seconds are given for the reader.
-`python -m tests.bench pages` measures one part: pages, starts or overhead.
+`python -m tests.bench pages` measures one part: pages, starts, overhead or sharing.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import overhead, pages, starts
+from tests.bench import overhead, pages, sharing, starts
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -26,6 +26,9 @@ AIMS = {
     "first start": ("<=", 6.0),
     "later start": ("<=", 2.5),
     "wait a run adds": ("<=", 0.120),
+    "reused run, POST to result": ("<=", 0.050),
+    "fork with its last step changed / that step": ("<=", 1.05),
+    "32 alike runs / batches by hand": (">=", 0.95),
     "web, resident": ("<=", 150.0),
 }
 
@@ -42,11 +45,13 @@ def main(parts: list[str]) -> None:
             results |= starts.measure(place / "starts")
         if "overhead" in parts:
             results |= asyncio.run(overhead.measure(place / "overhead"))
+        if "sharing" in parts:
+            results |= asyncio.run(sharing.measure(place / "sharing"))
     _print(results)
     _write(results)
 
 
-UNITS = {"ratio": "×", "seconds": "s", "megabytes": "MB"}
+UNITS = {"ratio": "×", "seconds": "s", "megabytes": "MB", "pictures_per_second": "a second"}
 
 
 def _print(results: dict[str, Any]) -> None:
@@ -74,4 +79,4 @@ def _write(results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["pages", "starts", "overhead"])
+    main(sys.argv[1:] or ["pages", "starts", "overhead", "sharing"])
