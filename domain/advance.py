@@ -34,7 +34,7 @@ SELECT
 """
 
 _KNOWN = """
-SELECT s.id, s.run_id, s.resolved, s.output_text, s.receipt
+SELECT s.id, s.output_text, s.receipt
 FROM step_runs s JOIN runs r ON r.id = s.run_id JOIN pipelines p ON p.id = r.pipeline_id
 WHERE s.input_hash = $1 AND s.state IN ('succeeded', 'reused') AND s.run_id <> $3
   AND (r.owner_id = $2 OR r.visibility = 'published' AND p.visibility = 'public' AND p.deleted_at IS NULL)
@@ -99,6 +99,11 @@ async def try_prepared(step: db.Record) -> tuple[Prepared | None, str]:
         return None, f"Something broke on our side. Reference {reference}."
 
 
+def resolved(step: db.Record, ready: Prepared) -> dict[str, Any]:
+    """What the run's page shows of a step's parameters: as they are used, with the model's revision."""
+    return ready.parameters | ({"model_revision": step["revision"]} if step["revision"] else {})
+
+
 async def reuse(step: db.Record, ready: Prepared) -> bool:
     """Take over a known result of an equal step, unless the run asks for everything afresh."""
     if step["afresh"] or (step["step"].get("model") and not step["revision"]):
@@ -121,7 +126,7 @@ async def reuse(step: db.Record, ready: Prepared) -> bool:
         step["id"],
         known["id"],
         ready.input_hash,
-        known["resolved"],
+        resolved(step, ready),
         known["output_text"],
         known["receipt"],
         step["run_id"],

@@ -86,7 +86,7 @@ async def due(queue: str, limit: int = 100) -> int:
 
 
 _NEXT = """
-SELECT s.id, s.run_id, s.batch_key, s.input_hash, s.crash_count + s.retry_count AS troubles,
+SELECT s.id, s.run_id, r.owner_id, s.batch_key, s.input_hash, s.crash_count + s.retry_count AS troubles,
     coalesce((s.step ->> 'num_images_per_prompt')::int, 1) AS pictures
 FROM step_runs s JOIN runs r ON r.id = s.run_id
 WHERE s.state = 'queued' AND s.queue = $1 AND s.not_before <= clock_timestamp()
@@ -122,7 +122,10 @@ async def claim(queue: str, owner: str, lease_s: float = LEASE, *, room: int = 1
 
 
 async def _alike(first: db.Record, queue: str, owner: str, room: int, workers_each: int) -> list[UUID]:
-    """Queued steps that one call can run along with the first, in turn; each of another content."""
+    """Queued steps that one call can run along with the first, in turn.
+
+    Of equal steps of one person only the first: the others will reuse its result.
+    """
     room -= first["pictures"]
     if room < 1 or not first["batch_key"] or first["troubles"]:
         return []
@@ -137,11 +140,12 @@ async def _alike(first: db.Record, queue: str, owner: str, room: int, workers_ea
         room,
     )
     taken: list[UUID] = []
-    contents = {first["input_hash"]}
+    contents = {(first["owner_id"], first["input_hash"])}
     for row in rows:
-        if row["pictures"] <= room and row["input_hash"] not in contents:
+        content = row["owner_id"], row["input_hash"]
+        if row["pictures"] <= room and content not in contents:
             taken.append(row["id"])
-            contents.add(row["input_hash"])
+            contents.add(content)
             room -= row["pictures"]
     return taken
 
@@ -177,9 +181,7 @@ async def _take(step_run_id: UUID, owner: str, lease_s: float) -> Claim | None:
         step["run_id"],
         step["ordinal"],
         {"attempt": row["attempt"], "worker": owner},
-        None
-        if ready is None
-        else ready.parameters | ({"model_revision": step["revision"]} if step["revision"] else {}),
+        None if ready is None else advancing.resolved(step, ready),
         None if ready is None else ready.input_hash,
     )
     return Claim(

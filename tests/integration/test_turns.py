@@ -166,6 +166,15 @@ async def test_a_guided_step_with_a_negative_prompt_is_not_alike_one_without(db:
     assert [len(await queue.claim("image", "ann", room=4)) for _ in range(3)] == [1, 2, 0]
 
 
+async def test_equal_steps_of_one_person_are_not_drawn_twice_at_once(db: Any, make: Make, pipeline: Pipeline) -> None:
+    ada, bo = await make.person(), await make.person()
+    for person in (ada, ada, bo):
+        await runs.accept(pipeline.version_id, person.id, {}, 7, secrets.token_hex(8))
+    held = await queue.claim("image", "ann", room=4)
+    owners = [await db.fetchval("SELECT owner_id FROM runs WHERE id = $1", each.run_id) for each in held]
+    assert sorted(map(str, owners)) == sorted(map(str, [ada.id, bo.id]))
+
+
 async def test_two_workers_never_share_a_step(db: Any, pipeline: Pipeline) -> None:
     for seed in range(20):
         await w.accept(pipeline, seed)
