@@ -14,7 +14,7 @@ export VENV PYTHON TORCH BROWSER
 BIN := $(VENV)/bin
 LOCKS := deploy/requirements
 
-.PHONY: help run install migrate test lint types contracts pytest bench lock clean
+.PHONY: help run install migrate verify backup restore test lint types contracts pytest bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,9 @@ help:
 	@echo "              of the README can stand before it"
 	@echo "make install  make the virtual environment and install the site and a worker"
 	@echo "make migrate  bring the database to the schema of this version"
+	@echo "make verify   read every stored file again and compare it with its SHA-256; SAMPLE=100 reads 100 of them"
+	@echo "make backup   copy the database and every file into FOLDER=…; the site may run"
+	@echo "make restore  put the newest backup of FOLDER=… into an empty installation"
 	@echo "make test     install what tests need, then run every check and test"
 	@echo "make lint     ruff, mypy and the import contracts alone"
 	@echo "make bench    measure it, print a table and write JSON"
@@ -35,6 +38,13 @@ install: $(VENV)/.installed
 
 migrate: $(VENV)/.installed
 	@$(BIN)/offshoot migrate
+
+verify: $(VENV)/.installed
+	@$(BIN)/offshoot verify $(if $(SAMPLE),--sample $(SAMPLE)) $(ARGS)
+
+backup restore: $(VENV)/.installed
+	@test -n "$(FOLDER)" || { echo "Say where: make $@ FOLDER=…" >&2; exit 1; }
+	@$(BIN)/offshoot $@ "$(FOLDER)" $(ARGS)
 
 $(VENV)/.installed: $(LOCKS)/site.txt $(LOCKS)/worker.txt pyproject.toml deploy/install.sh
 	@bash deploy/install.sh site worker
