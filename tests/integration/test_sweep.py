@@ -8,7 +8,6 @@ import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -19,6 +18,7 @@ from domain.errors import NotFound, Unavailable
 from domain.storage import Storage, Stored, Unfinished, key_of
 from domain.sweep import Sweep, Swept
 from tasks.dispatcher import tell
+from tests import buckets
 from tests.make import Make, Pipeline, png
 
 DAY = timedelta(hours=24)
@@ -28,16 +28,8 @@ AWAY = "http://key:secret@127.0.0.1:1/bucket"
 
 @pytest.fixture
 async def bucket(config: Config, db: Any) -> AsyncIterator[Storage]:
-    """A bucket of this test's own: other tests' objects are no strays of its database."""
-    name = f"sweep-{secrets.token_hex(6)}"
-    store = Storage(urlsplit(config.s3_url)._replace(path=f"/{name}").geturl())
-    await store.open_bucket()
-    yield store
-    for number in range(256):
-        for each in await store.listing(f"{number:02x}/"):
-            await store.delete(each.key)
-    with contextlib.suppress(Unavailable):  # the server may have left a folder in it
-        await store._call("delete_bucket", Bucket=name)
+    async with buckets.opened(buckets.address(config)) as store:
+        yield store
 
 
 async def _recorded(bucket: Storage, db: Any, *, old: bool = True, data: bytes = b"") -> str:
@@ -305,7 +297,7 @@ async def test_recording_waits_while_the_object_is_being_removed(db: Any, bucket
             await go_on.wait()
             await super().delete(key)
 
-    slow = Slow(_url(bucket))
+    slow = Slow(buckets.url_of(bucket))
     removing = asyncio.create_task(sweep.remove(slow, sha256, claimed["touched_at"]))
     await begun.wait()
     recording = asyncio.create_task(artifacts.record(bucket, data, "image/png"))
@@ -316,11 +308,6 @@ async def test_recording_waits_while_the_object_is_being_removed(db: Any, bucket
     assert await recording == sha256
     assert await bucket.get(key_of(sha256)) == data
     assert await _state(db, sha256) == "stored"
-
-
-def _url(bucket: Storage) -> str:
-    scheme, _, rest = bucket._endpoint.partition("://")
-    return f"{scheme}://{bucket._key}:{bucket._secret}@{rest}/{bucket.bucket}"
 
 
 async def test_recording_keeps_off_while_a_lost_request_may_still_arrive(
@@ -361,7 +348,7 @@ async def test_a_recorder_that_was_away_for_days_does_not_publish(db: Any, bucke
             await db.execute("DELETE FROM artifacts")
 
     with pytest.raises(Unavailable):
-        await artifacts.record(Late(_url(bucket)), b"late", "image/png")
+        await artifacts.record(Late(buckets.url_of(bucket)), b"late", "image/png")
 
 
 async def test_a_picture_in_a_recipe_is_held_while_the_recipe_is_saved(db: Any, make: Make) -> None:
@@ -394,7 +381,7 @@ async def test_strays_go_and_other_names_stay(db: Any, bucket: Storage, monkeypa
     for key in (key_of(stray), "health", f"{stray[:2]}/readme", f"00/{stray}"):
         await bucket.put(key, b"stray", "text/plain")
     assert (await Sweep(bucket).sweep()).strays == 0, "it is not a day old"
-    swept = await Sweep(Later(_url(bucket))).sweep()
+    swept = await Sweep(Later(buckets.url_of(bucket))).sweep()
     assert (swept.strays, swept.removed, swept.bytes, swept.foreign) == (1, 1, 5, 0)
     assert not await bucket.exists(key_of(stray))
     assert [await bucket.exists(key) for key in ("health", f"{stray[:2]}/readme", f"00/{stray}")] == [True] * 3
@@ -419,7 +406,7 @@ async def test_a_bucket_that_is_mostly_somebody_elses_is_left_alone(
     for number in range(5):
         await bucket.put(key_of(hashlib.sha256(bytes([number])).hexdigest()), b"theirs", "text/plain")
     await _recorded(bucket, db, old=False)
-    swept = await Sweep(Later(_url(bucket))).sweep()
+    swept = await Sweep(Later(buckets.url_of(bucket))).sweep()
     assert (swept.strays, swept.removed, swept.foreign) == (0, 0, 5)
     tell(swept)
     assert "left 5 objects that this database does not know" in caplog.text
@@ -441,13 +428,13 @@ async def test_cut_off_uploads_go_after_a_day(db: Any, bucket: Storage) -> None:
     await bucket._call("create_multipart_upload", Bucket=bucket.bucket, Key=key)
     assert (await Sweep(bucket).sweep()).uploads == 0
     (upload,) = await bucket.unfinished()
-    assert (await Sweep(Later(_url(bucket))).sweep()).uploads == 1
+    assert (await Sweep(Later(buckets.url_of(bucket))).sweep()).uploads == 1
     assert await bucket.unfinished() == []
     await bucket.abort(upload)
 
 
 async def test_a_bucket_that_is_not_there_yet_holds_nothing(db: Any, bucket: Storage) -> None:
-    nowhere = Storage(_url(bucket) + "-not-there")
+    nowhere = Storage(buckets.url_of(bucket) + "-not-there")
     assert (await Sweep(nowhere).sweep()).idle
 
 
