@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import asyncpg
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from deploy import migrations
 from deploy.embedded import Urls
@@ -125,17 +125,16 @@ async def _backup(folder: Path, urls: Urls, env: Mapping[str, str]) -> tuple[str
         # no sweep marks anything until the connection ends, so that what is listed can be copied
         await connection.execute(f"SELECT pg_advisory_lock_shared({SWEEPING})")
         schema, rows = await _dump(connection, fresh, urls.database, env)
-        listed = list(_listed(fresh / FILES))
-        made, missing = await _copy(Storage(urls.s3), folder, listed)
+        copied = await _copy(Storage(urls.s3), folder, _listed(fresh / FILES))
     dump = fresh / DUMP
     manifest = Manifest(
-        FORMAT, now, schema, sha256_of(dump), dump.stat().st_size, len(listed) - len(missing),
-        sum(each.bytes for each in listed), rows, missing,
+        FORMAT, now, schema, sha256_of(dump), dump.stat().st_size, copied.files, copied.bytes, rows,
+        sorted(copied.missing),
     )  # fmt: skip
     (fresh / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     os.sync()
     fresh.rename(folder / name)
-    return name, manifest, made
+    return name, manifest, copied.made
 
 
 def _begun(folder: Path, name: str) -> Path:
@@ -205,22 +204,31 @@ async def _program(name: str, url: str, env: Mapping[str, str], *arguments: str)
         raise Problem(next((line for line in lines if "error" in line), lines[-1]))
 
 
-async def _copy(storage: Storage, folder: Path, listed: list[Listed]) -> tuple[int, list[str]]:
-    """Fetch the files that are not there yet: how many, and those that could not be had."""
-    made, missing = 0, list[str]()
+class Copied(Struct):
+    """What a backup has of the files, how many of them are new, and those that could not be had."""
+
+    files: int = 0
+    bytes: int = 0
+    made: int = 0
+    missing: list[str] = field(default_factory=list)
+
+
+async def _copy(storage: Storage, folder: Path, listed: Iterable[Listed]) -> Copied:
+    """Fetch the files that are not there yet."""
+    copied = Copied()
 
     async def one(each: Listed) -> None:
-        nonlocal made
         file = each.within(folder)
-        if file.exists() and file.stat().st_size == each.bytes:
-            return
-        if await _fetch(storage, each, file):
-            made += 1
-        else:
-            missing.append(each.sha256)
+        if not file.exists() or file.stat().st_size != each.bytes:
+            if not await _fetch(storage, each, file):
+                copied.missing.append(each.sha256)
+                return
+            copied.made += 1
+        copied.files += 1
+        copied.bytes += each.bytes
 
     await _side_by_side(one, listed)
-    return made, sorted(missing)
+    return copied
 
 
 async def _side_by_side(work: Callable[[Listed], Awaitable[None]], listed: Iterable[Listed]) -> None:
@@ -284,14 +292,14 @@ def restore(folder: Path, name: str = "") -> int:
     folder = folder.expanduser().resolve()
     try:
         chosen = _chosen(folder, name)
-        manifest, listed = _checked(folder, chosen)
+        manifest = _checked(folder, chosen)
         with reach(surroundings, fresh=True) as urls:
-            asyncio.run(_restore(folder, chosen, manifest, listed, urls, surroundings.env))
+            asyncio.run(_restore(folder, chosen, manifest, urls, surroundings.env))
             migrations.migrate(urls.database)
     except OSError as error:
         raise about(error, folder) from error
     print(
-        f"restored {chosen.name}: {sum(manifest.rows.values())} rows, {len(listed)} files ({manifest.bytes:,} bytes). "
+        f"restored {chosen.name}: {sum(manifest.rows.values())} rows, {manifest.files} files ({manifest.bytes:,} bytes). "
         "Start the site; `offshoot verify` reads every file again."
     )
     return 0
@@ -306,8 +314,8 @@ def _chosen(folder: Path, name: str) -> Path:
     return folder / (name or found[-1])
 
 
-def _checked(folder: Path, chosen: Path) -> tuple[Manifest, list[Listed]]:
-    """The manifest and the files, when all of it is there. Raises Problem."""
+def _checked(folder: Path, chosen: Path) -> Manifest:
+    """The manifest, when all that it promises is there. Raises Problem."""
     try:
         manifest = msgspec.json.decode((chosen / MANIFEST).read_bytes(), type=Manifest)
     except (msgspec.DecodeError, ValueError) as error:
@@ -318,17 +326,23 @@ def _checked(folder: Path, chosen: Path) -> tuple[Manifest, list[Listed]]:
         )
     if sha256_of(chosen / DUMP) != manifest.dump_sha256:
         raise Problem(f"{chosen / DUMP} is damaged: its SHA-256 is not the one of the manifest.")
-    listed = [each for each in _listed(chosen / FILES) if each.sha256 not in set(manifest.missing)]
-    for each in listed:
+    count = 0
+    for count, each in enumerate(_had(chosen, manifest), 1):  # noqa: B007 - the last is asked for
         file = each.within(folder)
         if not file.exists() or file.stat().st_size != each.bytes:
             raise Problem(f"{file} is missing or cut off, so {chosen.name} cannot be restored whole.")
-    return manifest, listed
+    if count != manifest.files:
+        raise Problem(f"{chosen / FILES} is damaged: it names {count} files, the manifest {manifest.files}.")
+    return manifest
 
 
-async def _restore(
-    folder: Path, chosen: Path, manifest: Manifest, listed: list[Listed], urls: Urls, env: Mapping[str, str]
-) -> None:
+def _had(chosen: Path, manifest: Manifest) -> Iterator[Listed]:
+    """The files that the backup really has."""
+    missing = set(manifest.missing)
+    return (each for each in _listed(chosen / FILES) if each.sha256 not in missing)
+
+
+async def _restore(folder: Path, chosen: Path, manifest: Manifest, urls: Urls, env: Mapping[str, str]) -> None:
     """Files first, then the database in one transaction: an interrupted restore can be repeated."""
     await _require_empty(urls.database)
     storage = Storage(urls.s3)
@@ -341,7 +355,7 @@ async def _restore(
         with file.open("rb") as data:
             await storage.put(key_of(each.sha256), data, each.media_type)
 
-    await _side_by_side(one, listed)
+    await _side_by_side(one, _had(chosen, manifest))
     await _program(
         "pg_restore", urls.database, env, "--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges",
         str(chosen / DUMP),

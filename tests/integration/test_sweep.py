@@ -5,7 +5,8 @@ import contextlib
 import hashlib
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from domain.config import Config
 from domain.errors import NotFound, Unavailable
 from domain.storage import Storage, Stored, Unfinished, key_of
 from domain.sweep import Sweep, Swept
+from tasks import dispatcher
 from tasks.dispatcher import tell
 from tests import buckets
 from tests.make import Make, Pipeline, png
@@ -460,3 +462,58 @@ async def test_what_is_being_removed_is_not_shown(db: Any, bucket: Storage) -> N
     await sweep.mark([sha256], DAY)
     with pytest.raises(NotFound):
         await artifacts.visible(sha256, None, allowed=True)
+
+
+# in the dispatcher
+
+
+async def test_the_dispatcher_sweeps(
+    db: Any, bucket: Storage, config: Config, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "FIRST_SWEEP", 0.0)
+    sha256 = await _recorded(bucket, db)
+    working = dispatcher.Dispatcher(replace(config, s3_url=buckets.url_of(bucket)))
+    at_work = asyncio.create_task(working.work())
+    await _until(lambda: _is_gone(db, sha256))
+    working.stop()
+    await asyncio.wait_for(at_work, 20)
+
+
+async def test_a_sweep_that_hangs_holds_no_dispatch_up(
+    db: Any, config: Config, redis: Any, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "FIRST_SWEEP", 0.0)
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        working = dispatcher.Dispatcher(replace(config, s3_url=f"http://key:secret@127.0.0.1:{port}/bucket"))
+        at_work = asyncio.create_task(working.work())
+        await asyncio.wait_for(asked.wait(), 20)
+        run = await make.run(await make.pipeline())
+        await _until(lambda: _is_rung_for(db, run.step_runs[0]))
+        working.stop()
+        await asyncio.wait_for(at_work, 10)
+        server.close()
+        over.set()
+
+
+async def _until(true: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            if await true():
+                return
+            await asyncio.sleep(0.05)
+
+
+async def _is_gone(db: Any, sha256: str) -> bool:
+    return await _state(db, sha256) is None
+
+
+async def _is_rung_for(db: Any, step_run_id: Any) -> bool:
+    return bool(await db.fetchval("SELECT nudge_at > clock_timestamp() FROM step_runs WHERE id = $1", step_run_id))
