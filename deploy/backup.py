@@ -299,8 +299,8 @@ def restore(folder: Path, name: str = "") -> int:
     except OSError as error:
         raise about(error, folder) from error
     print(
-        f"restored {chosen.name}: {sum(manifest.rows.values())} rows, {manifest.files} files ({manifest.bytes:,} bytes). "
-        "Start the site; `offshoot verify` reads every file again."
+        f"restored {chosen.name}: {sum(manifest.rows.values())} rows, {manifest.files} files "
+        f"({manifest.bytes:,} bytes). Start the site; `offshoot verify` reads every file again."
     )
     return 0
 
