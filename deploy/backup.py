@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import asyncpg
 import msgspec
@@ -191,9 +191,7 @@ async def _program(name: str, url: str, env: Mapping[str, str], *arguments: str)
     if parts.password is not None:
         env = {**env, "PGPASSWORD": unquote(parts.password)}
         door = f"{parts.username or ''}@{door.rpartition('@')[2]}"
-    plain = urlunsplit(parts._replace(scheme="postgresql", netloc=door))
-    if not door:
-        plain = plain.replace("postgresql:/", "postgresql:///", 1)
+    plain = f"postgresql://{door}{parts.path}" + (f"?{parts.query}" if parts.query else "")
     process = await asyncio.create_subprocess_exec(
         str(binaries() / name), "--no-password", f"--dbname={plain}", *arguments,
         stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env=dict(env),
