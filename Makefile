@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 VENV ?= .venv
 PYTHON ?=
-# cpu, cuda or auto (cuda where nvidia-smi finds a GPU)
+# cpu, cuda or auto (cuda where nvidia-smi finds a GPU); PYTORCH_CPU names another index for the CPU build
 TORCH ?= auto
 # 0 leaves the browser tests out
 BROWSER ?= 1
@@ -14,27 +14,33 @@ export VENV PYTHON TORCH BROWSER
 BIN := $(VENV)/bin
 LOCKS := deploy/requirements
 
-.PHONY: help run install migrate verify backup restore test lint types contracts pytest bench lock clean
+.PHONY: help run install torch migrate verify backup restore test lint types contracts pytest bench lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run      start everything on this machine; PORT=8001 DATA_DIR=/srv/offshoot and every other setting"
 	@echo "              of the README can stand before it"
-	@echo "make install  make the virtual environment and install the site and a worker"
+	@echo "make install  make the virtual environment and install the site and a worker; TORCH, VENV, PYTHON and"
+	@echo "              PYTORCH_CPU of the README choose how"
 	@echo "make migrate  bring the database to the schema of this version"
 	@echo "make verify   read every stored file again and compare it with its SHA-256; SAMPLE=100 reads 100 of them"
 	@echo "make backup   copy the database and every file into FOLDER=…; the site may run"
 	@echo "make restore  put the newest backup of FOLDER=… into an empty installation"
-	@echo "make test     install what tests need, then run every check and test"
+	@echo "make test     install what tests need, then run every check and test; ARGS=\"-k gallery\" runs some tests"
+	@echo "              and asks for no coverage"
 	@echo "make lint     ruff, mypy and the import contracts alone"
 	@echo "make bench    measure it, print a table and write JSON"
 	@echo "make lock     resolve the dependencies of pyproject.toml into deploy/requirements anew"
 	@echo "make clean    remove the virtual environment and caches; data stays"
 
-run: $(VENV)/.installed
+run: torch
 	@exec $(BIN)/offshoot run
 
-install: $(VENV)/.installed
+install: torch
+
+# a build that was asked for by name must be the one that is there
+torch: $(VENV)/.installed
+	@$(if $(filter auto,$(TORCH)),:,bash deploy/install.sh torch)
 
 migrate: $(VENV)/.installed
 	@$(BIN)/offshoot migrate
@@ -65,8 +71,8 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --cov --cov-report=term $(if $(filter 0,$(BROWSER)),-m "not browser") $(ARGS)
-	$(BIN)/coverage report --include='domain/*' --fail-under=$(DOMAIN_COVERAGE)
+	$(BIN)/python -m pytest $(if $(ARGS),,--cov --cov-report=term) $(if $(filter 0,$(BROWSER)),-m "not browser") $(ARGS)
+	$(if $(ARGS),,$(BIN)/coverage report --include='domain/*' --fail-under=$(DOMAIN_COVERAGE))
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.bench $(ARGS)

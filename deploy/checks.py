@@ -8,18 +8,21 @@ from urllib.parse import urlsplit
 from deploy.embedded import Urls
 from deploy.problems import Problem
 
-SITE_PACKAGES = ("litestar", "jinja2", "piccolo", "asyncpg", "pgvector", "redis", "boto3", "argon2", "uvicorn", "nh3")
-WORKER_PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "dramatiq")
+SITE_PACKAGES = (
+    *("alembic", "argon2", "asyncpg", "boto3", "dramatiq", "feedgen", "httptools", "jinja2", "litestar", "markdown_it"),
+    *("msgspec", "nh3", "pgvector", "piccolo", "PIL", "psycopg", "redis", "sqlalchemy", "uvicorn", "uvloop"),
+)
+WORKER_PACKAGES = ("diffusers", "numpy", "safetensors", "torch", "transformers")
 CONNECT_TIMEOUT_S = 5.0
 DEFAULT_PORTS = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
 
 
-def packages() -> None:
-    """Raise Problem naming a Python package that is missing."""
+def packages(*, worker: bool) -> None:
+    """Raise Problem naming a Python package that is missing; with `worker` also those that models need."""
     for name in SITE_PACKAGES:
         if find_spec(name) is None:
             raise Problem(f"The Python package {name} is missing. `make install` installs everything.")
-    for name in WORKER_PACKAGES:
+    for name in WORKER_PACKAGES if worker else ():
         if find_spec(name) is None:
             raise Problem(f"The Python package {name} is missing, so no model can run. `make install` installs it.")
 

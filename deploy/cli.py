@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy import checks
 from deploy.problems import Problem
 from domain.config import ConfigError
 from domain.errors import DomainError
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
+    checks.packages(worker=given.command == "run")  # before anything imports them
     if given.command == "run":
         from deploy import supervisor
 

@@ -1,6 +1,7 @@
 """The first gallery: a few people and about a dozen pipelines, really run through the queue."""
 
 import asyncio
+from itertools import count
 from typing import NamedTuple
 from uuid import UUID
 
@@ -41,16 +42,22 @@ async def plant() -> list[UUID]:
 
 
 async def _person(handle: str, name: str, about: str) -> UUID:
-    known = await db.fetchval("SELECT id FROM people WHERE lower(handle) = $1", handle)
-    person_id: UUID = known or await db.fetchval(
-        "INSERT INTO people (email, handle, name, about, password_hash) VALUES ($1, $2, $3, $4, $5) RETURNING id",
-        f"{handle}@example.invalid",
-        handle,
-        name,
-        about,
-        NO_PASSWORD,
-    )
-    return person_id
+    """The account made for examples, or a new one; under another handle where a member has this one."""
+    for number in count(1):
+        free = handle if number == 1 else f"{handle}-{number}"
+        values = (f"{free}@example.invalid", NO_PASSWORD)
+        known = await db.fetchval("SELECT id FROM people WHERE email = $1 AND password_hash = $2", *values)
+        found: UUID | None = known or await db.fetchval(
+            """INSERT INTO people (email, password_hash, handle, name, about) VALUES ($1, $2, $3, $4, $5)
+               ON CONFLICT DO NOTHING RETURNING id""",
+            *values,
+            free,
+            name,
+            about,
+        )
+        if found is not None:
+            return found
+    raise AssertionError("numbers do not end")
 
 
 async def _make(example: Example, owner: UUID, made: dict[str, PipelineRef]) -> PipelineRef:

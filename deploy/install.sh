@@ -1,5 +1,6 @@
 #!/bin/bash
-# Installs the sets of pinned packages named as arguments (site, worker, dev) into $VENV.
+# Installs the sets of pinned packages named as arguments (site, worker, dev) into $VENV; torch alone is checked
+# against TORCH, and installed where it is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 VENV=${VENV:-.venv}
@@ -50,37 +51,54 @@ wants_cuda() {
         cuda) return 0 ;;
         cpu) return 1 ;;
         auto) command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU ;;
-        *) stop "TORCH must be auto, cpu or cuda, not $TORCH" ;;
     esac
+}
+
+# "VERSION cpu" or "VERSION cuda" of the PyTorch that is installed, or nothing; without importing it
+torch_build() {
+    "$VENV/bin/python" -c '
+import importlib.util, pathlib, runpy
+found = runpy.run_path(str(pathlib.Path(importlib.util.find_spec("torch").origin).with_name("version.py")))
+print(found["__version__"].split("+")[0], "cuda" if found["cuda"] else "cpu")' 2>/dev/null || true
 }
 
 # The lock pins the version; which build of it fits depends on the machine.
 install_torch() {
-    local pin
+    local pin found
     pin=$(grep '^torch==' "$LOCKS/worker.txt")
-    if "$VENV/bin/python" -c "import importlib.metadata as m; assert m.version('torch').split('+')[0] == '${pin#torch==}'" 2>/dev/null; then
+    found=$(torch_build)
+    if [ "${found% *}" = "${pin#torch==}" ]; then
+        [ "$TORCH" = auto ] || [ "${found#* }" = "$TORCH" ] || [ "$(uname -s)" != Linux ] ||
+            stop "$VENV holds the ${found#* } build of PyTorch. To change it: make clean, then TORCH=$TORCH make run"
         return
     fi
     if wants_cuda; then
         echo "Installing PyTorch with CUDA (several GB)"
-        "$VENV/bin/python" -m pip install --quiet "$pin"
+        "$VENV/bin/python" -m pip install --quiet "$pin" || stop "pip could not install PyTorch; its words are above"
     elif [ "$(uname -s)" != Linux ]; then
-        pip_install "$pin"
+        pip_install "$pin" || stop "pip could not install PyTorch; its words are above"
     else
         echo "Installing PyTorch for the CPU"
         pip_install "$pin+cpu" 2>/dev/null ||
-            pip_install --retries 1 --timeout 15 --extra-index-url "$PYTORCH_CPU" "$pin+cpu" 2>/dev/null || {
-            echo "The CPU build cannot be reached, so the default one is taken, with the CUDA libraries that it needs"
-            "$VENV/bin/python" -m pip install --quiet "$pin"
-        }
+            pip_install --retries 1 --timeout 15 --extra-index-url "$PYTORCH_CPU" "$pin+cpu" 2>/dev/null ||
+            without_cpu_build "$pin"
     fi
 }
 
+without_cpu_build() {
+    [ "$TORCH" = auto ] ||
+        stop "the CPU build of PyTorch is not to be had from $PYTORCH_CPU. Name another index (PYTORCH_CPU=https://…), or take the build with CUDA: TORCH=cuda make run"
+    echo "The CPU build cannot be reached, so the default one is taken, with the CUDA libraries that it needs (several GB)"
+    "$VENV/bin/python" -m pip install --quiet "$1" || stop "pip could not install PyTorch; its words are above"
+}
+
+case $TORCH in auto | cpu | cuda) ;; *) stop "TORCH must be auto, cpu or cuda, not $TORCH" ;; esac
 make_venv
 for set in "$@"; do
-    if [ "$set" = worker ]; then
+    if [ "$set" = worker ] || [ "$set" = torch ]; then
         install_torch
     fi
+    [ "$set" = torch ] && continue
     echo "Installing what is pinned in $LOCKS/$set.txt"
     pip_install -r "$LOCKS/$set.txt" || stop "pip could not install $LOCKS/$set.txt; its words are above"
     if [ "$set" = site ]; then

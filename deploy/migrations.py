@@ -54,7 +54,7 @@ async def prepare(url: str) -> str | None:
     """Make sure that there is a database, without its tables; the schema it has, if any. Raises Problem."""
     try:
         return await _current(url)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         raise unreachable(url, error) from error
 
 

@@ -98,7 +98,6 @@ class Supervisor:
     # -- starting
 
     def _start(self) -> None:
-        checks.packages()
         checks.port(self.config.host, self.config.port)
         checks.reachable(self.given.external)
         self.services.begin()

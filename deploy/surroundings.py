@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deploy.embedded import Urls
-from domain.config import Config, ConfigError
+from domain.config import Config
 
 EMBEDDED = {
     "DATABASE_URL": "postgresql://embedded/offshoot",
     "REDIS_URL": "redis://embedded",
-    "S3_URL": "http://embedded/offshoot",
+    "S3_URL": "http://embedded:embedded@embedded/offshoot",
     "SECRET_KEY": "made on the first start and kept in DATA_DIR",
 }
 """Stand in while the settings are checked: what is not set is started or made by ourselves."""
@@ -27,10 +27,7 @@ class Surroundings:
     def read(cls, env: Mapping[str, str]) -> "Surroundings":
         """Check every setting. Raises ConfigError naming the first that is malformed."""
         filled = {**env, **{name: value for name, value in EMBEDDED.items() if not env.get(name, "").strip()}}
-        config = Config.from_env(filled)
-        if not config.host:
-            raise ConfigError("HOST must be an address.")
-        return cls(env, config)
+        return cls(env, Config.from_env(filled))
 
     @classmethod
     def of_process(cls) -> "Surroundings":

@@ -1,10 +1,17 @@
 """Settings. `Config.from_env()` is the only reader of the process environment."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+ROOT = Path(__file__).resolve().parents[1]
+QUEUES = ("light", "image", "text", "audio", "mesh")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class ConfigError(Exception):
@@ -21,11 +28,11 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("DATABASE_URL", "PostgreSQL 16 or newer with pgvector, pg_trgm and unaccent"),
+    Setting("DATABASE_URL", "PostgreSQL 18 or newer with pgvector, pg_trgm and unaccent"),
     Setting("REDIS_URL", "Redis or Valkey, a database of its own"),
-    Setting("S3_URL", "http(s)://KEY:SECRET@HOST:PORT/BUCKET, any S3 server"),
-    Setting("SECRET_KEY", "32 characters or more; signs cursors and form tokens"),
-    Setting("SITE_URL", "The address people type, without a slash at the end", "http://127.0.0.1:8000"),
+    Setting("S3_URL", "http(s)://KEY:SECRET@HOST:PORT/BUCKET?region=REGION, any S3 server"),
+    Setting("SECRET_KEY", "32 characters or more; signs form tokens and links to artifacts"),
+    Setting("SITE_URL", "The address people type, without a path", "http://127.0.0.1:8000"),
     Setting("SITE_NAME", "The name in titles and feeds", "Offshoot"),
     Setting("HOST", "Address the web server listens on", "127.0.0.1"),
     Setting("PORT", "Port the web server listens on", "8000"),
@@ -80,10 +87,9 @@ class Config:
         """
         source = os.environ if env is None else env
         value = {setting.name: _read(setting, source) for setting in SETTINGS}
-        _check_url("DATABASE_URL", value["DATABASE_URL"], ("postgres", "postgresql"))
-        _check_url("REDIS_URL", value["REDIS_URL"], ("redis", "rediss", "unix"))
-        _check_url("S3_URL", value["S3_URL"], ("http", "https"))
-        _check_url("SITE_URL", value["SITE_URL"], ("http", "https"))
+        _url("DATABASE_URL", value["DATABASE_URL"], ("postgresql", "postgres"))
+        _check_redis(value["REDIS_URL"])
+        _check_s3(value["S3_URL"])
         if len(value["SECRET_KEY"]) < 32:
             raise ConfigError("SECRET_KEY needs at least 32 characters. `openssl rand -hex 32` makes one.")
         return cls(
@@ -91,20 +97,20 @@ class Config:
             redis_url=value["REDIS_URL"],
             s3_url=value["S3_URL"],
             secret_key=value["SECRET_KEY"],
-            site_url=value["SITE_URL"].rstrip("/"),
+            site_url=_origin("SITE_URL", value["SITE_URL"]),
             site_name=value["SITE_NAME"],
             host=value["HOST"],
             port=_port(value["PORT"]),
-            data_dir=Path(value["DATA_DIR"]).expanduser().resolve(),
+            data_dir=_data_dir(source),
             models=_models(value["MODELS"]),
-            device=value["DEVICE"],
-            queues=tuple(part.strip() for part in value["QUEUES"].split(",") if part.strip()),
+            device=_device(value["DEVICE"]),
+            queues=_queues(value["QUEUES"]),
             batch_limit=_count("BATCH_LIMIT", value["BATCH_LIMIT"]),
             runs_per_person=_count("RUNS_PER_PERSON", value["RUNS_PER_PERSON"]),
             workers_per_person=_count("WORKERS_PER_PERSON", value["WORKERS_PER_PERSON"]),
             seed_examples=_flag("SEED_EXAMPLES", value["SEED_EXAMPLES"]),
-            artifact_origin=value["ARTIFACT_ORIGIN"].rstrip("/"),
-            log_level=value["LOG_LEVEL"].lower(),
+            artifact_origin=value["ARTIFACT_ORIGIN"] and _origin("ARTIFACT_ORIGIN", value["ARTIFACT_ORIGIN"]),
+            log_level=_choice("LOG_LEVEL", value["LOG_LEVEL"].lower(), LOG_LEVELS),
         )
 
 
@@ -117,9 +123,75 @@ def _read(setting: Setting, env: Mapping[str, str]) -> str:
     return setting.default
 
 
-def _check_url(name: str, value: str, schemes: tuple[str, ...]) -> None:
-    if urlsplit(value).scheme.split("+")[0] not in schemes:
+def _url(name: str, value: str, schemes: Sequence[str]) -> SplitResult:
+    """The parts of an address. What is wrong is said without showing it: it may be a piece of a password."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ConfigError(
+            f"{name} has a host or port that cannot be read. In a password, / # ? and @ are written %2F %23 %3F %40."
+        ) from None
+    if parts.scheme not in schemes:
         raise ConfigError(f"{name} must start with {' or '.join(s + '://' for s in schemes)}.")
+    return parts
+
+
+def _check_redis(value: str) -> None:
+    parts = _url("REDIS_URL", value, ("redis", "rediss", "unix"))
+    if parts.scheme == "unix":
+        if not parts.path:
+            raise ConfigError("REDIS_URL must name a socket: unix:///path/to/redis.sock.")
+    elif not re.fullmatch(r"/?\d*", parts.path):
+        raise ConfigError("REDIS_URL must end in the number of a database: redis://:PASSWORD@HOST:PORT/0.")
+
+
+def _check_s3(value: str) -> None:
+    parts = _url("S3_URL", value, ("http", "https"))
+    bucket = parts.path.strip("/")
+    if not (parts.hostname and parts.username and parts.password and bucket) or "/" in bucket:
+        raise ConfigError(
+            "S3_URL must name a key, its secret, a host and a bucket: https://KEY:SECRET@HOST:PORT/BUCKET."
+        )
+    if set(parse_qs(parts.query, keep_blank_values=True)) - {"region"}:
+        raise ConfigError("S3_URL may say ?region=REGION after the bucket, and nothing else.")
+
+
+def _origin(name: str, value: str) -> str:
+    """Scheme, host and port as browsers write them: in small letters, the usual port left out."""
+    parts = _url(name, value, ("http", "https"))
+    if not parts.hostname or parts.username or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ConfigError(
+            f"{name} must be a scheme and a host with nothing after them, such as https://offshoot.example."
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = "" if parts.port in (None, DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"
+
+
+def _data_dir(env: Mapping[str, str]) -> Path:
+    """A folder that was named is relative to where we are; the default lies in the checkout."""
+    given = env.get("DATA_DIR", "").strip()
+    return Path(given).expanduser().resolve() if given else ROOT / "var"
+
+
+def _choice(name: str, value: str, choices: Sequence[str]) -> str:
+    if value not in choices:
+        raise ConfigError(f"{name} must be {', '.join(choices[:-1])} or {choices[-1]}, not {value!r}.")
+    return value
+
+
+def _device(value: str) -> str:
+    if not DEVICES.fullmatch(value):
+        raise ConfigError(f"DEVICE must be auto, cpu, cuda, cuda:1 (or another number) or mps, not {value!r}.")
+    return value
+
+
+def _queues(value: str) -> tuple[str, ...]:
+    queues = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+    if not queues or set(queues) - set(QUEUES):
+        raise ConfigError(f"QUEUES must name some of {', '.join(QUEUES)}, with commas between them, not {value!r}.")
+    return queues
 
 
 def _port(value: str) -> int:

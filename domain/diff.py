@@ -291,6 +291,9 @@ def _inputs(before: Sequence[steps.Input], after: Sequence[steps.Input]) -> list
 
 
 def _described(entry: steps.Input) -> str:
+    """The input in words. Text stands alone, so that its own direction counts."""
+    if entry.kind == "text":
+        return entry.default or "empty text"
     choices = f" ({', '.join(entry.choices)})" if entry.choices else ""
     return f"{entry.kind}: {entry.default}{choices}"
 

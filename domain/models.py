@@ -78,13 +78,21 @@ async def register(
 
 
 async def register_all(extra: Mapping[str, Path]) -> list[Model]:
-    """Register the starter model and those of the MODELS setting. Raises Invalid naming the one at fault."""
+    """Register the starter model and those of the MODELS setting.
+
+    Raises Invalid naming every one at fault, once all others are registered.
+    """
     found = [await register(STARTER, STARTER_PATH, "Apache-2.0", IMAGE_KINDS, STARTER_DEFAULTS)]
+    faults: dict[str, str] = {}
     for name, path in extra.items():
         try:
             found.append(await _unchanged(name, path) or await register(name, path))
         except Invalid as error:
-            raise Invalid(error.fields, f"MODELS: {name}: {error.message}") from error
+            faults[name] = error.message
+        except OSError as error:
+            faults[name] = f"{error.filename or path} cannot be read: {error.strerror or error}"
+    if faults:
+        raise Invalid(faults, "MODELS: " + "; ".join(f"{name}: {fault}" for name, fault in faults.items()))
     return found
 
 

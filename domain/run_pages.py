@@ -317,8 +317,8 @@ async def _events(run_id: UUID) -> list[EventLine]:
 
 _EVENTS = {
     "accepted": "Joined the queue",
-    "claimed": "Step {n} started{again}",
-    "succeeded": "Step {n} done",
+    "claimed": "Step {n} started{worker}{again}",
+    "succeeded": "Step {n} done, its result is saved",
     "reused": "Step {n} reused an earlier result",
     "failed": "Step {n} failed",
     "retrying": "Step {n} is tried again",
@@ -340,7 +340,8 @@ def event_words(name: str, ordinal: int | None, data: Mapping[str, Any]) -> str:
     words = _EVENTS.get(name, name.replace("_", " ").capitalize())
     again = f", attempt {data['attempt']}" if data.get("attempt", 1) != 1 else ""
     words = words.replace("{n}", str(ordinal or 1)).replace("{count}", str(data.get("count", 1)))
-    words = words.replace("{again}", again)
+    worker = f" on {data['worker']}" if data.get("worker") else ""
+    words = words.replace("{again}", again).replace("{worker}", worker)
     reason = data.get("message") or data.get("reason")
     return f"{words}: {reason}" if reason else words
 
@@ -445,7 +446,7 @@ class RunForm(Struct, frozen=True, kw_only=True):
     latest: int
     recipe: steps.Recipe
     known_seed: int | None
-    """Seed of the viewer's newest result of the pipeline, else of the result it grew from."""
+    """Seed of the viewer's newest result of the pipeline, else of the one on its card, else of what it grew from."""
 
 
 async def form(pipeline_id: UUID, number: int, viewer_id: UUID) -> RunForm:
@@ -457,6 +458,7 @@ async def form(pipeline_id: UUID, number: int, viewer_id: UUID) -> RunForm:
             coalesce(
                 (SELECT r.seed FROM runs r WHERE r.pipeline_id = p.id AND r.owner_id = $3 AND r.state = 'succeeded'
                     ORDER BY r.id DESC LIMIT 1),
+                (SELECT r.seed FROM runs r WHERE r.id = p.cover_run_id),
                 (SELECT r.seed FROM pipelines parent JOIN runs r ON r.id = parent.cover_run_id
                     WHERE parent.id = p.parent_id AND parent.visibility = 'public' AND parent.deleted_at IS NULL)
             ) AS known_seed

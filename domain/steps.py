@@ -262,6 +262,8 @@ class Field(Struct, frozen=True):
     widget: str
     default: Any
     minimum: float | None = None
+    above: bool = False
+    """Whether the minimum itself is too little."""
     maximum: float | None = None
     multiple_of: float | None = None
     whole: bool = False
@@ -293,6 +295,7 @@ def _field(name: str, annotation: Any, default: Any) -> Field:
         widget=widget,
         default=default,
         minimum=minimum,
+        above="ge" not in meta and "gt" in meta,
         maximum=meta.get("le"),
         multiple_of=meta.get("multiple_of"),
         whole=bool(meta.get("whole")),
@@ -380,15 +383,20 @@ def _words(field: Field, text: str) -> str:
     if field.max_length is not None and len(text) > field.max_length:
         return f"At most {field.max_length:,} characters; this has {len(text):,}"
     if field.minimum is not None and field.maximum is not None:
-        bounds = f"From {field.minimum:g} to {field.maximum:g}"
+        low, high = _shown(field.minimum), _shown(field.maximum)
+        bounds = f"More than {low}, up to {high}" if field.above else f"From {low} to {high}"
         if field.multiple_of:
-            bounds += f", a multiple of {field.multiple_of:g}"
+            bounds += f", a multiple of {_shown(field.multiple_of)}"
         elif field.whole:
             bounds += ", without a fraction"
         return bounds
     if field.widget == "upload":
         return "Choose the picture again"
     return "Enter a value"
+
+
+def _shown(bound: float) -> str:
+    return f"{int(bound):,}" if bound == int(bound) else str(bound)
 
 
 _LIST_NAME = re.compile(r"^[a-z][a-z0-9_]{0,31}$")
@@ -432,6 +440,8 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         return {f"{prefix}template": "Write the template"}
     if isinstance(step, TextToImage) and not step.prompt.strip():
         return {f"{prefix}prompt": "Write what to draw"}
+    if isinstance(step, ImageToImage) and int(step.num_inference_steps * step.strength) == 0:
+        return {f"{prefix}strength": _too_weak(step.num_inference_steps)}
     if step.takes is None or getattr(step, "upload", None):
         return {}
     source = source_of(number, steps)
@@ -441,6 +451,13 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         where = f"step {source} gives {given}" if given else "there is no step before it"
         return {f"{prefix}source": f"Needs {needed}, but {where}"}
     return {}
+
+
+def _too_weak(passes: int) -> str:
+    """The words for a strength at which none of the sampling steps is taken."""
+    least = math.ceil(1000 / passes) / 1000
+    plural = "s" if passes > 1 else ""
+    return f"{least:g} or more with {passes} sampling step{plural}: less changes nothing"
 
 
 def _check_inputs(inputs: Sequence[Input]) -> dict[str, str]:

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from functools import cached_property
 from typing import Any, BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from msgspec import Struct
 
 from domain.errors import NotFound, Unavailable
 
+REGION = "us-east-1"
+"""Where the bucket is unless the address says so; servers other than Amazon's mostly do not care."""
 CHUNK = 256 * 1024
 """Bytes read at a time when an object is streamed."""
 
@@ -38,7 +40,7 @@ class Unfinished(Struct, frozen=True):
 
 
 class Storage:
-    """One bucket, from `http(s)://KEY:SECRET@HOST:PORT/BUCKET`. Nothing connects before first use.
+    """One bucket, from `http(s)://KEY:SECRET@HOST:PORT/BUCKET?region=REGION`. Nothing connects before first use.
 
     Calls run in threads. Each raises Unavailable when the server cannot be reached.
     """
@@ -46,7 +48,8 @@ class Storage:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self.bucket = parts.path.strip("/")
-        self._endpoint = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+        self.region = parse_qs(parts.query).get("region", [REGION])[0]
+        self._endpoint = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._key = unquote(parts.username or "")
         self._secret = unquote(parts.password or "")
 
@@ -60,8 +63,9 @@ class Storage:
             endpoint_url=self._endpoint,
             aws_access_key_id=self._key,
             aws_secret_access_key=self._secret,
-            region_name="us-east-1",
+            region_name=self.region,
             config=Config(
+                signature_version="s3v4",
                 connect_timeout=5,
                 read_timeout=20,
                 retries={"total_max_attempts": 2},
@@ -74,11 +78,24 @@ class Storage:
 
     async def open_bucket(self) -> None:
         """Make the bucket unless it is there, and warm the connection."""
-        await self._call("create_bucket", Bucket=self.bucket, missing_ok=True)
+        there = self.region == REGION
+        place: dict[str, Any] = {} if there else {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
+        await self._call("create_bucket", Bucket=self.bucket, exists_ok=True, **place)
+
+    async def require_bucket(self) -> None:
+        """Raise NotFound unless the bucket is there."""
+        await self._call("head_bucket", Bucket=self.bucket)
 
     async def put(self, key: str, data: bytes | BinaryIO, media_type: str) -> None:
-        """Write an object, replacing what was there."""
-        await self._call("put_object", Bucket=self.bucket, Key=key, Body=data, ContentType=media_type)
+        """Write an object, replacing what was there. Makes the bucket where there is none yet."""
+        content: dict[str, Any] = {"Bucket": self.bucket, "Key": key, "Body": data, "ContentType": media_type}
+        try:
+            await self._call("put_object", **content)
+        except NotFound:
+            await self.open_bucket()
+            if not isinstance(data, bytes):
+                data.seek(0)
+            await self._call("put_object", **content)
 
     async def get(self, key: str) -> bytes:
         """The whole object. Raises NotFound."""
@@ -149,12 +166,12 @@ class Storage:
         return url
 
     async def _call(
-        self, operation: str, *, missing_ok: bool = False, lacking_ok: bool = False, **arguments: Any
+        self, operation: str, *, exists_ok: bool = False, lacking_ok: bool = False, **arguments: Any
     ) -> Any:
         def call() -> Any:
             return getattr(self._client, operation)(**arguments)
 
-        return await self._guard(call, exists_ok=missing_ok, lacking_ok=lacking_ok)
+        return await self._guard(call, exists_ok=exists_ok, lacking_ok=lacking_ok)
 
     async def _guard(self, call: Any, *arguments: Any, exists_ok: bool = False, lacking_ok: bool = False) -> Any:
         """Run in a thread and turn boto's errors into ours."""

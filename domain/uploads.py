@@ -58,8 +58,7 @@ async def add(storage: Storage, person_id: UUID, data: bytes, filename: str = ""
     Raises Invalid (field `file`) for what is no whole PNG, JPEG, WebP or GIF, TooLarge past
     20 MB, 25 megapixels or the person's share.
     """
-    if len(data) > MAX_BYTES:
-        raise TooLarge(f"The file has {len(data) / 1e6:.0f} MB; at most {MAX_BYTES // 1_000_000} MB fit.")
+    check_size(len(data))
     kind = sniff(data)
     await _check_share(person_id, len(data))
     made, media_type, width, height = await asyncio.get_running_loop().run_in_executor(_DECODER, remake, data, kind)
@@ -89,6 +88,12 @@ async def _check_share(person_id: UUID, more: int, sha256: str = "") -> None:
     )
     if taken + more > MAX_TOTAL:
         raise TooLarge("Your uploads have reached 1 GB together, and this one does not fit.")
+
+
+def check_size(size: int) -> None:
+    """Raise TooLarge for a file of more than 20 MB; `size` is its bytes."""
+    if size > MAX_BYTES:
+        raise TooLarge(f"The file has {size / 1e6:,.0f} MB; at most {MAX_BYTES // 1_000_000} MB fit.")
 
 
 def sniff(data: bytes) -> Format:

@@ -10,6 +10,7 @@ from domain import db, steps, template
 from domain.errors import Invalid, NotFound
 
 MAX_NOTE = 200
+NOTHING_NEW = "No step changed, so there is no new version to note this on. Change a step, or empty the note"
 TEMPLATED = ("template", "prompt", "negative_prompt")
 """Fields of steps that are templates."""
 
@@ -85,16 +86,19 @@ def _try(text: str, values: dict[str, str], lists: dict[str, list[str]]) -> str:
 async def add(pipeline_id: UUID, recipe: steps.Recipe, parent_id: UUID | None = None, note: str = "") -> Saved:
     """Keep a recipe as the pipeline's next version, unless it is the latest one as it stands.
 
-    Call it inside a transaction that has locked the pipeline's row. Raises Invalid.
+    Call it inside a transaction that has locked the pipeline's row. Raises Invalid, also for a
+    note with nothing new to stand beside; the latest version's own note is the same form sent twice.
     """
     require(recipe)
     if len(note) > MAX_NOTE:
         raise Invalid({"note": f"At most {MAX_NOTE} characters"})
     digest = steps.digest(recipe)
     latest = await db.fetchrow(
-        "SELECT id, number, digest FROM versions WHERE pipeline_id = $1 ORDER BY number DESC LIMIT 1", pipeline_id
+        "SELECT id, number, digest, note FROM versions WHERE pipeline_id = $1 ORDER BY number DESC LIMIT 1", pipeline_id
     )
     if latest is not None and latest["digest"] == digest:
+        if note.strip() not in ("", latest["note"]):
+            raise Invalid({"note": NOTHING_NEW})
         return Saved(latest["id"], latest["number"], created=False)
     number = 1 if latest is None else latest["number"] + 1
     version_id = await db.fetchval(

@@ -9,7 +9,8 @@ from domain import db, models
 from domain.config import Config, ConfigError
 from domain.errors import Invalid
 from tasks import dispatcher
-from tasks.broker import QUEUES
+
+log = logging.getLogger("worker")
 
 SPINS = "10000"
 """How long torch's idle threads spin on a CPU (GNU OpenMP's GOMP_SPINCOUNT). Its default, far more, costs four
@@ -19,10 +20,12 @@ GRACE_MS = 30_000
 
 
 async def register(config: Config) -> None:
-    """Put this machine's models into the registry. Raises Invalid naming the one at fault."""
+    """Put this machine's models into the registry; one that is no model is named in the log and left out."""
     await dispatcher.bind(config)
     try:
         await models.register_all(config.models)
+    except Invalid as error:
+        log.error("%s. The other models are offered.", error.message.removesuffix("."))
     finally:
         await db.unbind()
 
@@ -39,13 +42,10 @@ def main() -> None:
     """Never returns: the process becomes dramatiq's."""
     try:
         config = Config.from_env()
-        unknown = set(config.queues) - set(QUEUES)
-        if unknown:
-            raise ConfigError(f"QUEUES may name {', '.join(QUEUES)}, not {', '.join(sorted(unknown))}.")
-        logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s worker %(levelname)s %(message)s")
-        asyncio.run(register(config))
-    except (ConfigError, Invalid) as error:
+    except ConfigError as error:
         sys.exit(str(error))
+    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s worker %(levelname)s %(message)s")
+    asyncio.run(register(config))
     os.putenv("dramatiq_queue_prefetch", "1")
     os.putenv("GOMP_SPINCOUNT", SPINS)
     arguments = command(config)

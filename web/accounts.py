@@ -7,7 +7,7 @@ from litestar import Request, Response, get, post
 from domain import accounts
 from domain.errors import Invalid
 from web import auth
-from web.forms import read_form
+from web.forms import read_typed
 from web.render import page, see_other
 from web.sessions import beside, enter, leave
 
@@ -25,8 +25,11 @@ async def new(request: Request[Any, Any, Any], viewer: auth.Viewer | None) -> Re
 @post("/signup", include_in_schema=False)
 async def create(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Make the account and log in. What was typed stays on an error, but for the password."""
-    form = dict.fromkeys(FIELDS, "") | await read_form(request, allowed=FIELDS)
+    sent, errors = await read_typed(request, allowed=FIELDS)
+    form = dict.fromkeys(FIELDS, "") | sent
     try:
+        if errors:
+            raise Invalid(errors)
         person = await accounts.sign_up(form["email"], form["handle"], form["password"], form["name"])
     except Invalid as invalid:
         del form["password"]

@@ -98,7 +98,7 @@ ROUTES: list[Any] = [
 
 
 class Site(Litestar):
-    """Litestar that knows the person before it routes, answers HEAD as GET without the body, and 304 at once."""
+    """Litestar that knows the person before it routes, answers HEAD as GET without the body, and a crowd at once."""
 
     async def __call__(self, scope: Any, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend) -> None:
         """The ASGI entry."""
@@ -110,17 +110,17 @@ class Site(Litestar):
                 scope["state"]["head"] = True
                 send = _headless(send)  # type: ignore[arg-type]
             await auth.identify(scope)
-            if scope["method"] == "GET" and (head := conditional.unchanged(Request(scope))) is not None:
-                await self._answer(head, scope, send)
+            if scope["method"] == "GET" and (kept := conditional.kept(Request(scope))) is not None:
+                await self._answer(kept, scope, send)
                 return
         await super().__call__(scope, receive, send)
 
-    async def _answer(self, head: Message, scope: Scope, send: Any) -> None:
-        """Send a head without a body, past the routes but with the headers that every answer has."""
+    async def _answer(self, kept: conditional.Kept, scope: Scope, send: Any) -> None:
+        """Send a kept page, past the routes but with the headers that every answer has."""
         for hook in self.before_send:
-            await hook(head, scope)
-        await send(head)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await hook(kept.head, scope)
+        await send(kept.head)
+        await send({"type": "http.response.body", "body": kept.body, "more_body": False})
 
 
 def _headless(send: Send) -> Send:

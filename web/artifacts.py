@@ -118,7 +118,7 @@ def _headers(request: _Request, found: Artifact) -> dict[str, str]:
         "Cache-Control": PUBLIC if found.public else PRIVATE,
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
         "Cross-Origin-Resource-Policy": "cross-origin" if found.public else "same-site",
     }
     if not found.public:

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+from functools import cache
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
 from uuid import UUID
@@ -16,7 +17,7 @@ from msgspec import Struct
 from domain import accounts
 from domain.config import Config
 from domain.errors import NeedsLogin, NotFound, Refused
-from web.forms import CSRF_FIELD, form_items
+from web.forms import CSRF_FIELD, Kept, close_files, form_items, keep
 
 CSRF_HEADER = "X-CSRF-Token"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -44,8 +45,16 @@ def config_of(scope: Scope) -> Config:
 
 
 def cookie_name(config: Config, name: str) -> str:
-    """`__Host-` pins a cookie to this host and to TLS, where there is TLS."""
-    return f"__Host-{name}" if config.secure else name
+    """`__Host-` pins a cookie to this host and to TLS, where there is TLS.
+
+    Browsers keep one set of cookies for all ports of a host, so without TLS the port is in the name.
+    """
+    return f"__Host-{name}" if config.secure else f"{name}-{_port(config.site_url)}"
+
+
+@cache
+def _port(site_url: str) -> int:
+    return urlsplit(site_url).port or 80
 
 
 def cookie(config: Config, name: str, value: str, max_age: int | None = None) -> Cookie:
@@ -127,6 +136,14 @@ async def provide_me(request: Request[Any, Any, Any]) -> Viewer:
 # from one of our pages?
 
 
+class Stale(Refused):
+    """A page of ours sent the token of another session: the person logged in or out since it was loaded."""
+
+    def __init__(self, kept: Kept) -> None:
+        super().__init__(_STALE)
+        self.kept = kept
+
+
 def csrf_token(request: Request[Any, Any, Any]) -> str:
     """The token for this browser's forms: bound to the session, or to a cookie while logged out."""
     config = config_of(request.scope)
@@ -166,9 +183,15 @@ def _from_elsewhere(request: Request[Any, Any, Any]) -> bool:
     return config.secure or not host or origin != f"http://{host}"
 
 
+def _from_here(request: Request[Any, Any, Any]) -> bool:
+    """Whether the browser says that a page of ours sent this; asked after `_from_elsewhere`."""
+    return request.headers.get("sec-fetch-site") == "same-origin" or "origin" in request.headers
+
+
 async def check_csrf(request: Request[Any, Any, Any]) -> None:
     """Let a request with an unsafe method pass only from our own pages. Raises Refused.
 
+    Of a page that the browser says is ours, what it sent is kept for sending it again (Stale).
     No route is exempt: a new one that must be needs an anchored path here and a test.
     """
     if _from_elsewhere(request):
@@ -177,7 +200,9 @@ async def check_csrf(request: Request[Any, Any, Any]) -> None:
     if given is None:
         given = next((value for name, value in await form_items(request) if name == CSRF_FIELD), None)
     if not isinstance(given, str) or not _same(given, csrf_token(request)):
-        raise Refused(_STALE)
+        refused = Stale(await keep(request)) if _from_here(request) else Refused(_STALE)
+        await close_files(request)
+        raise refused
 
 
 def _same(given: str, right: str) -> bool:

@@ -23,7 +23,9 @@ _ROW = re.compile(
     r"(?:i[1-9]\d?-(?:name|kind|default|choices)|l[1-9]\d?-(?:name|items)|add-\d{1,2}-kind|s[1-9]\d?-[a-z_]{1,40})"
 )
 _NAME = re.compile(r"(?<!\\)\{([a-z][a-z0-9_]{0,31})\}")
-_FIELDS = {"kind", "file"} | {field.name for kind in steps.KINDS for field in steps.fields_of(kind)}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_OWN = {kind: {"kind", *(field.name for field in steps.fields_of(kind))} for kind in steps.KINDS}
+_FIELDS = {"file"}.union(*_OWN.values())
 RARE = ("title", "negative_prompt", "scheduler", "num_images_per_prompt", "method", "sharpen")
 """Fields folded under "More" until they are used."""
 STARTS: dict[str, tuple[str, list[steps.AnyStep]]] = {
@@ -45,6 +47,29 @@ def knows(name: str) -> bool:
     if not _ROW.fullmatch(name):
         return False
     return name[0] != "s" or name.split("-", 1)[1] in _FIELDS
+
+
+def stray(form: Mapping[str, str], names: Iterable[str]) -> list[str]:
+    """Which of the names belong to a step that is not there, or whose kind has no such field.
+
+    A step's kind never changes in the form, so no field of another kind is left over. Of an
+    unknown kind every field may come: the kind is what must be mended.
+    """
+    found: list[str] = []
+    for name in names:
+        match = re.fullmatch(r"(s\d+)-(\w+)", name)
+        if match is None:
+            continue
+        kind, field = form.get(f"{match[1]}-kind"), "upload" if match[2] == "file" else match[2]
+        if kind is None or (kind in steps.KINDS and field not in _OWN[kind]):
+            found.append(name)
+    return found
+
+
+def pictures(form: Mapping[str, str]) -> list[str]:
+    """The SHA-256 of every picture that the form's steps name, as many as there may be steps."""
+    named = [row.get("upload", "") for row in _rows(form, "s")[: steps.MAX_STEPS]]
+    return [sha256 for sha256 in dict.fromkeys(named) if _SHA256.fullmatch(sha256)]
 
 
 def kept(form: Mapping[str, str]) -> Form:
@@ -94,10 +119,10 @@ def _typed(step: steps.Step) -> Form:
 
 
 def as_typed(value: Any) -> str:
-    """A parameter as text: "" for none, numbers without needless zeros."""
+    """A parameter as text: "" for none, numbers exact, without needless zeros."""
     if value is None:
         return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _steps_form(rows: Iterable[Mapping[str, str]]) -> Form:
@@ -288,6 +313,8 @@ class Control(Struct, frozen=True, kw_only=True):
     help: str
     widget: str
     value: str
+    picture: str
+    """The picture to show: the value, if the viewer may see it."""
     error: str
     was: str
     """The parent's value where it differs, as typed."""
@@ -336,8 +363,9 @@ def compose(
     models: Mapping[str, Collection[ModelChoice]],
     errors: Mapping[str, str] | None = None,
     parent: steps.Recipe | None = None,
+    seen: Collection[str] = (),
 ) -> Composer:
-    """Lay the form out for the page. Errors are shown only when given."""
+    """Lay the form out for the page. Errors are shown only when given, of pictures only those in `seen`."""
     typed = dict(form)
     composed = read(typed, {kind: [choice.name for choice in found] for kind, found in models.items()})
     changes = diff.changes(parent, composed.recipe) if parent is not None else None
@@ -347,7 +375,7 @@ def compose(
         form=typed,
         errors=shown,
         summary=[(_anchor(key, typed), _sentence(key, words, rows)) for key, words in shown.items()],
-        rows=[_step_row(number, rows, models, shown, parent, changes) for number in range(1, len(rows) + 1)],
+        rows=[_step_row(number, rows, models, shown, parent, changes, seen) for number in range(1, len(rows) + 1)],
         inputs=_rows(typed, "i"),
         undeclared=undeclared(typed),
         lists=_rows(typed, "l"),
@@ -363,13 +391,14 @@ def _step_row(
     errors: Mapping[str, str],
     parent: steps.Recipe | None,
     changes: diff.Changes | None,
+    seen: Collection[str],
 ) -> StepRow:
     row = rows[number - 1]
     kind = row["kind"] if row["kind"] in steps.KINDS else "text_to_image"
     change = next((step for step in changes.steps if step.after == number), None) if changes else None
     before = _typed(parent.steps[change.before - 1]) if parent and change and change.before else {}
     controls = [
-        _control(field, number, rows, list(models.get(kind, ())), errors, before, change)
+        _control(field, number, rows, list(models.get(kind, ())), errors, before, change, seen)
         for field in steps.fields_of(kind)
     ]
     named = list(zip(steps.fields_of(kind), controls, strict=True))
@@ -406,6 +435,7 @@ def _control(
     errors: Mapping[str, str],
     before: Mapping[str, str],
     change: diff.StepChange | None,
+    seen: Collection[str],
 ) -> Control:
     key = f"s{number}-{field.name}"
     value = rows[number - 1].get(field.name, as_typed(field.default))
@@ -417,6 +447,7 @@ def _control(
         help=field.help,
         widget=field.widget,
         value=value,
+        picture=value if value in seen else "",
         error=errors.get(key, ""),
         was="" if prompt or was == value else was or "empty",
         tokens=_tokens(field.name, was, value, change) if prompt and was != value else [],

@@ -9,8 +9,8 @@ from litestar import Request, Response, post
 from domain import drafts, pipelines, runs
 from web import composer
 from web.auth import Viewer
-from web.forms import read_form
-from web.pipelines import FILES, lay_out
+from web.forms import Unstorable, keep
+from web.pipelines import lay_out, read_composer
 from web.render import page, see_other, wants_part
 
 _Request = Request[Any, Any, Any]
@@ -29,7 +29,9 @@ async def save(request: _Request, pipeline_id: UUID, me: Viewer) -> Response[byt
 
 
 async def _save(request: _Request, me: Viewer, pipeline_id: UUID | None, back: str) -> Response[bytes]:
-    form = await read_form(request, lambda name: composer.knows(name) or name in FILES, FILES)
+    form, errors = await read_composer(request)
+    if errors:
+        raise Unstorable(errors, await keep(request))
     if form.get("do") == "discard":
         await drafts.discard(me.id, pipeline_id)
         return see_other(back)

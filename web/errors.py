@@ -1,6 +1,8 @@
 """Anything that goes wrong becomes a page, a block for htmx, or problem+json. HTTP is known here alone."""
 
+import inspect
 import logging
+import re
 import secrets
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
@@ -13,6 +15,7 @@ from msgspec import json
 
 from domain.errors import DomainError, Invalid, NeedsLogin
 from web import auth
+from web.forms import Kept, Unstorable
 from web.render import here, page, see_other, wants_part
 
 log = logging.getLogger("web")
@@ -27,7 +30,7 @@ PLAIN: dict[int, tuple[str, str]] = {
     ),
     405: ("Not that way", "This address exists, but it does not take this kind of request."),
     409: ("Something changed meanwhile", "Load the page again and look before you try once more."),
-    413: ("Too large", "That is more than the site takes at once. Send less."),
+    413: ("Too large", "That is more than the site takes at once, so nothing of it was taken. Send less."),
     422: ("Something needs mending", "Part of what was sent cannot be used as it is."),
     429: ("Slow down a little", "That was many requests in a short time. Wait a minute, then go on."),
     500: (
@@ -36,6 +39,12 @@ PLAIN: dict[int, tuple[str, str]] = {
     ),
     503: ("Back in a moment", "A part of the site cannot be reached just now. Try again in a few seconds."),
 }
+COMPOSER = re.compile(r"/drafts|/uploads|/pipelines(?:/([0-9a-f-]{36})/(?:versions|draft))?")
+COMPOSED = (
+    "That is more than the site takes at once, so nothing of it was taken. A picture may have 20 MB. "
+    "What you typed is in your draft, as far as the page could save it: open it and choose a smaller picture."
+)
+HAS_A_FORM = re.compile(r"/login|/signup|/settings/profile|/pipelines/[0-9a-f-]{36}/versions/\d+/runs")
 RETRY = {"Retry-After": "5"}
 _NOTICE = {"HX-Retarget": "#notice", "HX-Reswap": "innerHTML"}
 _AWAY = (
@@ -68,6 +77,10 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         log.error("%s %s failed, request %s", request.method, quote(request.scope["path"]), reference, exc_info=error)
     if _wants_json(request):
         return _problem(error, status, title, message, reference, headers)
+    if isinstance(error, (auth.Stale, Unstorable)) and _can_send_again(request, error.kept):
+        return _kept_page(request, status, reference, error.kept, error.fields if isinstance(error, Invalid) else {})
+    if status == 413 and COMPOSER.fullmatch(request.scope["path"]) and not isinstance(error, DomainError):
+        message = COMPOSED
     return _page(request, status, title, message, reference, headers, error)
 
 
@@ -133,6 +146,50 @@ def _problem(
     )
 
 
+def _can_send_again(request: Request[Any, Any, Any], kept: Kept) -> bool:
+    """A file cannot be kept: a page that htmx sent one from still has it, and all that was typed."""
+    return not (kept.files and wants_part(request))
+
+
+def _kept_page(
+    request: Request[Any, Any, Any], status: int, reference: str, kept: Kept, fields: dict[str, str]
+) -> Response[Any]:
+    """The page with everything that was sent and a button that sends it again.
+
+    Whoever has to log in first gets no token yet: sent too early, it comes back to this page.
+    """
+    needs_login = auth.viewer_of(request) is None and _for_members(request)
+    return page(
+        request,
+        "errors/kept.html",
+        block="notice",
+        status=status,
+        headers={**(_NOTICE if wants_part(request) else {}), "Cache-Control": "no-store"},
+        code=status,
+        reference=reference,
+        kept=kept,
+        fields=fields,
+        texts=[value for _, value in kept.fields if len(value.split()) > 1],
+        needs_login=needs_login,
+    )
+
+
+def _for_members(request: Request[Any, Any, Any]) -> bool:
+    handler = request.scope.get("route_handler")
+    return handler is not None and "me" in inspect.signature(handler.fn).parameters
+
+
+def _form_behind(request: Request[Any, Any, Any]) -> str:
+    """The page whose form was sent here, or "" where there is none of its own."""
+    path = request.scope["path"]
+    if request.method in auth.SAFE:
+        return ""
+    composer = COMPOSER.fullmatch(path)
+    if composer:
+        return f"/pipelines/{composer[1]}/edit" if composer[1] else "/pipelines/new"
+    return path if HAS_A_FORM.fullmatch(path) else ""
+
+
 def _page(
     request: Request[Any, Any, Any],
     status: int,
@@ -154,4 +211,5 @@ def _page(
         message=message,
         reference=reference,
         fields=error.fields if isinstance(error, Invalid) else {},
+        back=_form_behind(request),
     )

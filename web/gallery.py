@@ -13,7 +13,6 @@ from msgspec import Struct
 from domain import diff, gallery, tags
 from domain.errors import Invalid, NotFound
 from web import conditional
-from web.auth import viewer_of
 from web.render import page, wants_part
 
 ORDERS = {
@@ -64,11 +63,11 @@ _openings: dict[int, tuple[float, Markup]] = {}
 async def _opening(request: Request[Any, Any, Any]) -> Markup:
     """The branch that opens the gallery, as HTML that is the same for everybody; empty without one.
 
-    Visitors may get one that is `OPENING_FRESH` seconds old; who is logged in sees it as it is.
+    It may be `OPENING_FRESH` seconds old: finding it in a large gallery takes longer than the page.
     """
     app = id(request.app)
     kept = _openings.get(app)
-    if kept is not None and kept[0] > time.monotonic() and viewer_of(request) is None:
+    if kept is not None and kept[0] > time.monotonic():
         return kept[1]
     branch = await gallery.branch()
     template = request.app.state.templates.get_template("gallery/branch.html")

@@ -1,4 +1,4 @@
-"""Are PostgreSQL, Redis and S3 reachable?"""
+"""Are PostgreSQL, Redis and the S3 bucket reachable?"""
 
 import asyncio
 from collections.abc import Awaitable
@@ -22,7 +22,7 @@ async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
     answers = await asyncio.gather(
         _reached(db.fetchval("SELECT 1")),
         _reached(_ping(state.config.redis_url)),
-        _reached(state.storage.exists("health")),
+        _reached(state.storage.require_bucket()),
     )
     good = all(answers)
     body = {"status": "ok" if good else "unavailable"}

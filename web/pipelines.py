@@ -1,27 +1,29 @@
 """A pipeline's page, its lineage, and the composer that makes and edits it."""
 
 import asyncio
+import contextlib
+import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
 from litestar import Request, Response, get, post
-from litestar.datastructures import State
+from litestar.datastructures import State, UploadFile
 
-from domain import drafts, lineage, models, pipelines, ratings, runs, steps, uploads
+from domain import artifacts, drafts, lineage, models, pipelines, ratings, runs, steps, uploads
 from domain.errors import Invalid, NotFound, TooLarge, TooMany
 from domain.models import ModelChoice
 from domain.pipelines import Details, Editing, PipelinePage, PipelineRef
 from web import composer
-from web.auth import Viewer, config_of
+from web.auth import Viewer, config_of, viewer_of
 from web.composer import Form
-from web.forms import read_files, read_form
+from web.forms import read_files, read_form, read_typed
 from web.render import page, see_other, wants_part
 
 _Request = Request[Any, Any, Any]
-MAX_BODY = uploads.MAX_BYTES + 4_000_000
-"""Bytes of a composer form: one picture and the words."""
+MAX_BODY = 64_000_000
+"""Bytes of a composer form. More than a picture may have: one that is too large is told so beside its field."""
 MAX_NUMBER = 2**31 - 1
 FILES = frozenset(f"s{number}-file" for number in range(1, 100))
 
@@ -111,17 +113,42 @@ async def delete(request: _Request, pipeline_id: UUID, me: Viewer) -> Response[b
 async def submit(request: _Request, me: Viewer, state: State, pipeline_id: UUID | None) -> Response[bytes]:
     """Do what the pressed button says. Whatever was typed is in a draft, a version or the answer."""
     editing = None if pipeline_id is None else await pipelines.editing(pipeline_id, me.id)
-    sent = await read_form(request, lambda name: composer.knows(name) or name in FILES, FILES)
+    sent, errors = await read_composer(request)
     do = sent.get("do", "draft")
     typed = composer.kept(sent)
-    errors = await _take_files(request, me, state, typed)
+    errors |= await _take_files(request, me, state, typed)
     if do in ("save", "run"):
         return await _save(request, me, editing, composer.tidy(typed), errors, do == "run", sent.get("key", ""))
     typed = typed if do == "draft" else composer.rearranged({**typed, **_adding(sent)}, do)
-    await drafts.save(me.id, pipeline_id, typed)
+    errors |= await _draft(me, pipeline_id, typed, errors)
     if errors or wants_part(request):
         return await show_composer(request, editing, typed, errors, focus=_focus(do), status=422 if errors else 200)
     return see_other(f"{_address(editing)}{_focus(do) and '#' + _focus(do)}")
+
+
+async def read_composer(request: _Request, files: Collection[str] = ()) -> tuple[Form, dict[str, str]]:
+    """The composer's fields, with the words for those that hold what cannot be stored.
+
+    `files` are further names that may hold a file. Raises Invalid for a field that the form or
+    its step does not have.
+    """
+    pictures = FILES.union(files)
+    sent, errors = await read_typed(request, lambda name: composer.knows(name) or name in pictures, pictures)
+    stray = composer.stray(sent, [*sent, *await read_files(request, pictures)])
+    if stray:
+        words = dict.fromkeys(stray, "This step has no such field")
+        raise Invalid(words, "The form holds a field we do not know.")
+    return sent, errors
+
+
+async def _draft(me: Viewer, pipeline_id: UUID | None, form: Form, errors: Mapping[str, str]) -> dict[str, str]:
+    """Keep the draft. Returns the words for one that is too large, beside its longest field."""
+    try:
+        await drafts.save(me.id, pipeline_id, form)
+    except TooLarge as error:
+        longest = max(form, key=lambda name: len(form[name]))
+        return {} if longest in errors else {longest: error.message}
+    return {}
 
 
 def _adding(sent: Mapping[str, str]) -> Form:
@@ -141,7 +168,7 @@ async def _save(
         else:
             await drafts.discard(me.id, editing.id if editing else None)
             return await _after(request, me, ref, run, key)
-    await drafts.save(me.id, editing.id if editing else None, form)
+    errors |= await _draft(me, editing.id if editing else None, form, errors)
     return await show_composer(request, editing, form, errors, status=422)
 
 
@@ -172,15 +199,17 @@ async def _take_files(request: _Request, me: Viewer, state: State, typed: Form) 
     for name, file in (await read_files(request, FILES)).items():
         key = name.removesuffix("file") + "upload"
         try:
-            typed[key] = (await take_picture(me, state, await file.read(), file.filename)).sha256
+            typed[key] = (await take_picture(me, state, file)).sha256
         except (Invalid, TooLarge) as error:
             errors[key] = words_of(error)
     return errors
 
 
-async def take_picture(me: Viewer, state: State, data: bytes, filename: str) -> uploads.Uploaded:
+async def take_picture(me: Viewer, state: State, file: UploadFile) -> uploads.Uploaded:
     """Keep an uploaded picture for the person. Raises Invalid or TooLarge."""
-    return await uploads.add(state.storage, me.id, data, filename)
+    uploads.check_size(file.file.seek(0, os.SEEK_END))
+    await file.seek(0)
+    return await uploads.add(state.storage, me.id, await file.read(), file.filename)
 
 
 def words_of(error: Invalid | TooLarge) -> str:
@@ -199,7 +228,8 @@ async def show_composer(
     status: int = 200,
 ) -> Response[bytes]:
     """The composer's page with a form as typed. Never stored, so that Back brings a fresh key."""
-    laid = await lay_out(editing, form, errors)
+    viewer = viewer_of(request)
+    laid = await lay_out(editing, form, errors, viewer.id if viewer else None)
     expected, waiting = await asyncio.gather(runs.expected_seconds(laid.recipe), runs.waiting())
     return page(
         request,
@@ -221,11 +251,27 @@ async def show_composer(
 
 
 async def lay_out(
-    editing: Editing | None, form: Mapping[str, str], errors: Mapping[str, str] | None = None
+    editing: Editing | None,
+    form: Mapping[str, str],
+    errors: Mapping[str, str] | None = None,
+    viewer_id: UUID | None = None,
 ) -> composer.Composer:
-    """The form with its choices, errors and differences from the parent."""
+    """The form with its choices, errors and differences from the parent.
+
+    Pictures are shown to a viewer who may see them: the form can name any.
+    """
     parent = editing.parent.recipe if editing and editing.parent else None
-    return composer.compose(form, await _models(), errors, parent)
+    seen = await _seen(composer.pictures(form), viewer_id) if viewer_id else set[str]()
+    return composer.compose(form, await _models(), errors, parent, seen)
+
+
+async def _seen(pictures: Collection[str], viewer_id: UUID) -> set[str]:
+    """Those of the pictures that the viewer may see, by their SHA-256."""
+    found: set[str] = set()
+    for sha256 in pictures:
+        with contextlib.suppress(NotFound):
+            found.add((await artifacts.visible(sha256, viewer_id)).sha256)
+    return found
 
 
 def addresses(pipeline_id: UUID | None) -> dict[str, str]:

@@ -97,7 +97,7 @@ def page(
         content=html.encode("utf-8", "replace"),
         status_code=status,
         media_type="text/html",
-        headers={"Vary": VARY, "Cache-Control": "private, no-cache", **_new_visitor(request), **(headers or {})},
+        headers={**page_headers(request), **(headers or {})},
     )
 
 
@@ -130,14 +130,16 @@ def csrf_field() -> Markup:
     return Markup('<input type="hidden" name="_csrf" value="{}">').format(_csrf.get())
 
 
-def _new_visitor(request: Request[Any, Any, Any]) -> dict[str, str]:
-    """The header that keeps a new visitor's cookie, written out: Litestar's cookies cost more than a query."""
+def page_headers(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """What every page's headers say, a new visitor's cookie among it: Litestar's own cost more than a query."""
+    headers = {"Vary": VARY, "Cache-Control": "private, no-cache"}
     visitor = request.scope["state"].get("new_visitor")
     if visitor is None:
-        return {}
+        return headers
     config = auth.config_of(request.scope)
     secure = "; Secure" if config.secure else ""
-    return {"Set-Cookie": f"{auth.cookie_name(config, 'visitor')}={visitor}; HttpOnly; Path=/; SameSite=lax{secure}"}
+    cookie = f"{auth.cookie_name(config, 'visitor')}={visitor}; HttpOnly; Path=/; SameSite=lax{secure}"
+    return {**headers, "Set-Cookie": cookie}
 
 
 def _artifact_url(config: Config, sha256: str, width: int | None) -> str:

@@ -52,6 +52,8 @@ def headline(run: RunPage) -> str:
     """The state of the whole run in a few words."""
     step = run.current
     if run.state == "succeeded":
+        if all(one.state == "reused" for one in run.steps):
+            return "Done at once"
         return f"Done in {seconds(run.seconds)}" if run.seconds is not None else "Done"
     if run.state == "failed":
         return f"Failed in step {step.ordinal}" if step else "Failed"
@@ -263,6 +265,8 @@ def receipt(step: StepPage) -> list[tuple[str, str]]:
     software = ", ".join(f"{name} {version}" for name, version in sorted((got.get("versions") or {}).items()))
     pairs = [("Model weights", _hash(got.get("model_revision", ""))), ("Software", software)]
     pairs += [("Machine", " ".join(part for part in (got.get("device"), got.get("dtype")) if part))]
+    batch = got.get("batch")
+    pairs += [("Drawn together", f"{batch['position'] + 1} of {batch['size']} runs in one call" if batch else "")]
     pairs += [("Took in", _hash(sha256)) for sha256 in got.get("inputs") or ()]
     pairs += [("Gave", _hash(sha256)) for sha256 in got.get("outputs") or ()]
     spent = (("queued", "in the queue"), ("load", "loading"), ("run", "running"), ("save", "saving"))

@@ -141,7 +141,7 @@ async def progress(request: _Request, run_id: UUID, viewer: Viewer | None) -> Re
     except NotFound:
         if not wants_part(request):
             raise
-        return Response(content=b"", headers={"HX-Refresh": "true"}, media_type="text/html")
+        return Response(content=b"", status_code=404, headers={"HX-Refresh": "true"}, media_type="text/html")
     headers = {"ETag": f'"{run.tag}"', "HX-PTag": run.tag, "Cache-Control": "private, no-store"}
     if run.tag in (request.headers.get("hx-ptag"), _bare(request.headers.get("if-none-match", ""))) and not run.over:
         return Response(content=b"", status_code=304, headers=headers, media_type="text/html")
@@ -172,7 +172,8 @@ def _words(run: RunPage, output: int = 1) -> dict[str, Any]:
 async def preview(run_id: UUID, step_run_id: UUID, viewer: Viewer | None) -> Response[bytes]:
     """The rough picture of a step that is being drawn, as the worker left it last."""
     data, media_type = await run_pages.preview(run_id, step_run_id, viewer.id if viewer else None)
-    headers = {"Cache-Control": "private, no-store", "Content-Security-Policy": "default-src 'none'; sandbox"}
+    policy = "default-src 'none'; frame-ancestors 'none'; sandbox"
+    headers = {"Cache-Control": "private, no-store", "Content-Security-Policy": policy}
     return Response(content=data, media_type=media_type, headers=headers)
 
 

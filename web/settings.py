@@ -7,7 +7,7 @@ from litestar import Request, Response, get, post
 from domain import people
 from domain.errors import Invalid
 from web import auth
-from web.forms import read_form
+from web.forms import read_form, read_typed
 from web.render import THEMES, page, see_other
 
 YEAR = 365 * 86_400
@@ -24,13 +24,15 @@ async def profile(request: Request[Any, Any, Any], me: auth.Viewer) -> Response[
 @post("/settings/profile", include_in_schema=False)
 async def save_profile(request: Request[Any, Any, Any], me: auth.Viewer) -> Response[bytes]:
     """Keep name and about text, then show the profile."""
-    form = {"name": "", "about": ""} | await read_form(request, allowed=("name", "about"))
-    try:
-        await people.edit(me.id, form["name"], form["about"])
-    except Invalid as invalid:
-        return page(
-            request, "settings/profile.html", block="form", status=422, form=form, errors=invalid.fields, preview=""
-        )
+    sent, errors = await read_typed(request, allowed=("name", "about"))
+    form = {"name": "", "about": ""} | sent
+    if not errors:
+        try:
+            await people.edit(me.id, form["name"], form["about"])
+        except Invalid as invalid:
+            errors = invalid.fields
+    if errors:
+        return page(request, "settings/profile.html", block="form", status=422, form=form, errors=errors, preview="")
     if request.headers.get("hx-request"):
         return Response(content=b"", headers={"HX-Redirect": f"/@{me.handle}"}, media_type="text/html")
     return see_other(f"/@{me.handle}")

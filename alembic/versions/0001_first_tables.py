@@ -146,6 +146,10 @@ CREATE TABLE versions (
 CREATE INDEX versions_parent ON versions (parent_id);
 CREATE INDEX versions_uploads ON versions USING gin (jsonb_path_query_array(recipe, '$.steps[*].upload'));
 
+CREATE FUNCTION refuse_update() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'rows of % never change', TG_TABLE_NAME USING ERRCODE = 'restrict_violation'; END $$;
+CREATE TRIGGER versions_never_change BEFORE UPDATE ON versions FOR EACH ROW EXECUTE FUNCTION refuse_update();
+
 CREATE TABLE drafts (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     person_id uuid NOT NULL REFERENCES people (id) ON DELETE CASCADE,

@@ -29,7 +29,7 @@ async def measure(data_dir: Path) -> dict[str, Any]:
         database = json.loads((data_dir / "run" / "urls.json").read_text())["database"]
         await db.bind(database, max_size=2)
         async with httpx.AsyncClient(base_url=site, timeout=60) as client:
-            path = await _prepare(client)
+            path = await _prepare(client, f"session-{port}")
             bare = _bare()
             for _ in range(3):
                 await _run(client, path)
@@ -44,10 +44,10 @@ async def measure(data_dir: Path) -> dict[str, Any]:
     }
 
 
-async def _prepare(client: httpx.AsyncClient) -> str:
+async def _prepare(client: httpx.AsyncClient, cookie: str) -> str:
     """A logged-in person with a pipeline of one step; the address that starts its runs."""
     person = await accounts.sign_up("bench@example.org", "bench", "a long enough password")
-    client.cookies.set("session", await accounts.open_session(person.id))
+    client.cookies.set(cookie, await accounts.open_session(person.id))
     details = pipelines.Details(title="Bench", visibility="private")
     made = await pipelines.create(person.id, details, Recipe(steps=[STEP]))
     return f"/pipelines/{made.id}/versions/{made.number}/runs"

@@ -58,37 +58,35 @@ def running(arguments: list[str], env: Mapping[str, str], url: str) -> Iterator[
 
 
 def resident(process: psutil.Process) -> dict[str, float]:
-    """Resident memory in MB of every process below `process`, by what it is."""
+    """Resident memory in MB of every process below `process`, by what it is; those of one kind are added up."""
     sizes: dict[str, float] = {}
     for one in [process, *process.children(recursive=True)]:
         try:
-            name = _name(one.cmdline())
+            name = label(one.cmdline(), psutil.Process(one.ppid()).cmdline())
             sizes[name] = sizes.get(name, 0) + one.memory_info().rss / 1e6
         except psutil.Error:
             continue
     return sizes
 
 
-_NAMES = {
-    "postgres": "PostgreSQL, all backends",
+_LABELS = {
+    "postgres": "PostgreSQL, each backend with what all share",
     "valkey": "Valkey",
     "rclone": "S3 server",
+    "guard.py": "guard",
     "tasks.dispatcher": "dispatcher",
-    "tasks.engine": "worker's engine",
-    "multiprocessing": "worker",
-    "dramatiq": "worker",
-    "tasks.worker": "worker",
-    "web": "web",
-    "run": "supervisor",
+    "multiprocessing.resource_tracker": "worker's launcher",
+    "multiprocessing.spawn": "worker",
+    "-m dramatiq": "worker's launcher",
+    "-m web": "web",
+    "deploy.cli run": "supervisor",
 }
 
 
-def _name(command: list[str]) -> str:
-    words = " ".join(command)
-    for mark, name in _NAMES.items():
-        if mark in ("web", "run"):
-            if (command and command[-1] == mark) or f"-m {mark}" in words:
-                return name
-        elif mark in words:
-            return name
-    return "other"
+def label(command: list[str], parent: list[str]) -> str:
+    """What a process is, from its command line and its parent's: dramatiq's launcher starts the worker, and
+    the worker starts the engine that holds the models, both as multiprocessing spells it."""
+    words, above = " ".join(command), " ".join(parent)
+    if "multiprocessing.spawn" in words and "multiprocessing.spawn" in above:
+        return "engine, with the models"
+    return next((name for mark, name in _LABELS.items() if mark in words), "other")

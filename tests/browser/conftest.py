@@ -1,6 +1,7 @@
 """The whole of Offshoot, as its one command starts it, and a real Chromium in front of it."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
-CHROMIUM = "/usr/bin/chromium"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+"""What deploy/chromium.sh takes for Chromium."""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -32,7 +34,13 @@ OpenPage = Callable[..., Awaitable[Page]]
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[str]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of the running Offshoot."""
+    return tmp_path_factory.mktemp("site")
+
+
+@pytest.fixture(scope="session")
+def site(place: Path, root: Path) -> Iterator[str]:
     """The address of a running Offshoot with an empty gallery and a warm worker."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -40,7 +48,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     env = {
         **os.environ,
-        "DATA_DIR": str(tmp_path_factory.mktemp("site")),
+        "DATA_DIR": str(place),
         "PORT": str(port),
         "SITE_URL": address,
         "SEED_EXAMPLES": "0",
@@ -68,9 +76,11 @@ def _wait(url: str, command: "subprocess.Popen[bytes]") -> None:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
-    """Debian's Chromium, headless."""
+    """The system's Chromium, headless."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    assert found, f"none of {', '.join(NAMES)} is installed; make test BROWSER=0 leaves these tests out"
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=found, args=FLAGS)
         yield browser
         await browser.close()
 

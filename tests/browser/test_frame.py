@@ -2,9 +2,15 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
+import asyncpg
+import msgspec
 import pytest
 from playwright.async_api import Page, Route, expect
+
+from tests.browser.conftest import PHONE
+from tests.browser.test_journey import compose_and_run, sign_up, watch_until_done
 
 pytestmark = pytest.mark.browser
 
@@ -106,3 +112,51 @@ async def test_nothing_runs_over_the_edge(open_page: OpenPage, width: int) -> No
     for path in ("/", "/login", "/signup", "/nowhere"):
         await page.goto(path)
         assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+WORD = "Donaudampfschifffahrt" * 6
+LONG = WORD[:120]
+ARABIC = "سماء زرقاء فوق البحر وقارب أبيض صغير"
+FAIL = """
+WITH step AS (UPDATE step_runs SET state = 'failed', error_code = 'refused', error_message = $2, receipt = NULL
+    WHERE run_id = $1)
+UPDATE runs SET state = 'failed', visibility = 'private', published_at = NULL WHERE id = $1
+"""
+
+
+async def inside(page: Page, path: str) -> None:
+    """Nothing of the page at `path` is wider than the phone."""
+    await page.goto(path)
+    assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+
+
+@pytest.mark.slow
+async def test_long_words_and_failures_stay_inside_a_phone(open_page: OpenPage, place: Path) -> None:
+    page = await open_page(viewport=PHONE)
+    handle = "edge" + "w" * 28
+    await sign_up(page, handle)
+    await page.goto("/settings/profile")
+    await page.get_by_label("Name").fill(WORD[:60])
+    await page.get_by_label("About").fill(f"{LONG} {ARABIC}")
+    await page.get_by_role("main").get_by_role("button", name="Save").click()
+    await page.wait_for_url(re.compile(r"/@edge"))
+    await compose_and_run(page, LONG, f"{LONG} {ARABIC}")
+    run = page.url
+    await watch_until_done(page)
+    await page.get_by_role("button", name="Publish").click()
+    await expect(page.get_by_text("Published").first).to_be_visible()
+    pipeline = await page.get_by_role("main").locator("a[href^='/pipelines/']").first.get_attribute("href")
+    assert pipeline
+    pipeline = "/".join(pipeline.split("/")[:3])
+    places = [run, pipeline, f"{pipeline}/edit", f"{pipeline}/versions/1/runs", f"{pipeline}/deletion"]
+    places += [f"/@{handle}", "/runs", "/pipelines/new", "/settings/profile", "/", "/tags/journey"]
+    for path in places:
+        await inside(page, path)
+    database = msgspec.json.decode((place / "run" / "urls.json").read_bytes())["database"]
+    connection = await asyncpg.connect(database)
+    await connection.execute(FAIL, run.rsplit("/", 1)[1], f"{LONG}: {ARABIC}")
+    await connection.close()
+    for path in (run, "/runs", pipeline):
+        await inside(page, path)
+        if path != pipeline:
+            await expect(page.get_by_text("Failed").first).to_be_visible()

@@ -45,7 +45,7 @@ async def test_a_public_file_is_immutable_and_locked_in(client: httpx.AsyncClien
     assert answer.headers["content-length"] == str(len(DATA))
     assert answer.headers["accept-ranges"] == "bytes"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+    assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'; sandbox"
     assert "set-cookie" not in answer.headers
     assert "content-disposition" not in answer.headers
 
@@ -185,7 +185,7 @@ async def test_what_a_browser_might_run_is_only_saved(
     file, _ = await _output(db, make, b"<script>1</script>", media_type)
     answer = await client.get(f"/artifacts/{file.sha256}")
     assert answer.headers["content-disposition"].startswith("attachment")
-    assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+    assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'; sandbox"
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 

@@ -5,17 +5,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from deploy import examples
 from deploy.cli import main
+from domain import db as database
 from domain.models import STARTER_PATH
 from tests.make import Make
 
 Command = Callable[..., tuple[int, str]]
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def nothing_bound() -> None:
+    """A command opens a pool of its own, which would put the session's aside without closing it."""
+    await database.unbind()
+
+
 @pytest.fixture
-def offshoot(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+def offshoot(
+    nothing_bound: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Command:
     """Run a command on a data folder of its own; its exit status and what it wrote."""
     for name in ("DATABASE_URL", "REDIS_URL", "S3_URL", "SECRET_KEY", "PORT"):
         monkeypatch.delenv(name, raising=False)
@@ -70,6 +80,19 @@ async def test_examples_are_published_as_they_arrive(db: Any) -> None:
     )
     await examples.publish_as_they_arrive()
     assert await db.fetchval("SELECT count(*) FROM runs WHERE visibility = 'published'") == 11
+
+
+async def test_examples_never_borrow_a_members_name(make: Make, db: Any) -> None:
+    fern = await make.person("Fern", email="fern@example.invalid", password="correct horse battery")
+    look_alike = await make.person("m0ss", password="correct horse battery")
+    await examples.plant()
+    theirs = "SELECT count(*) FROM pipelines WHERE owner_id = ANY ($1)"
+    assert await db.fetchval(theirs, [fern.id, look_alike.id]) == 0
+    made = await db.fetch("SELECT handle FROM people WHERE password_hash = '!' ORDER BY handle")
+    assert [row["handle"] for row in made] == ["daryna", "fern-2", "juniper", "moss-2", "salma"]
+    await db.execute("TRUNCATE pipelines CASCADE")
+    await examples.plant()
+    assert await db.fetchval("SELECT count(*) FROM people") == 7, "the accounts of the first time serve again"
 
 
 async def test_examples_leave_a_used_site_alone(make: Make, db: Any) -> None:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from domain import db, drafts, forks, models, pipelines
+from domain import db, drafts, forks, models, pipelines, steps
 from domain.steps import ImageToImage, Recipe, TextToImage
 from tests.make import png
 from web import composer
@@ -215,6 +215,89 @@ async def test_drafts_are_their_owners(browser, make, clients, log_in):
     assert (await browser.post(f"/pipelines/{hers.id}/draft", data=FORM)).status_code == 404
     assert (await browser.post(f"/pipelines/{hers.id}/versions", data={**FORM, "do": "save"})).status_code == 404
     assert await db.fetchval("SELECT count(*) FROM drafts") == 0
+
+
+@pytest.mark.parametrize("do", ["save", "run", "draft", "add-1", "up-1"])
+@pytest.mark.parametrize("headers", [{}, PART])
+async def test_too_much_text_comes_back_with_words_beside_the_longest_field(browser, do, headers):
+    large = {**FORM, "title": "Owls", "do": do, "description": "x" * 510_000, "add-1-kind": "upscale"}
+    answer = await browser.post("/pipelines", data=large, headers=headers)
+    assert answer.status_code == 422
+    assert answer.text.count("x" * 510_000) == 1
+    assert re.search(r'<textarea id="description"[^>]* aria-invalid="true"', answer.text)
+    assert re.search(r'id="description-e">.*?At most [15]0?0,000 characters|holds at most 500,000', answer.text)
+    assert 'value="Owls"' in answer.text
+
+
+async def test_too_large_a_picture_comes_back_with_words_beside_it(browser):
+    data = {**FORM, "s1-kind": "image_to_image", "do": "run"}
+    files = {"s1-file": ("a.jpg", b"\xff\xd8\xff" + b"\0" * 30_000_000)}
+    answer = await browser.post("/pipelines", data=data, files=files)
+    assert answer.status_code == 422
+    assert "The file has 30 MB; at most 20 MB fit" in answer.text
+    assert 'href="#s1-upload"' in answer.text
+    assert "a calm sea" in answer.text
+
+
+async def test_a_form_larger_than_the_site_takes_leads_back_to_the_draft(browser, ada, make):
+    sea = await make.pipeline(ada)
+    files = {"s1-file": ("a.jpg", b"\0" * 65_000_000)}
+    for path, back in (
+        ("/pipelines", "/pipelines/new"),
+        (f"/pipelines/{sea.id}/versions", f"/pipelines/{sea.id}/edit"),
+    ):
+        answer = await browser.post(path, data=FORM, files=files)
+        assert answer.status_code == 413
+        assert "choose a smaller picture" in answer.text
+        assert f'href="{back}"' in answer.text
+        assert (await browser.get(back)).status_code == 200
+
+
+@pytest.mark.parametrize("do", ["save", "draft", "add-input"])
+async def test_a_character_that_cannot_be_stored_is_said_beside_its_field(browser, ada, do):
+    answer = await browser.post("/pipelines", data={**FORM, "s1-prompt": "a calm\0 sea", "do": do})
+    assert answer.status_code == 422
+    assert re.search(r'<textarea[^>]*id="s1-prompt"[^>]*aria-invalid="true"[^>]*>\na calm sea<', answer.text)
+    assert 'href="#s1-prompt"' in answer.text
+    kept = await drafts.read(ada.id, None)
+    assert kept is not None
+    assert kept.form["s1-prompt"] == "a calm sea"
+
+
+async def test_a_note_with_nothing_new_is_kept_and_said(browser, ada, make):
+    url = f"/pipelines/{(await make.pipeline(ada)).id}/versions"
+    noted = {**FORM, "do": "save", "note": "Bluer"}
+    assert (await browser.post(url, data=noted)).status_code == 303
+    assert (await browser.post(url, data=noted)).status_code == 303
+    answer = await browser.post(url, data={**noted, "note": "Bluer still"})
+    assert answer.status_code == 422
+    assert re.search(r'id="note"[^>]*aria-invalid="true"[^>]*value="Bluer still"', answer.text)
+    assert "no new version to note this on" in answer.text
+    assert (await browser.post(url, data={**noted, "note": " "})).status_code == 303
+    assert await db.fetchval("SELECT max(number) FROM versions") == 2
+
+
+@pytest.mark.parametrize("kind", steps.KINDS)
+async def test_every_field_of_every_kind_is_in_the_form(browser, kind):
+    await browser.post("/drafts", data={"s1-kind": kind})
+    html = (await browser.get("/pipelines/new")).text
+    for field in steps.fields_of(kind):
+        name = f"s1-{field.name}"
+        assert html.count(f'name="{name}"') == 1, name
+        assert f'for="{name}"' in html
+        assert f'id="{name}"' in html
+        for choice in field.choices:
+            assert re.search(rf'<select id="{name}"[^>]*>.*?<option value="{choice}".*?</select>', html), choice
+    if any(field.name == "scheduler" for field in steps.fields_of(kind)):
+        select = re.search(r'<select id="s1-scheduler".*?</select>', html)
+        assert select
+        assert re.findall(r'value="(\w+)"', select[0]) == list(steps.SCHEDULERS)
+
+
+async def test_autosaving_says_so_while_it_is_under_way(browser):
+    html = (await browser.get("/pipelines/new")).text
+    assert 'hx-indicator="#keeping"' in html
+    assert re.search(r'<p [^>]*id="keeping"><output id="saving">Saving</output><output id="draft">', html)
 
 
 async def test_a_draft_has_a_size(browser):

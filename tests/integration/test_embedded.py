@@ -1,6 +1,7 @@
 """`offshoot run` on real processes: starts, stops in order, leaves nothing, recovers, and says what is wrong."""
 
 import os
+import re
 import select
 import shutil
 import signal
@@ -10,9 +11,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote_plus
 
+import httpx
 import psutil
 import pytest
 
@@ -23,6 +26,8 @@ from deploy.migrations import ROOT
 from deploy.ports import free_port
 from deploy.problems import Problem
 from deploy.processes import Child, Guard
+from tests.make import png
+from web.auth import CSRF_HEADER
 
 pytestmark = pytest.mark.slow
 SETTINGS = ("DATABASE_URL", "REDIS_URL", "S3_URL", "SECRET_KEY", "SITE_URL", "MODELS", "HOST", "QUEUES", "DEVICE")
@@ -68,12 +73,13 @@ class Copy:
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def named(self, part: str) -> list[psutil.Process]:
+        """Its processes that have this on their command line."""
+        return [process for process in self.family() if part in words_of(process)]
+
     def settled(self) -> bool:
         """Whether every part runs, the worker with the processes below it."""
-        said = []
-        for process in self.family():
-            with suppress(psutil.NoSuchProcess):
-                said.append(" ".join(process.cmdline()))
+        said = [words_of(process) for process in self.family()]
         below = sum("multiprocessing" in words for words in said)
         return below >= 3 and all(any(name in words for words in said) for name in ORDER)
 
@@ -109,6 +115,14 @@ def until(true: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
         time.sleep(0.02)
 
 
+def words_of(process: psutil.Process) -> str:
+    """The command line, or "" for a process that has ended, reaped or not."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # ZombieProcess is one of these
+        return ""
+
+
 def gone(processes: list[psutil.Process]) -> bool:
     return not [process for process in processes if lives(process)]
 
@@ -134,7 +148,7 @@ def test_it_starts_answers_stops_in_order_and_keeps_its_data(run: Callable[..., 
     assert first.page() == 200
     until(first.settled)
     parts = psutil.Process(first.process.pid).children()
-    words = {part.pid: " ".join(part.cmdline()) for part in parts}
+    words = {part.pid: words_of(part) for part in parts}
     pids = [next(pid for pid, said in words.items() if name in said) for name in ORDER]
     family = first.family()
     secret = (first.data / "secret" / "key").read_text()
@@ -167,7 +181,7 @@ def test_kill_9_of_supervisor_and_guard_together_leaves_nothing_either(run: Call
     copy = run().up()
     until(copy.settled)
     family = copy.family()
-    guard = next(process for process in family if "guard.py" in " ".join(process.cmdline()))
+    guard = copy.named("guard.py")[0]
     psutil.Process(copy.process.pid).suspend()
     guard.kill()
     copy.process.kill()
@@ -177,13 +191,9 @@ def test_kill_9_of_supervisor_and_guard_together_leaves_nothing_either(run: Call
 def test_a_guard_that_is_killed_is_replaced_and_does_its_work(run: Callable[..., Copy]) -> None:
     copy = run().up()
     until(copy.settled)
-
-    def guards() -> list[psutil.Process]:
-        return [child for child in psutil.Process(copy.process.pid).children() if "guard.py" in str(child.cmdline())]
-
-    first = guards()[0]
+    first = copy.named("guard.py")[0]
     first.kill()
-    until(lambda: bool(guards()) and first not in guards())
+    until(lambda: any(guard != first for guard in copy.named("guard.py")))
     family = copy.family()
     copy.process.kill()
     until(lambda: gone(family), 10)
@@ -191,10 +201,9 @@ def test_a_guard_that_is_killed_is_replaced_and_does_its_work(run: Callable[...,
 
 def test_what_dies_is_started_again(run: Callable[..., Copy]) -> None:
     copy = run().up()
-    until(lambda: any("tasks.dispatcher" in " ".join(process.cmdline()) for process in copy.family()))
+    until(lambda: bool(copy.named("tasks.dispatcher")))
     for name, part in (("web", "-m web"), ("PostgreSQL", "bin/postgres")):
-        psutil_part = next(child for child in copy.family() if part in " ".join(child.cmdline()))
-        psutil_part.kill()
+        copy.named(part)[0].kill()
         assert copy.line().startswith(f"{name} ended (signal SIGKILL"), name
     until(lambda: answers(copy))
 
@@ -232,6 +241,10 @@ def test_a_taken_port(run: Callable[..., Copy]) -> None:
         ("S3_URL", "somewhere", "S3_URL must start with"),
         ("SECRET_KEY", "short", "SECRET_KEY needs at least 32 characters"),
         ("HOST", "256.1.1.1", "HOST"),
+        ("REDIS_URL", "redis://h:abc/0", "REDIS_URL has a host or port that cannot be read"),
+        ("DATABASE_URL", "postgresql://h:abc/offshoot", "DATABASE_URL has a host or port that cannot be read"),
+        ("DATABASE_URL", "postgresql://127.0.0.1/offshoot?port=abc", "DATABASE_URL"),
+        ("QUEUES", "heavy", "QUEUES must name some of light, image"),
     ],
 )
 def test_a_malformed_setting(run: Callable[..., Copy], name: str, value: str, words: str) -> None:
@@ -262,6 +275,26 @@ def test_an_external_part_that_cannot_be_reached(run: Callable[..., Copy], name:
     assert name in words
     assert f"127.0.0.1:{port}" in words
     assert "hidden" not in words
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "folder_name"),
+    [
+        ("DATABASE_URL", "bin/postgres", "postgres"),
+        ("REDIS_URL", "valkey-server", "valkey"),
+        ("S3_URL", "rclone", "s3"),
+    ],
+)
+def test_a_part_with_an_address_is_not_started(
+    run: Callable[..., Copy], urls: Urls, name: str, part: str, folder_name: str
+) -> None:
+    addresses = {"DATABASE_URL": urls.database, "REDIS_URL": urls.redis, "S3_URL": urls.s3}
+    copy = run(**{name: addresses[name]}).up()
+    until(lambda: bool(copy.named("tasks.dispatcher")))
+    for other in ("bin/postgres", "valkey-server", "rclone"):
+        assert bool(copy.named(other)) == (other != part), other
+    assert not (copy.data / folder_name).exists()
+    assert copy.page("/health") == 200
 
 
 def test_a_folder_of_a_newer_offshoot(run: Callable[..., Copy], tmp_path: Path) -> None:
@@ -326,10 +359,26 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         Services(tmp_path / "file" / "data").start()
 
 
-def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "WORKER_PACKAGES", ("torch_of_tomorrow",))
-    with pytest.raises(Problem, match=r"torch_of_tomorrow is missing, so no model can run\. `make install`"):
-        checks.packages()
+@pytest.mark.parametrize("command", ["run", "migrate"])
+@pytest.mark.parametrize("name", checks.SITE_PACKAGES)
+def test_a_missing_package(name: str, command: str) -> None:
+    assert (
+        without(name, command)
+        == f"offshoot: The Python package {name} is missing. `make install` installs everything.\n"
+    )
+
+
+@pytest.mark.parametrize("name", checks.WORKER_PACKAGES)
+def test_a_missing_package_of_the_worker(name: str) -> None:
+    assert without(name, "run").startswith(f"offshoot: The Python package {name} is missing, so no model can run.")
+
+
+def without(package: str, command: str) -> str:
+    """What a command says, all of it, where a package is not installed."""
+    code = f"import sys; sys.modules[{package!r}] = None; from deploy.cli import main; main([{command!r}])"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1), ended.stderr
+    return ended.stderr
 
 
 def test_a_missing_system_library(tmp_path: Path) -> None:
@@ -347,18 +396,21 @@ def test_a_missing_system_library(tmp_path: Path) -> None:
     guard.dismiss()
 
 
-def test_data_outlives_the_services(tmp_path: Path) -> None:
+async def test_data_outlives_the_services(tmp_path: Path) -> None:
     import redis
+
+    from domain.storage import Storage
 
     with Services(tmp_path / "data") as services:
         execute(services.urls.database.replace("/offshoot?", "/postgres?"), "CREATE TABLE kept (it text)")
         with redis.Redis.from_url(services.urls.redis) as client:
             client.set("kept", "it")
-        (tmp_path / "data" / "s3" / "offshoot" / "kept").write_text("it")
+        await Storage(services.urls.s3).put("ab/kept", b"it", "text/plain")
     with Services(tmp_path / "data") as services:
         execute(services.urls.database.replace("/offshoot?", "/postgres?"), "INSERT INTO kept VALUES ('it')")
         with redis.Redis.from_url(services.urls.redis) as client:
             assert client.get("kept") == b"it"
+        assert await Storage(services.urls.s3).get("ab/kept") == b"it"
 
 
 def test_a_leftover_postmaster_pid_with_somebody_elses_number(tmp_path: Path) -> None:
@@ -380,13 +432,53 @@ def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
 
 def test_secrets_are_for_their_owner_alone(tmp_path: Path) -> None:
     with Services(tmp_path / "data", Urls("postgresql://x", "", "")) as services:
-        said = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
+        said = [words_of(process) for process in psutil.Process().children(recursive=True)]
         for name in ("valkey", "s3"):
             file = tmp_path / "data" / "secret" / name
             assert file.stat().st_mode & 0o777 == 0o600
             assert not [words for words in said if file.read_text() in words]
         assert services.urls.database == "postgresql://x"
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
+def test_29_no_secret_is_ever_logged(run: Callable[..., Copy]) -> None:
+    """SECURITY.md 29, with every part at its most talkative."""
+    copy = run(LOG_LEVEL="debug").up()
+    until(copy.settled)
+    site = f"http://127.0.0.1:{copy.port}"
+    cookie = f"session-{copy.port}"
+    secrets = {"first password": "four small red boats", "wrong password": "five large blue ships"}
+    with httpx.Client(base_url=site) as browser:
+        account = {"handle": "ada", "email": "ada@example.org", "password": secrets["first password"]}
+        assert sent(browser, "/signup", "/signup", account) == 303
+        secrets["session of the sign-up"] = browser.cookies[cookie]
+        sent(browser, "/settings/profile", "/logout", {})
+        assert sent(browser, "/login", "/login", {"login": "ada", "password": secrets["wrong password"]}) == 422
+        assert sent(browser, "/login", "/login", {"login": "ada", "password": secrets["first password"]}) == 303
+        secrets["session of the login"] = browser.cookies[cookie]
+        token = token_in(browser.get("/settings/profile"))
+        stored = browser.post("/uploads", files={"file": ("a.png", png(), "image/png")}, headers={CSRF_HEADER: token})
+        assert stored.status_code == 201, stored.text
+        assert browser.get("/health").status_code == 200
+    secrets |= {file.name: file.read_text() for file in (copy.data / "secret").iterdir()}
+    assert {"key", "s3", "valkey"} <= set(secrets)
+    assert copy.stop() == 0
+    logs = {file.name: file.read_bytes() for file in (copy.data / "log").iterdir()}
+    assert b"DEBUG" in logs["web.log"]
+    for name, secret in secrets.items():
+        for form in (secret, quote_plus(secret)):
+            assert not [log for log, words in logs.items() if form.encode() in words], name
+
+
+def sent(browser: httpx.Client, page: str, path: str, fields: dict[str, str]) -> int:
+    """Send a page's form; the status of the answer."""
+    return browser.post(path, data=fields | {"_csrf": token_in(browser.get(page))}).status_code
+
+
+def token_in(page: httpx.Response) -> str:
+    found = re.search(r'name="_csrf" value="(\w+)"', page.text)
+    assert found, page.text
+    return found[1]
 
 
 def test_logs_of_the_last_starts_are_kept(tmp_path: Path) -> None:

@@ -28,12 +28,6 @@ THREAD = "{http://purl.org/syndication/thread/1.0}"
 MRSS = "{http://search.yahoo.com/mrss/}"
 
 
-@pytest.fixture(autouse=True)
-def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Feeds as they are now, not as they were a moment ago."""
-    monkeypatch.setattr(conditional, "FRESH", 0.0)
-
-
 async def family(make: Make) -> tuple[Any, Any, Any]:
     """A parent and its offshoot by two people, both published."""
     ada, bo = await make.person("ada", name="Ada M"), await make.person("bo")

@@ -21,8 +21,7 @@ HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
 @pytest.fixture(autouse=True)
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages as they are now, not as they were a moment ago."""
-    monkeypatch.setattr(conditional, "FRESH", 0.0)
+    """The opening as it is now, not as it was a moment ago."""
     monkeypatch.setattr(page, "OPENING_FRESH", 0.0)
 
 
@@ -391,7 +390,7 @@ async def test_no_branch_without_three_that_everybody_may_see(client: Any, make:
     assert 'class="branch"' not in (await client.get("/")).text
 
 
-async def test_an_opening_is_made_once_a_moment_for_visitors(
+async def test_an_opening_is_made_once_a_moment(
     client: Any, make: Make, log_in: Any, queries: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "OPENING_FRESH", 60.0)
@@ -403,7 +402,7 @@ async def test_an_opening_is_made_once_a_moment_for_visitors(
     await log_in(client, await make.person())
     with queries:
         await client.get("/")
-    assert queries.count == 3, queries
+    assert queries.count == 2, queries  # the session and the cards
     page._openings.clear()
 
 
@@ -431,13 +430,48 @@ async def test_an_unchanged_page_is_not_sent_again(client: Any, make: Make, db: 
     assert (await client.get("/", headers={"If-None-Match": tag})).status_code == 200
 
 
+async def test_a_crowd_gets_one_page_each_with_a_form_token_of_their_own(
+    clients: Any, make: Make, db: Any, queries: Any, log_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conditional, "FRESH", 60.0)
+    await listed(db, await make.person(), 2)
+    first, second, third = clients(), clients(), clients()
+    made = await first.get("/")
+    with queries:
+        kept = await second.get("/")
+        alone = await second.get("/")
+        head = await third.head("/")
+    assert queries.count == 0, queries
+    mine, theirs = (re.search(r'name="_csrf" value="([^"]+)"', page.text) for page in (made, kept))
+    assert mine is not None
+    assert theirs is not None
+    assert mine[1] != theirs[1]
+    assert kept.text.replace(theirs[1], "") == made.text.replace(mine[1], "")
+    assert alone.text == kept.text
+    assert {**made.headers, **dict.fromkeys(("etag", "set-cookie", "x-request-id"))}.keys() == kept.headers.keys()
+    assert kept.headers["content-security-policy"] == made.headers["content-security-policy"]
+    assert (head.status_code, head.content, head.headers["content-length"]) == (
+        200,
+        b"",
+        kept.headers["content-length"],
+    )
+    sent = await second.post("/settings/theme", data={"_csrf": theirs[1], "theme": "dark", "next": "/"})
+    assert sent.status_code == 303
+    assert (await second.get("/")).text != kept.text
+    await log_in(third, await make.person())
+    with queries:
+        await third.get("/")
+    assert queries.count > 0
+    conditional._seen.clear()
+
+
 async def test_the_tag_knows_theme_query_part_and_browser(client: Any, clients: Any, make: Make, db: Any) -> None:
     await listed(db, await make.person(), 2)
     tag = (await client.get("/")).headers["etag"]
     asked = {"If-None-Match": tag}
     assert (await client.get("/?order=trending", headers=asked)).status_code == 200
     assert (await client.get("/", headers={**asked, **HTMX})).status_code == 200
-    client.cookies.set("theme", "dark")
+    client.cookies.set("theme-8000", "dark")
     assert (await client.get("/", headers=asked)).status_code == 200
     other = clients()
     assert (await other.get("/", headers=asked)).status_code == 304  # keeps no cookies so far, so uses no form
@@ -464,7 +498,7 @@ async def test_a_fresh_answer_to_a_known_tag_costs_no_query(
     assert answer.status_code == 304
     assert queries.count == 0, queries
     for number in range(conditional.KEPT):
-        conditional._seen[(number,)] = conditional.Seen(0.0, "", b"")
+        conditional._seen[(number,)] = conditional.Seen(0.0, "", [])
     assert (await client.get("/?kind=text")).status_code == 200
     assert len(conditional._seen) == 1
     conditional._seen.clear()

@@ -60,6 +60,14 @@ async def test_models_of_the_setting_are_registered_and_named_when_at_fault(db: 
         await models.register_all({"gone": folder / "nowhere"})
 
 
+async def test_models_at_fault_do_not_keep_the_others_out(db: Any, folder: Path) -> None:
+    both = {"gone": folder / "nowhere", "a b": folder, NEW: folder}
+    with pytest.raises(Invalid, match=r"^MODELS: gone: .*; a b: 1 to 80 letters") as said:
+        await models.register_all(both)
+    assert "\n" not in said.value.message
+    assert [model.name for model in await models.everything()] == [NEW, "starter"]
+
+
 @pytest.mark.parametrize("ending", sorted(weights.PICKLED))
 async def test_pickled_weights_are_refused_wherever_they_lie(db: Any, folder: Path, ending: str) -> None:
     (folder / "unet" / f"weights{ending}").write_bytes(b"\x80\x04.")

@@ -371,3 +371,36 @@ async def test_a_title_cannot_turn_round_what_stands_behind_it(make):
 def test_a_title_that_nobody_sees_is_none(title):
     with pytest.raises(Invalid, match="Give it a title"):
         pipelines.clean(Details(title))
+
+
+ARABIC = "قارب (1)!"
+
+
+async def test_text_of_any_direction_keeps_to_itself(make, client, log_in):
+    ada = await make.person("ada")
+    await log_in(client, ada)
+    entry = steps.Input(name="mood", default=ARABIC)
+    parent = await make.pipeline(ada, title=ARABIC, inputs=[entry], lists={"colors": [ARABIC]})
+    fork = await make.pipeline(
+        ada,
+        parent=parent,
+        title=f"{ARABIC} 2",
+        inputs=[steps.Input(name="mood", default=f"{ARABIC} 3")],
+        steps=[steps.TextToImage(prompt="a red circle", guidance_scale=7.1234567), steps.Upscale(title=ARABIC)],
+    )
+    page = (await client.get(f"/pipelines/{fork.id}")).text
+    assert f'"><bdi>{ARABIC}</bdi></a>: ' in page
+    assert f'Offshoot of <a href="/pipelines/{parent.id}"><bdi>{ARABIC}</bdi></a>' in page
+    assert f"Delete “<bdi>{ARABIC} 2</bdi>”?" in page
+    assert f"<del><bdi>{ARABIC}</bdi></del></td><td><ins><bdi>{ARABIC} 3</bdi></ins>" in page
+    assert f"<ins><bdi>{ARABIC}</bdi></ins>" in page
+    assert "<ins>7.1234567</ins>" in page
+    composer = (await client.get(f"/pipelines/{fork.id}/edit")).text
+    assert f'/versions/1"><bdi>{ARABIC}</bdi></a> by' in composer
+
+
+async def test_in_a_tree_too(make, client):
+    top = await make.pipeline(title=ARABIC)
+    for _ in range(8):
+        await make.pipeline(parent=top)
+    assert f"of <bdi>{ARABIC}</bdi>" in (await client.get(f"/pipelines/{top.id}")).text

@@ -264,7 +264,7 @@ async def test_a_poll_for_a_run_that_is_gone_loads_the_page_again(
 ) -> None:
     run = await make.run(pipeline, state="running")
     answer = await clients().get(f"/runs/{run.id}/progress", headers=POLL)
-    assert (answer.status_code, answer.headers["hx-refresh"]) == (200, "true")
+    assert (answer.status_code, answer.headers["hx-refresh"]) == (404, "true")
 
 
 async def test_a_published_run_is_for_everybody_but_its_forms_are_not(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import asyncpg
 import pytest
 from piccolo.columns import Array, ForeignKey
 from piccolo.columns.base import Column
@@ -236,3 +237,12 @@ async def test_every_time_knows_its_zone(db: Any) -> None:
            WHERE table_schema = 'public' AND data_type = 'timestamp without time zone'"""
     )
     assert not rows
+
+
+@pytest.mark.parametrize("column", ["recipe", "note", "number", "digest"])
+async def test_a_version_never_changes(db: Any, make: Any, column: str) -> None:
+    await make.pipeline()
+    before = await db.fetchrow("SELECT * FROM versions")
+    with pytest.raises(asyncpg.RestrictViolationError, match="rows of versions never change"):
+        await db.execute(f"UPDATE versions SET {column} = {column}")
+    assert await db.fetchrow("SELECT * FROM versions") == before

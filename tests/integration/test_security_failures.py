@@ -138,7 +138,7 @@ async def test_postgresql_away_is_a_503_and_heals(client: httpx.AsyncClient, con
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
         assert "Back in a moment" in answer.text
-        cookie = {"Cookie": "session=" + "x" * 43}
+        cookie = {"Cookie": "session-8000=" + "x" * 43}
         assert (await client.get("/login", headers=cookie)).status_code == 503
         health = await client.get("/health")
         assert health.status_code == 503

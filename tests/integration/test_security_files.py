@@ -9,6 +9,8 @@ import httpx
 import pytest
 from PIL import Image
 
+from domain import uploads
+from tests import sessions
 from tests.make import Make, png
 from web.app import create_app
 
@@ -96,6 +98,7 @@ async def test_21_files_cannot_act_as_pages(
     policy = answer.headers["content-security-policy"]
     assert "sandbox" in policy
     assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
     assert ("content-disposition" in answer.headers) == (not shown)
     if not shown:
         assert answer.headers["content-disposition"].startswith("attachment")
@@ -110,3 +113,43 @@ async def test_21_files_can_have_an_origin_of_their_own(config: Any, db: Any, ma
     assert 'src="https://files.example/' in page.text
     assert 'src="/artifacts/' not in page.text
     assert "img-src 'self' https://files.example;" in page.headers["content-security-policy"]
+
+
+async def test_21_a_preview_cannot_act_as_a_page(client: httpx.AsyncClient, make: Make, log_in: Any, db: Any) -> None:
+    ada = await make.person("ada")
+    run = await make.run(await make.pipeline(ada), state="running")
+    await db.execute("INSERT INTO previews VALUES ($1, 1, 'image/webp', $2)", run.step_runs[0], b"rough")
+    await log_in(client, ada)
+    answer = await client.get(f"/runs/{run.id}/previews/{run.step_runs[0]}")
+    assert answer.status_code == 200
+    policy = {rule.strip() for rule in answer.headers["content-security-policy"].split(";")}
+    assert policy == {"default-src 'none'", "frame-ancestors 'none'", "sandbox"}
+
+
+@pytest.mark.parametrize("mine", [True, False])
+async def test_17_the_composer_signs_no_address_of_a_picture_one_may_not_see(
+    config: Any, db: Any, make: Make, storage: Any, mine: bool
+) -> None:
+    site = create_app(dataclasses.replace(config, artifact_origin="https://files.example"))
+    site.state.storage = storage
+    ada, olga = await make.person("ada"), await make.person("olga")
+    secret = (await uploads.add(storage, ada.id if mine else olga.id, png("purple"))).sha256
+    form = {"title": "x", "s1-kind": "image_to_image", "s1-prompt": "x", "s1-upload": secret}
+    part = {"HX-Request": "true", "HX-Request-Type": "partial"}
+    transport = httpx.ASGITransport(app=site)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url=config.site_url) as client:
+        await sessions.log_in(client, ada)
+        await client.post("/drafts", data=form)
+        two = {**form, "s2-kind": "image_to_image", "s2-prompt": "x", "s2-upload": ""}
+        pages = [
+            await client.get("/pipelines/new"),
+            await client.post("/pipelines", data={**form, "title": "", "do": "save"}),
+            await client.post("/pipelines", data={**form, "do": "add-1", "add-1-kind": "upscale"}, headers=part),
+            await client.post("/drafts", data=form, headers=part),
+            await client.post("/uploads?step=1", data=form, files={"s1-file": ("a.png", b"x")}, headers=part),
+            await client.post("/uploads?step=2", data=two, files={"s2-file": ("a.png", png())}, headers=part),
+        ]
+    assert [page.status_code for page in pages] == [200, 422, 200, 200, 422, 200]
+    signed = [f"/{secret}" in page.text for page in pages]
+    assert signed == ([True, True, True, False, True, False] if mine else [False] * 6)
+    assert f'name="s1-upload" value="{secret}"' in pages[0].text

@@ -5,6 +5,7 @@ import hashlib
 import re
 import statistics
 import time
+from http.cookiejar import CookieJar
 from typing import Any
 
 import httpx
@@ -15,6 +16,9 @@ from tests.make import PASSWORD, Make
 from tests.sessions import with_csrf
 from web import auth
 from web.app import create_app
+
+SESSION = "session-8000"
+"""The cookie's name on a site at http://127.0.0.1:8000."""
 
 
 async def login(client: httpx.AsyncClient, name: str, password: str = PASSWORD, **more: str) -> httpx.Response:
@@ -29,10 +33,10 @@ async def login(client: httpx.AsyncClient, name: str, password: str = PASSWORD, 
 async def test_1_login_rotates_the_session(client: httpx.AsyncClient, make: Make) -> None:
     await make.person("ada", password=PASSWORD)
     await login(client, "ada")
-    first = client.cookies["session"]
+    first = client.cookies[SESSION]
     await client.post("/logout", headers={auth.CSRF_HEADER: await _token(client)})
     await login(client, "ada")
-    assert client.cookies["session"] != first
+    assert client.cookies[SESSION] != first
 
 
 async def test_1_a_cookie_planted_before_login_is_worthless(
@@ -40,40 +44,40 @@ async def test_1_a_cookie_planted_before_login_is_worthless(
 ) -> None:
     await make.person("ada", password=PASSWORD)
     planted = "x" * 43
-    client.cookies.set("session", planted, domain="127.0.0.1")
+    client.cookies.set(SESSION, planted, domain="127.0.0.1")
     assert (await login(client, "ada")).status_code == 303
-    assert client.cookies["session"] != planted
+    assert client.cookies[SESSION] != planted
     attacker = clients()
-    attacker.cookies.set("session", planted)
+    attacker.cookies.set(SESSION, planted)
     assert (await attacker.get("/settings/profile")).status_code == 303
 
 
 async def test_1_logging_in_ends_the_session_that_was_there(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:
     await make.person("ada", password=PASSWORD)
     await log_in(client, await make.person("mallory"))
-    before = client.cookies["session"]
+    before = client.cookies[SESSION]
     client.cookies.clear()
-    client.cookies.set("session", before, domain="127.0.0.1")
+    client.cookies.set(SESSION, before, domain="127.0.0.1")
     answer = await client.post("/login", data={"login": "ada", "password": PASSWORD})
     assert answer.status_code == 303
-    assert client.cookies["session"] != before
+    assert client.cookies[SESSION] != before
     assert await accounts.person_of(before) is None
     assert "/@ada" in (await client.get("/")).text
 
 
 async def test_2_logout_ends_the_session_on_the_server(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:
     await log_in(client, await make.person("ada"))
-    token = client.cookies["session"]
+    token = client.cookies[SESSION]
     answer = await client.post("/logout")
     assert answer.status_code == 303
-    client.cookies.set("session", token)
+    client.cookies.set(SESSION, token)
     assert (await client.get("/settings/profile")).status_code == 303
     assert await accounts.person_of(token) is None
 
 
 async def test_2_only_a_hash_of_the_token_is_kept(client: httpx.AsyncClient, make: Make, log_in: Any, db: Any) -> None:
     await log_in(client, await make.person("ada"))
-    token = client.cookies["session"]
+    token = client.cookies[SESSION]
     assert len(token) >= 43, "256 bits"
     rows = await db.fetch("SELECT * FROM sessions")
     assert [row["token_hash"] for row in rows] == [hashlib.sha256(token.encode()).digest()]
@@ -90,11 +94,11 @@ async def test_3_sessions_run_out(client: httpx.AsyncClient, make: Make, log_in:
 async def test_3_a_session_may_end_with_the_browser(client: httpx.AsyncClient, make: Make, db: Any) -> None:
     await make.person("ada", password=PASSWORD)
     answer = await login(client, "ada")
-    assert "max-age" not in _cookie(answer, "session").lower()
+    assert "max-age" not in _cookie(answer, SESSION).lower()
     assert await db.fetchval("SELECT expires_at < now() + interval '25 hours' FROM sessions")
     client.cookies.clear()
     answer = await login(client, "ada", stay="1")
-    assert "max-age=7776000" in _cookie(answer, "session").lower()
+    assert "max-age=7776000" in _cookie(answer, SESSION).lower()
 
 
 async def test_4_cookies_are_pinned_under_tls(config: Any, db: Any, make: Make) -> None:
@@ -116,10 +120,31 @@ async def test_4_cookies_are_pinned_under_tls(config: Any, db: Any, make: Make) 
 
 async def test_4_cookies_are_closed_to_scripts_without_tls(client: httpx.AsyncClient, make: Make) -> None:
     await make.person("ada", password=PASSWORD)
-    header = _cookie(await login(client, "ada"), "session")
+    header = _cookie(await login(client, "ada"), SESSION)
     assert "HttpOnly" in header
     assert "SameSite=lax" in header
     assert "Secure" not in header
+
+
+async def test_4_two_sites_on_one_host_keep_their_cookies_apart(config: Any, db: Any, make: Make) -> None:
+    """A browser has one jar for all ports of a host."""
+    await make.person("ada", password=PASSWORD)
+    jar = CookieJar()
+    browsers = []
+    for port in (8001, 8002):
+        site = create_app(dataclasses.replace(config, site_url=f"http://127.0.0.1:{port}"))
+        transport = httpx.ASGITransport(app=site)  # type: ignore[arg-type]
+        browsers.append(httpx.AsyncClient(transport=transport, base_url=f"http://127.0.0.1:{port}", cookies=jar))
+    for browser in browsers:
+        assert (await login(browser, "ada")).status_code == 303
+        assert (
+            await browser.post("/settings/theme", data={"theme": "dark", "_csrf": await _token(browser)})
+        ).is_redirect
+    for browser in browsers:
+        assert (await browser.get("/settings/profile")).status_code == 200
+        await browser.aclose()
+    names = {f"{name}-{port}" for name in ("session", "theme") for port in (8001, 8002)}
+    assert names <= {cookie.name for cookie in jar}
 
 
 async def test_5_passwords_are_kept_as_argon2id(client: httpx.AsyncClient, db: Any) -> None:

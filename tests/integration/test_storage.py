@@ -1,13 +1,16 @@
 """Objects in S3, artifact rows beside them, and who may see what."""
 
 import hashlib
+import io
 import secrets
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 
 from domain import artifacts, steps
+from domain.config import Config
 from domain.errors import NotFound, Unavailable
 from domain.storage import Storage, key_of
 from tests.make import Make, png
@@ -49,6 +52,38 @@ async def test_a_server_that_is_away_is_said_to_be_away() -> None:
         await away.get("a")
     with pytest.raises(Unavailable):
         await away.put("a", b"", "text/plain")
+
+
+@pytest.fixture
+def fresh(config: Config) -> Storage:
+    """A bucket that nobody has made yet."""
+    return Storage(urlsplit(config.s3_url)._replace(path=f"/fresh-{secrets.token_hex(8)}").geturl())
+
+
+@pytest.mark.parametrize("data", [b"hello", io.BytesIO(b"hello")])
+async def test_the_first_object_makes_the_bucket(fresh: Storage, data: Any) -> None:
+    with pytest.raises(NotFound):
+        await fresh.require_bucket()
+    await fresh.put("ab/abc", data, "text/plain")
+    assert await fresh.get("ab/abc") == b"hello"
+    await fresh.require_bucket()
+
+
+async def test_health_says_that_the_bucket_is_not_there(
+    fresh: Storage, app: Any, client: Any, bucket: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await client.get("/health")).json()["s3"] == "ok"
+    monkeypatch.setattr(app.state, "storage", fresh)
+    answer = await client.get("/health")
+    assert (answer.status_code, answer.json()["s3"]) == (503, "unreachable")
+    await fresh.put("ab/abc", b"hello", "text/plain")
+    assert (await client.get("/health")).status_code == 200
+
+
+def test_the_region_is_that_of_the_address() -> None:
+    given = "https://key:secret@files.example/bucket"
+    assert "%2Fus-east-1%2Fs3%2F" in Storage(given).presigned("ab/abc")
+    assert "%2Feu-north-1%2Fs3%2F" in Storage(f"{given}?region=eu-north-1").presigned("ab/abc")
 
 
 def test_an_address_can_be_signed() -> None:

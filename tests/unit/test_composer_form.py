@@ -79,7 +79,7 @@ def test_inputs_and_lists_come_and_go():
     ("field", "value", "words"),
     [
         ("s2-width", "100", "multiple of 8"),
-        ("s2-width", "99999", "From 64 to 2048"),
+        ("s2-width", "99999", "From 64 to 2,048"),
         ("s2-num_inference_steps", "many", "From 1 to 150"),
         ("s2-num_inference_steps", "2.5", "without a fraction"),
         ("s2-guidance_scale", "40", "From 0 to 30"),
@@ -163,3 +163,22 @@ def test_pictures_stay_when_steps_move():
     assert composer.compose(moved, {}).rows[0].pictures[0].value == "0" * 64
     assert composer.rearranged(moved, "clear-1")["s1-upload"] == ""
     assert composer.rearranged(moved, "clear-9") == moved
+
+
+@pytest.mark.parametrize("value", [7.1234567, 0.1 + 0.2, 1e-7, 30.0, 0.0, 6.5])
+def test_a_number_comes_back_exactly(value: float):
+    recipe = Recipe(steps=[TextToImage(prompt="a", guidance_scale=value)])
+    assert composer.read(form(recipe), MODELS).recipe == recipe
+    assert "." not in composer.as_typed(30.0)
+
+
+def test_only_fields_of_the_steps_kind_belong_to_it():
+    typed = form()
+    assert composer.stray(typed, [*typed, "title", "i1-name"]) == []
+    assert composer.stray(typed, ["s2-factor", "s3-factor", "s2-file", "s4-prompt"]) == [
+        "s2-factor",
+        "s2-file",
+        "s4-prompt",
+    ]
+    assert composer.stray({"s1-kind": "teleport"}, ["s1-kind", "s1-factor", "s1-file"]) == []
+    assert composer.stray({"s1-kind": "image_to_image"}, ["s1-file", "s1-upload"]) == []

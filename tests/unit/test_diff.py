@@ -98,7 +98,7 @@ def test_inputs_and_lists():
         inputs=[Input(name="when", default="dawn")], lists={"colors": ["red"]}, steps=[TextToImage(prompt="a")]
     )
     changes = diff.changes(before, after)
-    assert [(one.name, one.before, one.after) for one in changes.inputs] == [("when", "text: dusk", "text: dawn")]
+    assert [(one.name, one.before, one.after) for one in changes.inputs] == [("when", "dusk", "dawn")]
     assert [(one.name, one.before, one.after) for one in changes.lists] == [("colors", None, "red")]
     assert changes.parameters == 2
 

@@ -1,17 +1,37 @@
 """What exists is documented."""
 
+import re
 from pathlib import Path
 
+import pytest
+
 from domain.config import SETTINGS
-from domain.steps import KINDS, fields_of
+from domain.steps import KINDS, Field, fields_of
 
 ROOT = Path(__file__).parents[2]
 
 
+def rows_of(text: str) -> dict[str, list[str]]:
+    """The rows of its tables by each name in their first cell: the cells after it."""
+    rows = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" |")]
+        for name in re.findall(r"`(\w+)`", cells[0]) if line.startswith("|") else ():
+            rows[name] = cells[1:]
+    return rows
+
+
 def test_every_setting_stands_in_the_readme_with_its_default() -> None:
-    readme = (ROOT / "README.md").read_text()
+    rows = rows_of((ROOT / "README.md").read_text())
     for setting in SETTINGS:
-        assert f"| `{setting.name}` |" in readme, f"{setting.name} is missing from the configuration table"
+        assert setting.name in rows, f"{setting.name} is missing from the configuration table"
+        default = rows[setting.name][0]
+        if setting.default is None:
+            assert default in ("embedded", "made once, kept in `DATA_DIR`"), setting.name
+        elif setting.default:
+            assert default.startswith(f"`{setting.default}`"), setting.name
+        else:
+            assert default == "", setting.name
 
 
 def test_every_step_kind_has_a_section() -> None:
@@ -20,9 +40,28 @@ def test_every_step_kind_has_a_section() -> None:
         assert f"## `{kind}`" in page, f"{kind} has no section in docs/steps.md"
 
 
-def test_every_parameter_of_every_kind_is_named() -> None:
+OF_EVERY_KIND = ("title", "source")
+PARAMETERS = [(kind, field) for kind in KINDS for field in fields_of(kind) if field.name not in OF_EVERY_KIND]
+
+
+@pytest.mark.parametrize(("kind", "field"), PARAMETERS, ids=[f"{kind}.{field.name}" for kind, field in PARAMETERS])
+def test_every_parameter_has_its_bounds_and_default_in_its_kinds_section(kind: str, field: Field) -> None:
     page = (ROOT / "docs/steps.md").read_text()
-    for kind in KINDS:
-        for field in fields_of(kind):
-            if field.name not in ("title", "source"):
-                assert f"`{field.name}`" in page, f"{kind}.{field.name} is undocumented"
+    rows = rows_of(page.partition(f"## `{kind}`")[2].partition("\n## ")[0])
+    assert field.name in rows
+    bounds, default, _ = rows[field.name]
+    told = {float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?", bounds)}
+    facts = {field.minimum, field.maximum, field.multiple_of, field.max_length} - {None}
+    assert facts <= told, bounds
+    for choice in field.choices:
+        assert str(choice) in bounds or f"`{choice}`" in page.partition("## Schedulers")[2]
+    if isinstance(field.default, float | int):
+        assert default == f"{field.default:g}"
+    elif field.default:
+        assert default == f"`{field.default}`"
+
+
+def test_what_every_kind_has_is_told_once() -> None:
+    page = (ROOT / "docs/steps.md").read_text().partition("\n## ")[0]
+    for name in OF_EVERY_KIND:
+        assert f"`{name}`" in page

@@ -35,17 +35,17 @@ def test_values_are_read_as_people_type_them() -> None:
 @pytest.mark.parametrize(
     ("kind", "field", "value", "words"),
     [
-        ("text_to_image", "width", "130", "From 64 to 2048, a multiple of 8"),
-        ("text_to_image", "width", "4096", "From 64 to 2048, a multiple of 8"),
-        ("text_to_image", "width", "wide", "From 64 to 2048, a multiple of 8"),
+        ("text_to_image", "width", "130", "From 64 to 2,048, a multiple of 8"),
+        ("text_to_image", "width", "4096", "From 64 to 2,048, a multiple of 8"),
+        ("text_to_image", "width", "wide", "From 64 to 2,048, a multiple of 8"),
         ("text_to_image", "num_inference_steps", "2.5", "From 1 to 150, without a fraction"),
         ("text_to_image", "guidance_scale", "nan", "From 0 to 30"),
         ("text_to_image", "guidance_scale", "inf", "From 0 to 30"),
-        ("text_to_image", "seed", "-1", "From 0 to 4.29497e+09, without a fraction"),
+        ("text_to_image", "seed", "-1", "From 0 to 4,294,967,295, without a fraction"),
         ("text_to_image", "scheduler", "Eval", "Choose one of the list"),
         ("text_to_image", "prompt", "x" * 100_000, "At most 10,000 characters; this has 100,000"),
         ("text_to_image", "model", "m" * 81, "At most 80 characters; this has 81"),
-        ("image_to_image", "strength", "0", "From 0 to 1"),
+        ("image_to_image", "strength", "0", "More than 0, up to 1"),
         ("image_to_image", "upload", "../../etc", "Choose the picture again"),
         ("upscale", "factor", "3", "Choose one of the list"),
     ],
@@ -163,3 +163,15 @@ def test_an_input_that_is_no_number_is_named(value):
 @pytest.mark.parametrize("value", ["0", "-1", "+2.5", ".5", "5.", "1e-3", " 12 ", "9" * 300])
 def test_numbers_are_taken_as_they_are_typed(value):
     assert steps.check_input(steps.Input(name="n", kind="number"), value) == value
+
+
+@pytest.mark.parametrize("passes", range(1, 151))
+def test_a_strength_that_takes_no_sampling_step_is_refused(passes: int) -> None:
+    def words(strength: float) -> str:
+        step = ImageToImage(upload="0" * 64, num_inference_steps=passes, strength=strength)
+        return steps.check(Recipe(steps=[step])).get("s1-strength", "")
+
+    said = words(0.9 / passes)
+    assert f" or more with {passes} sampling step" in said
+    assert words(float(said.split()[0])) == ""
+    assert words(1) == ""

@@ -1,0 +1,41 @@
+"""A worker and the models it is told of: those at fault are left out, and never opened."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domain import models, steps
+from domain.config import Config
+from tests import worker as w
+from tests.make import Make
+
+
+@pytest.fixture(scope="module")
+def site(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[w.Process]:
+    """A dispatcher, and a worker with a model that is not there."""
+    folder = tmp_path_factory.mktemp("worker")
+    with w.dispatcher(config, folder), w.worker(config, folder, MODELS="gone=/nowhere") as process:
+        yield process
+
+
+async def test_a_model_that_is_gone_does_not_keep_the_worker_from_working(make: Make, site: w.Process) -> None:
+    assert "ERROR MODELS: gone: /nowhere is neither a diffusers folder" in site.log.read_text()
+    await models.register_all({})
+    step = steps.TextToImage(prompt="a boat", num_inference_steps=2)
+    state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
+    assert state == "succeeded", row["error_message"]
+
+
+async def test_pickled_weights_put_in_later_are_refused(make: Make, db: Any, site: w.Process, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(models.STARTER_PATH, tmp_path / "mine"))
+    await models.register("mine", folder)
+    (folder / "unet" / "more.ckpt").write_bytes(b"\x80\x04.")
+    step = steps.TextToImage(prompt="a boat", model="mine", num_inference_steps=2)
+    state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
+    assert state == "failed"
+    assert "more.ckpt is refused" in row["error_message"]
+    assert row["attempt"] == 1
+    assert not await db.fetchval("SELECT count(*) FROM outputs")
