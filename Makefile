@@ -14,7 +14,7 @@ export VENV PYTHON TORCH BROWSER
 BIN := $(VENV)/bin
 LOCKS := deploy/requirements
 
-.PHONY: help run install torch migrate test lint types contracts pytest bench lock clean
+.PHONY: help run install torch migrate verify backup restore test lint types contracts pytest bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,9 @@ help:
 	@echo "make install  make the virtual environment and install the site and a worker; TORCH, VENV, PYTHON and"
 	@echo "              PYTORCH_CPU of the README choose how"
 	@echo "make migrate  bring the database to the schema of this version"
+	@echo "make verify   read every stored file again and compare it with its SHA-256; SAMPLE=100 reads 100 of them"
+	@echo "make backup   copy the database and every file into FOLDER=…; the site may run"
+	@echo "make restore  put the newest backup of FOLDER=… into an empty installation"
 	@echo "make test     install what tests need, then run every check and test; ARGS=\"-k gallery\" runs some tests"
 	@echo "              and asks for no coverage"
 	@echo "make lint     ruff, mypy and the import contracts alone"
@@ -41,6 +44,13 @@ torch: $(VENV)/.installed
 
 migrate: $(VENV)/.installed
 	@$(BIN)/offshoot migrate
+
+verify: $(VENV)/.installed
+	@$(BIN)/offshoot verify $(if $(SAMPLE),--sample $(SAMPLE)) $(ARGS)
+
+backup restore: $(VENV)/.installed
+	@test -n "$(FOLDER)" || { echo "Say where: make $@ FOLDER=…" >&2; exit 1; }
+	@$(BIN)/offshoot $@ "$(FOLDER)" $(ARGS)
 
 $(VENV)/.installed: $(LOCKS)/site.txt $(LOCKS)/worker.txt pyproject.toml deploy/install.sh
 	@bash deploy/install.sh site worker

@@ -28,6 +28,14 @@ def _run(given: argparse.Namespace) -> int:
         from deploy import supervisor
 
         return supervisor.run()
+    if given.command == "verify":
+        from deploy import verify
+
+        return verify.run(given.sample)
+    if given.command in ("backup", "restore"):
+        from deploy import backup
+
+        return backup.backup(given.folder) if given.command == "backup" else backup.restore(given.folder, given.name)
     from deploy import commands
 
     if given.command == "migrate":
@@ -47,6 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("run", help="start everything on this machine and say where the site is")
     commands.add_parser("migrate", help="bring the database to the schema of this version")
     commands.add_parser("examples", help="fill an empty gallery by running the example pipelines")
+    verify = commands.add_parser("verify", help="read every stored file again and compare it with its SHA-256")
+    verify.add_argument("--sample", type=_number, metavar="N", help="only N files, chosen by chance")
+    backup = commands.add_parser("backup", help="copy the database and every file it refers to; the site may run")
+    backup.add_argument("folder", type=Path, help="where all backups are kept")
+    restore = commands.add_parser("restore", help="put a backup into an empty installation")
+    restore.add_argument("folder", type=Path, help="where all backups are kept")
+    restore.add_argument("name", nargs="?", default="", help="which one; the newest if not given")
     models = commands.add_parser("models", help="which models can be used").add_subparsers(dest="action", required=True)
     models.add_parser("list", help="show the registered models")
     add = models.add_parser("add", help="register a diffusers folder or a single safetensors file")
@@ -56,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     remove = models.add_parser("remove", help="offer a model no longer; what it made stays")
     remove.add_argument("name")
     return parser
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"a whole number above 0 is needed, not {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":

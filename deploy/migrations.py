@@ -50,6 +50,14 @@ async def _current(url: str) -> str | None:
         await connection.close()
 
 
+async def prepare(url: str) -> str | None:
+    """Make sure that there is a database, without its tables; the schema it has, if any. Raises Problem."""
+    try:
+        return await _current(url)
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        raise unreachable(url, error) from error
+
+
 async def _create(url: str) -> None:
     connection = await asyncpg.connect(url, database="postgres", timeout=CONNECT_TIMEOUT_S)
     try:
@@ -63,10 +71,7 @@ def migrate(url: str) -> bool:
 
     Raises Problem when it cannot be reached or was made by a newer Offshoot.
     """
-    try:
-        current = asyncio.run(_current(url))
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-        raise unreachable(url, error) from error
+    current = asyncio.run(prepare(url))
     if current == head():
         return False
     if current is not None and current not in revisions_known()[0]:

@@ -1,12 +1,14 @@
 """Artifacts: what steps make and people upload, stored once under the SHA-256 of their bytes."""
 
+import asyncio
 import hashlib
+from datetime import timedelta
 from uuid import UUID
 
 from msgspec import Struct
 
 from domain import db
-from domain.errors import NotFound
+from domain.errors import NotFound, Unavailable
 from domain.storage import Storage, key_of
 
 WIDTHS = (320, 640, 1280)
@@ -50,6 +52,45 @@ WHERE a.sha256 = coalesce((
 """
 
 
+_TOUCH = """
+INSERT INTO artifacts AS a (sha256, media_type, bytes, width, height, state) VALUES ($1, $2, $3, $4, $5, 'writing')
+ON CONFLICT (sha256) DO UPDATE SET touched_at = clock_timestamp(),
+    state = CASE a.state WHEN 'stored' THEN 'stored' ELSE 'writing' END,
+    media_type = CASE a.state WHEN 'stored' THEN a.media_type ELSE excluded.media_type END,
+    bytes = excluded.bytes,
+    width = CASE a.state WHEN 'stored' THEN a.width ELSE excluded.width END,
+    height = CASE a.state WHEN 'stored' THEN a.height ELSE excluded.height END
+WHERE a.state <> 'deleting' OR a.touched_at < clock_timestamp() - $6::interval
+RETURNING state
+"""
+
+_STORED = """
+UPDATE artifacts SET state = 'stored', touched_at = clock_timestamp() WHERE sha256 = $1 AND state <> 'deleting'
+"""
+
+REMOVAL = timedelta(minutes=2)
+"""How long after a sweep began to remove an object its request may still arrive at the file store. A row that is
+`deleting` and was touched within that time must not be written; one touched before is only marked."""
+_PATIENCE = 30
+
+SWEEPING = "hashtextextended('sweep', 0)"
+"""The advisory lock that marking takes for itself, and backups share so that nothing they list goes meanwhile."""
+
+REFERENCED = """(
+    EXISTS (SELECT FROM outputs WHERE outputs.sha256 = a.sha256)
+    OR EXISTS (SELECT FROM uploads WHERE uploads.sha256 = a.sha256)
+    OR EXISTS (SELECT FROM pipelines WHERE cover_sha256 = a.sha256)
+    OR EXISTS (SELECT FROM renditions WHERE renditions.sha256 = a.sha256 AND source <> a.sha256)
+    OR (SELECT count(*) FROM versions
+        WHERE jsonb_path_query_array(recipe, '$.steps[*].upload') @> to_jsonb(a.sha256)) > 0
+    OR (SELECT count(*) FROM drafts
+        WHERE jsonb_path_query_array(form, '$.keyvalue()?(@.key like_regex "-upload$").value')
+            @> to_jsonb(a.sha256)) > 0
+)"""
+"""Whether anything needs the artifact `a`. A rendition is needed while its source has a row, which is one sweep longer
+than the source itself. Counting makes the planner take the index where EXISTS hopes for an early match."""
+
+
 class Artifact(Struct, frozen=True):
     """A stored file. Width and height are pixels, None for what has none."""
 
@@ -67,28 +108,27 @@ async def record(
 ) -> str:
     """Store bytes and return their SHA-256. Storing the same bytes again changes nothing.
 
-    The row comes first, so that a sweep never takes an object that is being written.
-    Raises Unavailable when the file store cannot be reached; the call may then be repeated.
+    The row is touched first, then the object put; for a day after that no sweep takes it, and within that
+    time the caller refers to it. Raises Unavailable when the file store cannot be reached, or while a sweep
+    may still be removing the same bytes; the call may then be repeated.
     """
     sha256 = hashlib.sha256(data).hexdigest()
-    stored = await db.fetchval(
-        """
-        INSERT INTO artifacts (sha256, media_type, bytes, width, height, state) VALUES ($1, $2, $3, $4, $5, 'writing')
-        ON CONFLICT (sha256) DO UPDATE SET touched_at = clock_timestamp(),
-            state = CASE artifacts.state WHEN 'stored' THEN 'stored' ELSE 'writing' END
-        RETURNING state = 'stored'
-        """,
-        sha256,
-        media_type,
-        len(data),
-        width,
-        height,
-    )
-    if stored:
+    if await _touch(sha256, media_type, len(data), width, height) == "stored":
         return sha256
     await storage.put(key_of(sha256), data, media_type)
-    await db.execute("UPDATE artifacts SET state = 'stored', touched_at = clock_timestamp() WHERE sha256 = $1", sha256)
+    if not await db.execute(_STORED, sha256):
+        raise Unavailable("Saving the file took too long. Try again.")
     return sha256
+
+
+async def _touch(sha256: str, *columns: object) -> str:
+    """Claim the row for writing and return its state: `stored` needs no writing. Waits for a sweep at work."""
+    for _ in range(_PATIENCE):
+        state: str | None = await db.fetchval(_TOUCH, sha256, *columns, REMOVAL)
+        if state is not None:
+            return state
+        await asyncio.sleep(0.1)
+    raise Unavailable("An old copy of the file is being removed just now. Try again in two minutes.")
 
 
 async def visible(sha256: str, viewer_id: UUID | None, width: int | None = None, *, allowed: bool = False) -> Artifact:

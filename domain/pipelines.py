@@ -249,7 +249,10 @@ async def _check_uploads(recipe: steps.Recipe, person_id: UUID, before: dict[str
     if not wanted:
         return
     rows = await db.fetch(
-        "SELECT sha256 FROM uploads WHERE person_id = $1 AND sha256 = ANY($2::text[])", person_id, list(wanted.values())
+        """SELECT u.sha256 FROM uploads u JOIN artifacts a USING (sha256)
+           WHERE u.person_id = $1 AND u.sha256 = ANY($2::text[]) FOR KEY SHARE""",
+        person_id,
+        list(wanted.values()),
     )
     known = {row["sha256"] for row in rows}
     if before is not None:

@@ -1,10 +1,14 @@
 """Objects in any S3 server, keyed by the SHA-256 of their bytes. The only user of boto3."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
+from datetime import datetime
 from functools import cached_property
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from msgspec import Struct
 
 from domain.errors import NotFound, Unavailable
 
@@ -17,6 +21,22 @@ CHUNK = 256 * 1024
 def key_of(sha256: str) -> str:
     """Where an artifact lies in the bucket."""
     return f"{sha256[:2]}/{sha256}"
+
+
+class Stored(Struct, frozen=True):
+    """An object as the server lists it."""
+
+    key: str
+    bytes: int
+    modified: datetime
+
+
+class Unfinished(Struct, frozen=True):
+    """An upload in parts that nobody completed."""
+
+    key: str
+    id: str
+    begun: datetime
 
 
 class Storage:
@@ -58,7 +78,8 @@ class Storage:
 
     async def open_bucket(self) -> None:
         """Make the bucket unless it is there, and warm the connection."""
-        place = {} if self.region == REGION else {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
+        there = self.region == REGION
+        place: dict[str, Any] = {} if there else {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
         await self._call("create_bucket", Bucket=self.bucket, exists_ok=True, **place)
 
     async def require_bucket(self) -> None:
@@ -121,6 +142,22 @@ class Storage:
         """Remove an object; one that is not there is fine."""
         await self._call("delete_object", Bucket=self.bucket, Key=key)
 
+    async def listing(self, prefix: str, after: str = "") -> list[Stored]:
+        """Up to a thousand objects whose keys begin with `prefix`, in order, from behind the key `after`."""
+        answer = await self._call("list_objects_v2", Bucket=self.bucket, Prefix=prefix, StartAfter=after)
+        return [Stored(each["Key"], each["Size"], each["LastModified"]) for each in answer.get("Contents", ())]
+
+    async def unfinished(self) -> list[Unfinished]:
+        """Uploads in parts that were begun and not completed; none from servers that cannot list them."""
+        answer = await self._call("list_multipart_uploads", Bucket=self.bucket, lacking_ok=True)
+        found = (answer or {}).get("Uploads", ())
+        return [Unfinished(each["Key"], each["UploadId"], each["Initiated"]) for each in found]
+
+    async def abort(self, upload: Unfinished) -> None:
+        """Throw away the parts of an upload that was not completed; one that is gone is fine."""
+        with contextlib.suppress(NotFound):
+            await self._call("abort_multipart_upload", Bucket=self.bucket, Key=upload.key, UploadId=upload.id)
+
     def presigned(self, key: str, seconds: int = 3600) -> str:
         """An address that reads the object for a while, for external servers."""
         url: str = self._client.generate_presigned_url(
@@ -128,13 +165,15 @@ class Storage:
         )
         return url
 
-    async def _call(self, operation: str, *, exists_ok: bool = False, **arguments: Any) -> Any:
+    async def _call(
+        self, operation: str, *, exists_ok: bool = False, lacking_ok: bool = False, **arguments: Any
+    ) -> Any:
         def call() -> Any:
             return getattr(self._client, operation)(**arguments)
 
-        return await self._guard(call, exists_ok=exists_ok)
+        return await self._guard(call, exists_ok=exists_ok, lacking_ok=lacking_ok)
 
-    async def _guard(self, call: Any, *arguments: Any, exists_ok: bool = False) -> Any:
+    async def _guard(self, call: Any, *arguments: Any, exists_ok: bool = False, lacking_ok: bool = False) -> Any:
         """Run in a thread and turn boto's errors into ours."""
         try:
             return await asyncio.to_thread(call, *arguments)
@@ -142,7 +181,9 @@ class Storage:
             code = _code(error)
             if exists_ok and code in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists", "409"):
                 return None
-            if code in ("NoSuchKey", "NoSuchBucket", "404", "NotFound"):
+            if lacking_ok and code in ("NotImplemented", "MethodNotAllowed", "501", "405"):
+                return None
+            if code in ("NoSuchKey", "NoSuchBucket", "NoSuchUpload", "404", "NotFound"):
                 raise NotFound("The file is not there.") from error
             if code is None:
                 raise

@@ -1,6 +1,7 @@
 """`python -m tasks.dispatcher`: PostgreSQL → Dramatiq, and the reaper. Run as many as you like.
 
-Rings for every queued step as soon as PostgreSQL says so, and looks every second besides.
+Rings for every queued step as soon as PostgreSQL says so, and looks every second besides. Every hour it
+sweeps up files that nothing refers to.
 Survives PostgreSQL and Redis going away and coming back.
 """
 
@@ -17,6 +18,9 @@ from dramatiq.brokers.redis import RedisBroker
 
 from domain import db, events, queue
 from domain.config import Config, ConfigError
+from domain.errors import DomainError
+from domain.storage import Storage
+from domain.sweep import Sweep, Swept
 from tasks import broker as bell
 
 log = logging.getLogger("dispatcher")
@@ -24,6 +28,9 @@ log = logging.getLogger("dispatcher")
 LOOK_EVERY = 1.0
 REAP_EVERY = 5.0
 BATCH = 100
+FIRST_SWEEP = 60.0
+SWEEP_EVERY = 3600.0
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, redis.RedisError, TimeoutError)
 
 
 class Dispatcher:
@@ -43,7 +50,7 @@ class Dispatcher:
 
     async def work(self) -> None:
         """Dispatch and reap until told to stop."""
-        listening = asyncio.create_task(self._listen())
+        beside = [asyncio.create_task(self._listen()), asyncio.create_task(self._sweep())]
         reap_at = 0.0
         while not self._stopping.is_set():
             self._wake.clear()
@@ -54,13 +61,14 @@ class Dispatcher:
                     if reaped := await queue.reap():
                         log.warning("took back %d steps whose worker is gone", reaped)
                 self._say(None)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, redis.RedisError, TimeoutError) as error:
+            except AWAY as error:
                 self._say(f"{type(error).__name__}: {error}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_EVERY)
-        listening.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await listening
+        for task in beside:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     def _say(self, trouble: str | None) -> None:
         """One line when a server goes away, one when it is back."""
@@ -69,6 +77,19 @@ class Dispatcher:
         elif self._away and not trouble:
             log.info("going on")
         self._away = trouble
+
+    async def _sweep(self) -> None:
+        """Sweep every hour, beside the dispatching."""
+        sweep = Sweep(Storage(self._config.s3_url))
+        await asyncio.sleep(FIRST_SWEEP)
+        while True:
+            try:
+                tell(await sweep.sweep())
+            except (*AWAY, DomainError) as error:
+                log.warning("the sweep goes on in an hour: %s", error)
+            except Exception:
+                log.exception("the sweep broke")
+            await asyncio.sleep(SWEEP_EVERY)
 
     async def _listen(self) -> None:
         """Keep an ear on the channel, with a new connection whenever the old one is lost."""
@@ -88,6 +109,20 @@ class Dispatcher:
         await connection.add_listener(events.CHANNEL, lambda *_: self._wake.set())
         self._wake.set()
         await lost.wait()
+
+
+def tell(swept: Swept) -> None:
+    """Log what a sweep removed, and what it did not dare to."""
+    if swept.removed or swept.uploads or swept.previews:
+        log.info(
+            "swept up %d files (%d bytes; %d had no row), %d cut-off uploads and %d previews",
+            swept.removed, swept.bytes, swept.strays, swept.uploads, swept.previews,
+        )  # fmt: skip
+    if swept.foreign:
+        log.warning(
+            "left %d objects that this database does not know and that outnumber those it knows: "
+            "the bucket must be this site's alone", swept.foreign,
+        )  # fmt: skip
 
 
 async def dispatch(broker: RedisBroker) -> int:

@@ -62,6 +62,7 @@ CREATE TABLE artifacts (
     state text NOT NULL DEFAULT 'stored' CHECK (state IN ('writing', 'stored', 'deleting')),
     touched_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX artifacts_deleting ON artifacts (touched_at) WHERE state = 'deleting';
 
 CREATE TABLE renditions (
     source text NOT NULL REFERENCES artifacts (sha256) ON DELETE CASCADE,
@@ -115,6 +116,7 @@ CREATE TABLE pipelines (
 CREATE INDEX pipelines_owner ON pipelines (owner_id, id DESC);
 CREATE INDEX pipelines_owner_newest ON pipelines (owner_id, published_at DESC, id DESC)
     WHERE visibility = 'public' AND deleted_at IS NULL AND published_at IS NOT NULL;
+CREATE INDEX pipelines_cover ON pipelines (cover_sha256) WHERE cover_sha256 IS NOT NULL;
 CREATE INDEX pipelines_parent ON pipelines (parent_id, id);
 CREATE INDEX pipelines_root ON pipelines (root_id, id);
 CREATE INDEX pipelines_newest ON pipelines (published_at DESC, id DESC)
@@ -156,6 +158,8 @@ CREATE TABLE drafts (
     saved_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE NULLS NOT DISTINCT (person_id, pipeline_id)
 );
+CREATE INDEX drafts_uploads ON drafts
+    USING gin (jsonb_path_query_array(form, '$.keyvalue()?(@.key like_regex "-upload$").value'));
 
 CREATE TABLE runs (
     id uuid PRIMARY KEY DEFAULT uuidv7(),

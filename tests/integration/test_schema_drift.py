@@ -51,8 +51,11 @@ ONLY_IN_THE_DATABASE = {
     "runs_published",
     "runs_published_owner",
     "pipelines_owner_newest",
-    # who uses an upload: an expression
+    # who uses an upload: expressions
+    "drafts_uploads",
     "versions_uploads",
+    # what a sweep removes: partial
+    "artifacts_deleting",
     # the queue: partial
     "runs_alive",
     "runs_turn",
@@ -64,6 +67,7 @@ ONLY_IN_THE_DATABASE = {
     # the other side of foreign keys
     "events_run",
     "outputs_sha256",
+    "pipelines_cover",
     "pipelines_owner",
     "pipelines_parent",
     "pipelines_root",

@@ -106,7 +106,7 @@ async def test_record_writes_again_what_a_sweep_was_deleting(db: Any, bucket: St
     data = secrets.token_bytes(100)
     sha256 = await artifacts.record(bucket, data, "image/png")
     await bucket.delete(key_of(sha256))
-    await db.execute("UPDATE artifacts SET state = 'deleting'")
+    await db.execute("UPDATE artifacts SET state = 'deleting', touched_at = now() - interval '2 days'")
     await artifacts.record(bucket, data, "image/png")
     assert await bucket.get(key_of(sha256)) == data
     assert await db.fetchval("SELECT state FROM artifacts") == "stored"
