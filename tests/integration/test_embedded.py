@@ -21,6 +21,7 @@ import pytest
 
 from deploy import checks, folder
 from deploy.embedded import Services, Urls
+from deploy.example_recipes import EXAMPLES
 from deploy.folder import Folder
 from deploy.migrations import ROOT
 from deploy.ports import free_port
@@ -479,6 +480,24 @@ def token_in(page: httpx.Response) -> str:
     found = re.search(r'name="_csrf" value="(\w+)"', page.text)
     assert found, page.text
     return found[1]
+
+
+def test_the_examples_are_really_run_and_fill_the_gallery(run: Callable[..., Copy]) -> None:
+    copy = run(SEED_EXAMPLES="1").up()
+    gallery = f"http://127.0.0.1:{copy.port}/?order=trending"
+
+    def cards() -> int:
+        with urllib.request.urlopen(gallery) as answer:
+            return str(answer.read().decode()).count('class="card"')
+
+    seen = [cards()]
+    deadline = time.monotonic() + 180
+    while seen[-1] < len(EXAMPLES):
+        assert time.monotonic() < deadline, copy.complaint()
+        time.sleep(0.5)
+        seen.append(cards())
+    assert seen[0] < len(EXAMPLES), "they arrive while one watches"
+    assert seen == sorted(seen)
 
 
 def test_logs_of_the_last_starts_are_kept(tmp_path: Path) -> None:
