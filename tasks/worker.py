@@ -22,7 +22,7 @@ async def register(config: Config) -> None:
     """Put this machine's models into the registry. Raises Invalid naming the one at fault."""
     await dispatcher.bind(config)
     try:
-        await models.register_all(config.models)
+        await models.register_all(config.models, config.means)
     finally:
         await db.unbind()
 
@@ -48,6 +48,7 @@ def main() -> None:
         sys.exit(str(error))
     os.putenv("dramatiq_queue_prefetch", "1")
     os.putenv("GOMP_SPINCOUNT", SPINS)
+    os.putenv("TORCHINDUCTOR_CACHE_DIR", str(config.data_dir / "compiled"))
     arguments = command(config)
     os.execv(arguments[0], arguments)  # noqa: S606
 
