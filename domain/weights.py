@@ -88,14 +88,15 @@ def _read_json(path: Path) -> dict[str, Any]:
 _WEIGHTLESS = ("Scheduler", "Tokenizer", "TokenizerFast", "ImageProcessor", "FeatureExtractor", "Processor")
 
 
+def every_part(path: Path) -> dict[str, str]:
+    """The class of each component that the folder's index names."""
+    index = _read_json(path / "model_index.json").items()
+    return {name: str(value[1]) for name, value in index if isinstance(value, list) and len(value) == 2 and value[1]}
+
+
 def _parts_with_weights(path: Path) -> list[str]:
     """The folder's components that hold tensors: everything but schedulers, tokenizers and processors."""
-    index = _read_json(path / "model_index.json")
-    return [
-        name
-        for name, value in index.items()
-        if isinstance(value, list) and len(value) == 2 and value[1] and not str(value[1]).endswith(_WEIGHTLESS)
-    ]
+    return [name for name, kind in every_part(path).items() if not kind.endswith(_WEIGHTLESS)]
 
 
 def parts(path: Path) -> set[str]:

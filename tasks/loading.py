@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT = ("model.diffusion_model.", "first_stage_model.")
 """What the names of tensors begin with in a whole Stable Diffusion checkpoint."""
+FEW_WORDS = 20
+"""Words of a tokenizer that is only its own marks."""
 MAX_REASON = 240
 Say = Callable[[str], None]
 
@@ -154,6 +156,7 @@ def _load(ref: ModelRef, device: str, say: Say) -> Model:
     log.info("loading %s from %s", ref.name, path)
     say("opening")
     pipe = _open_folder(path, dtype) if path.is_dir() else _open_file(path, dtype)
+    _check_words(pipe)
     pipe.set_progress_bar_config(disable=True)
     say("placing")
     force = means.place(pipe, ref.means, device)
@@ -186,6 +189,7 @@ def _check(ref: ModelRef, path: Path, say: Say) -> None:
 def _open_folder(path: Path, dtype: Any) -> Any:
     from diffusers import DiffusionPipeline
 
+    _check_parts(path)
     return DiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call]
         str(path),
         dtype=dtype,
@@ -208,6 +212,7 @@ def _open_file(path: Path, dtype: Any) -> Any:
     family = StableDiffusionXLPipeline if large else StableDiffusionPipeline
     beside = path.with_suffix("")
     if beside.is_dir():
+        _check_parts(beside)
         return family.from_single_file(str(path), dtype=dtype, config=str(beside), local_files_only=True)
     for way in ({"local_files_only": True}, {}):
         try:
@@ -218,6 +223,19 @@ def _open_file(path: Path, dtype: Any) -> Any:
         "it is a single file, and its configuration is not on this machine. "
         f"Put its diffusers configuration into a folder called {beside.name} beside it."
     )
+
+
+def _check_parts(folder: Path) -> None:
+    """Refuse a folder that lacks a part: transformers would make an empty tokenizer and say nothing."""
+    for part in weights.every_part(folder):
+        if not (folder / part).is_dir():
+            raise DomainError(f"the folder {part} is missing.")
+
+
+def _check_words(pipe: Any) -> None:
+    for name, part in pipe.components.items():
+        if name.startswith("tokenizer") and part is not None and len(part) < FEW_WORDS:
+            raise DomainError(f"its {name} knows no words: a file of it is missing.")
 
 
 def _tensor_names(path: Path) -> set[str]:

@@ -68,5 +68,5 @@ def test_the_models_setting_carries_means_and_spells_itself() -> None:
     config = Config.from_env(NEEDED | {"MODELS": "one=/models/one;dtype=bf16;compile=1, two=/models/two"})
     assert config.means == {"one": Means(dtype="bf16", compile=True), "two": PLAIN}
     assert config.models_setting == "one=/models/one;dtype=bf16;compile=1,two=/models/two"
-    with pytest.raises(ConfigError, match="^MODELS: one: there is no 'speed'"):
+    with pytest.raises(ConfigError, match=r"^MODELS: one: there is no 'speed'"):
         Config.from_env(NEEDED | {"MODELS": "one=/models/one;speed=1"})
