@@ -12,6 +12,7 @@ from PIL import Image
 
 from domain import steps
 from domain.errors import DomainError
+from tasks import means
 from tasks.context import Context, Stopped
 from tasks.loading import Model
 
@@ -60,6 +61,8 @@ def _task(model: Model, task: str) -> Any:
         except ValueError as error:
             words = "redraw pictures" if task == "image2image" else "draw from a prompt"
             raise DomainError(f"The model “{model.ref.name}” cannot {words}.") from error
+        if "first_block_cache" in model.means and not means.tells_halves_apart(family):
+            raise DomainError(f"The model “{model.ref.name}” cannot do this with its first_block_cache.")
         model.others[task] = model.pipe if isinstance(model.pipe, family) else _built(family, model.pipe)
     return model.others[task]
 

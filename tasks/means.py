@@ -1,5 +1,6 @@
 """A model's means put into force on a loaded diffusers pipeline, each in a function of its own."""
 
+import inspect
 from typing import Any
 
 from domain.errors import DomainError
@@ -93,15 +94,17 @@ def _vae(pipe: Any, means: Means) -> dict[str, Any]:
 
 def _cache(pipe: Any, threshold: float) -> None:
     """Skip the blocks after the first in passes where the first changes little. An approximation."""
-    import inspect
-
     from diffusers import FirstBlockCacheConfig
 
     transformer: Any = getattr(pipe, "transformer", None)
-    known = hasattr(transformer, "enable_cache") and "cache_context" in inspect.getsource(type(pipe).__call__)
-    if not known:
+    if not hasattr(transformer, "enable_cache") or not tells_halves_apart(type(pipe)):
         raise DomainError("first_block_cache does not work with this kind of model.")
     transformer.enable_cache(FirstBlockCacheConfig(threshold=threshold))  # type: ignore[no-untyped-call]
+
+
+def tells_halves_apart(family: type[Any]) -> bool:
+    """Whether the pipeline tells a cache which half of the guidance runs; without that, caches fail."""
+    return "cache_context" in inspect.getsource(family.__call__)
 
 
 def _offload(pipe: Any, device: str) -> None:

@@ -1,7 +1,7 @@
 """`make bench`: measure, print a table, write JSON to tests/bench/results/.
 
 Only ratios within one run mean something across machines; seconds are given for the reader.
-`python -m tests.bench pages` measures one part: pages, starts or overhead.
+`python -m tests.bench pages` measures one part: pages, starts, overhead or gpu.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import overhead, pages, starts
+from tests.bench import gpu, overhead, pages, starts
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -27,6 +27,7 @@ AIMS = {
     "later start": ("<=", 2.5),
     "wait a run adds": ("<=", 0.120),
     "web, resident": ("<=", 150.0),
+    "gpu: ours at best / diffusers by default": (">=", 3.0),
 }
 
 
@@ -42,11 +43,13 @@ def main(parts: list[str]) -> None:
             results |= starts.measure(place / "starts")
         if "overhead" in parts:
             results |= asyncio.run(overhead.measure(place / "overhead"))
+        if "gpu" in parts:
+            results |= gpu.measure(place / "gpu")
     _print(results)
     _write(results)
 
 
-UNITS = {"ratio": "×", "seconds": "s", "megabytes": "MB"}
+UNITS = {"ratio": "×", "seconds": "s", "megabytes": "MB", "pictures": "/s"}
 
 
 def _print(results: dict[str, Any]) -> None:
@@ -74,4 +77,4 @@ def _write(results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["pages", "starts", "overhead"])
+    main(sys.argv[1:] or ["pages", "starts", "overhead", "gpu"])

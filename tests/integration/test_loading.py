@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from domain import models, weights
 from domain.errors import DomainError
 from domain.means import PLAIN, Means
 from domain.steps import TextToImage
-from tasks import loading
+from tasks import diffusion, loading
 from tasks.context import Context
 from tasks.loading import Models
 from tasks.messages import Job, Member, ModelRef
@@ -199,6 +200,24 @@ def test_compiled_it_draws_the_same_picture(plain: Any, monkeypatch: pytest.Monk
     assert loading.load(model, "cpu", said.append).means == {"compile": True}
     assert said[-1] == "compiling"
     assert np.abs(drawn(loaded, model) - plain).mean() <= 1.0
+
+
+def test_a_cache_skips_blocks_and_forgets_them_after_each_call(tmp_path: Path) -> None:
+    folder = checkpoints.flux(tmp_path / "flux")
+    step = msgspec.structs.replace(STEP, width=64, height=64)
+    loaded = Models("cpu")
+    exact, always = ref(folder), ref(folder, Means(first_block_cache=0.5))
+    plain = drawn(loaded, exact, step)
+    blocks = loaded.get(always).pipe.transformer.single_transformer_blocks
+    passes: list[int] = []
+    blocks[-1].norm.register_forward_hook(lambda *_: passes.append(1))
+    first = drawn(loaded, always, step)
+    assert 0 < len(passes) < STEP.num_inference_steps
+    assert np.array_equal(drawn(loaded, always, step), first)
+    assert np.abs(first - plain).mean() > 0
+    assert loaded.get(always).means == {"first_block_cache": 0.5}
+    with pytest.raises(DomainError, match="cannot do this with its first_block_cache"):
+        diffusion.redrawing(loaded.get(always), "DDIMScheduler")
 
 
 @pytest.mark.parametrize(
