@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -90,6 +91,7 @@ class Engine:
         self._killed: type[EngineDied] | None = None
         self._connection: Connection | None = None
         self._heard: asyncio.Queue[FromEngine | None] = asyncio.Queue()
+        self._sender = ThreadPoolExecutor(1, "engine-sender")
 
     @property
     def pid(self) -> int | None:
@@ -191,6 +193,7 @@ class Engine:
             self._child.join(2)
         self.kill()
         self._forget()
+        self._sender.shutdown(wait=False)
 
     def _forget(self) -> None:
         if self._child is not None:
@@ -200,12 +203,17 @@ class Engine:
         self._child = self._connection = None
 
     def _send(self, message: ToEngine) -> None:
-        """Say something; a child that is gone is noticed by whoever listens."""
-        try:
-            if self._connection is not None:
-                self._connection.send_bytes(encode(message))
-        except OSError:
-            log.warning("the engine is gone")
+        """Say something, in order, without waiting: a child that hangs reads nothing, and its pipe fills up."""
+        if self._connection is not None:
+            self._sender.submit(_deliver, self._connection, encode(message))
+
+
+def _deliver(connection: Connection, data: bytes) -> None:
+    """Write to the child; one that is gone is noticed by whoever listens."""
+    try:
+        connection.send_bytes(data)
+    except OSError:
+        log.warning("the engine is gone")
 
 
 def _listen(connection: Connection, heard: "asyncio.Queue[FromEngine | None]", loop: asyncio.AbstractEventLoop) -> None:

@@ -1,6 +1,8 @@
 """A step that hangs, grows or leaks ends the engine, never the worker, and says why it failed."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +10,8 @@ import pytest
 
 from domain import models, steps
 from domain.config import Config
+from tasks.engine import Engine, EngineSilent, Limits
+from tasks.messages import Ended, Job, Member
 from tests import worker as w
 from tests.make import Make
 
@@ -98,6 +102,23 @@ async def test_an_engine_that_leaks_between_steps_is_started_anew_before_the_nex
     await _works(make)
     assert _largest(worker) < 500_000_000
     worker.says("MB after its job and is started anew")
+
+
+async def test_an_engine_that_does_not_even_read_is_ended_too() -> None:
+    def job(name: str, size: int) -> Job:
+        step = {"kind": "prompt_template", "template": "a boat"}
+        return Job(id=name, members=[Member(step=step, pictures=[b"x" * size])], model=None)
+
+    engine = Engine("cpu", limits=Limits(silence=10))
+    try:
+        assert isinstance([message async for message in engine.run(job("first", 1))][-1], Ended)
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGSTOP)
+        with pytest.raises(EngineSilent):
+            [message async for message in engine.run(job("more than a pipe holds", 10_000_000))]
+        assert isinstance([message async for message in engine.run(job("next", 1))][-1], Ended)
+    finally:
+        engine.close()
 
 
 @pytest.mark.usefixtures("ready")

@@ -3,6 +3,7 @@ with words."""
 
 import asyncio
 import contextlib
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -106,23 +107,30 @@ def test_offload_keeps_the_weights_off_the_device(device: str, full_size: Path) 
 
 
 async def test_a_picture_too_large_for_the_device_is_named_and_the_engine_goes_on(device: str, tmp_path: Path) -> None:
-    """The U-Net of this model attends over every pixel: 2048 × 2048 times 8 cannot fit anywhere."""
+    import torch
+
     small = ref(checkpoints.folder(tmp_path / "model"))
     huge = TextToImage(prompt="x", num_inference_steps=2, seed=1, width=2048, height=2048, num_images_per_prompt=8)
     engine = Engine(device)
     try:
-        ends = [await _end(engine, small, step) for step in (huge, STEP)]
+        assert isinstance(await _end(engine, small, STEP), Ended)
+        free, _ = torch.cuda.mem_get_info()
+        elsewhere = torch.empty(free - (1 << 30), dtype=torch.uint8, device=device)  # leaves a gigabyte
+        failed = await _end(engine, small, huge)
+        del elsewhere
+        torch.cuda.empty_cache()
+        after = await _end(engine, small, STEP)
     finally:
         engine.close()
-    assert isinstance(ends[0], Failed)
-    assert ends[0].code == "memory"
-    assert "out of memory" in ends[0].message
-    assert isinstance(ends[1], Ended)
+    assert isinstance(failed, Failed)
+    assert failed.code == "memory"
+    assert "out of memory" in failed.message
+    assert isinstance(after, Ended)
 
 
 async def _end(engine: Engine, model: ModelRef, step: TextToImage) -> Any:
     plain: dict[str, Any] = msgspec.to_builtins(step)
-    job = Job(id=f"{step.width}", members=[Member(step=plain)], model=model)
+    job = Job(id=secrets.token_hex(4), members=[Member(step=plain)], model=model)
     async with asyncio.timeout(300), contextlib.aclosing(engine.run(job)) as said:
         messages = [message async for message in said]
     assert isinstance(messages[-1], Failed) or any(isinstance(message, Done) for message in messages)
