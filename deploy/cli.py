@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deploy import checks
 from deploy.problems import Problem
+from domain import means
 from domain.config import ConfigError
 from domain.errors import DomainError
 
@@ -43,7 +44,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "examples":
         return commands.examples()
     if given.action == "add":
-        return commands.add_model(given.name, given.path, given.license)
+        return commands.add_model(given.name, given.path, given.license, means.parse(given.means))
     if given.action == "remove":
         return commands.remove_model(given.name)
     return commands.list_models()
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("name", help="how steps call it")
     add.add_argument("path", type=Path, help="the folder or file")
     add.add_argument("--license", default="", help="its SPDX identifier")
+    add.add_argument("--means", default="", help="how to run it, such as dtype=bf16,compile=1: see docs/models.md")
     remove = models.add_parser("remove", help="offer a model no longer; what it made stays")
     remove.add_argument("name")
     return parser

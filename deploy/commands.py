@@ -11,6 +11,7 @@ from deploy.embedded import Services, Urls
 from deploy.problems import Problem
 from deploy.surroundings import Surroundings
 from domain import db, models
+from domain.means import PLAIN, Means, spell
 
 NOT_NEEDED = "unix:///not-needed"
 
@@ -67,14 +68,16 @@ def migrate() -> int:
     return 0
 
 
-def add_model(name: str, path: Path, license: str) -> int:
+def add_model(name: str, path: Path, license: str, chosen: Means) -> int:
     """`offshoot models add NAME PATH`"""
 
     found = path.expanduser().resolve()
 
     async def work() -> None:
-        model = await models.register(name, found, license)
+        model = await models.register(name, found, license, means=chosen)
         print(f"{model.name}: {', '.join(model.kinds)}, {model.bytes / 1e6:.0f} MB, revision {model.revision[:12]}")
+        if chosen != PLAIN:
+            print(f"It runs with {spell(chosen)}.")
 
     return _with_database(work)
 

@@ -68,7 +68,7 @@ class Surroundings:
             "SECRET_KEY": self.given("SECRET_KEY") or secret,
             "SITE_URL": self.site_url,
             "DATA_DIR": str(config.data_dir),
-            "MODELS": ",".join(f"{name}={path}" for name, path in config.models.items()),
+            "MODELS": config.models_setting,
             "PYTHONUNBUFFERED": "1",
             "MALLOC_ARENA_MAX": "2",
         }

@@ -14,13 +14,15 @@ import msgspec
 from domain import db, steps
 from domain.errors import DomainError
 from domain.events import note, ring
+from domain.means import Means
 from domain.prepare import Given, Prepared, prepare
 
 log = logging.getLogger("runs")
 
 _STEP = """
 SELECT s.id, s.run_id, s.ordinal, s.kind, s.queue, s.step, s.attempt, s.crash_count, s.retry_count, s.batch_key,
-    r.owner_id, r.inputs, r.seed, r.afresh, v.recipe, coalesce(m.revision, '') AS revision
+    r.owner_id, r.inputs, r.seed, r.afresh, v.recipe, coalesce(m.revision, '') AS revision,
+    coalesce(m.means, '{}') AS means
 FROM step_runs s JOIN runs r ON r.id = s.run_id JOIN versions v ON v.id = r.version_id
 LEFT JOIN models m ON m.name = s.model AND m.removed_at IS NULL
 """
@@ -88,7 +90,7 @@ async def try_prepared(step: db.Record) -> tuple[Prepared | None, str]:
     """The step's parameters as they are really used, or None and the words why it cannot be run."""
     try:
         plain: steps.AnyStep = msgspec.convert(step["step"], steps.AnyStep)
-        return prepare(plain, await given_to(step), step["revision"]), ""
+        return prepare(plain, await given_to(step), step["revision"], msgspec.convert(step["means"], Means)), ""
     except DomainError as error:
         return None, error.message
     except msgspec.ValidationError:

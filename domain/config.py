@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from domain import means
+from domain.errors import Invalid
+from domain.means import Means
+
 ROOT = Path(__file__).resolve().parents[1]
 QUEUES = ("light", "image", "text", "audio", "mesh")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -37,12 +41,15 @@ SETTINGS = (
     Setting("HOST", "Address the web server listens on", "127.0.0.1"),
     Setting("PORT", "Port the web server listens on", "8000"),
     Setting("DATA_DIR", "Where the embedded PostgreSQL, Valkey and S3 server keep their data", "var"),
-    Setting("MODELS", "More models to register at start: NAME=PATH, separated by commas", ""),
+    Setting("MODELS", "More models to register at start: NAME=PATH or NAME=PATH;MEANS, separated by commas", ""),
     Setting("DEVICE", "Where models run: auto, cpu, cuda, cuda:1, mps", "auto"),
     Setting("QUEUES", "Queues this machine's worker serves", "light,image"),
     Setting(
         "BATCH_LIMIT", "Pictures that alike steps of several runs may make in one call, 1 for none; 0 by device", "0"
     ),
+    Setting("MODEL_MEMORY", "Megabytes of loaded models to keep; 0: half of RAM on a CPU, 80 % of a GPU's memory", "0"),
+    Setting("ENGINE_MEMORY", "Megabytes that a step's process may hold; 0: 80 % of the machine's memory", "0"),
+    Setting("ENGINE_SILENCE", "Seconds without a sign of life after which a step's process is killed", "600"),
     Setting("RUNS_PER_PERSON", "Runs of one person that may wait or run at once, 0 for any number", "500"),
     Setting("WORKERS_PER_PERSON", "Workers that one person's runs may occupy at once, 0 for any number", "0"),
     Setting("SEED_EXAMPLES", "1 fills an empty gallery by running the examples, 0 leaves it empty", "1"),
@@ -65,9 +72,13 @@ class Config:
     port: int
     data_dir: Path
     models: dict[str, Path]
+    means: dict[str, Means]
     device: str
     queues: tuple[str, ...]
     batch_limit: int
+    model_memory: int
+    engine_memory: int
+    engine_silence: int
     runs_per_person: int
     workers_per_person: int
     seed_examples: bool
@@ -78,6 +89,12 @@ class Config:
     def secure(self) -> bool:
         """Whether the site is reached over TLS: cookies are then Secure and `__Host-` prefixed."""
         return self.site_url.startswith("https://")
+
+    @property
+    def models_setting(self) -> str:
+        """MODELS as it would be written, with whole paths."""
+        entries = [[f"{name}={path}", means.spell(self.means[name])] for name, path in self.models.items()]
+        return ",".join(";".join(filter(None, entry)) for entry in entries)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "Config":
@@ -92,6 +109,7 @@ class Config:
         _check_s3(value["S3_URL"])
         if len(value["SECRET_KEY"]) < 32:
             raise ConfigError("SECRET_KEY needs at least 32 characters. `openssl rand -hex 32` makes one.")
+        given_models = _models(value["MODELS"])
         return cls(
             database_url=value["DATABASE_URL"],
             redis_url=value["REDIS_URL"],
@@ -102,10 +120,14 @@ class Config:
             host=value["HOST"],
             port=_port(value["PORT"]),
             data_dir=_data_dir(source),
-            models=_models(value["MODELS"]),
+            models={name: path for name, (path, _) in given_models.items()},
+            means={name: chosen for name, (_, chosen) in given_models.items()},
             device=_device(value["DEVICE"]),
             queues=_queues(value["QUEUES"]),
             batch_limit=_count("BATCH_LIMIT", value["BATCH_LIMIT"]),
+            model_memory=_megabytes("MODEL_MEMORY", value["MODEL_MEMORY"]),
+            engine_memory=_megabytes("ENGINE_MEMORY", value["ENGINE_MEMORY"]),
+            engine_silence=_seconds("ENGINE_SILENCE", value["ENGINE_SILENCE"]),
             runs_per_person=_count("RUNS_PER_PERSON", value["RUNS_PER_PERSON"]),
             workers_per_person=_count("WORKERS_PER_PERSON", value["WORKERS_PER_PERSON"]),
             seed_examples=_flag("SEED_EXAMPLES", value["SEED_EXAMPLES"]),
@@ -206,17 +228,33 @@ def _count(name: str, value: str) -> int:
     return int(value)
 
 
+def _megabytes(name: str, value: str) -> int:
+    if not value.isdecimal() or int(value) > 100_000_000:
+        raise ConfigError(f"{name} must be a whole number of megabytes, not {value!r}.")
+    return int(value)
+
+
+def _seconds(name: str, value: str) -> int:
+    if not value.isdecimal() or not 0 < int(value) <= 86_400:
+        raise ConfigError(f"{name} must be a number of seconds from 1 to 86,400, not {value!r}.")
+    return int(value)
+
+
 def _flag(name: str, value: str) -> bool:
     if value not in ("0", "1"):
         raise ConfigError(f"{name} must be 0 or 1, not {value!r}.")
     return value == "1"
 
 
-def _models(value: str) -> dict[str, Path]:
-    models: dict[str, Path] = {}
+def _models(value: str) -> dict[str, tuple[Path, Means]]:
+    models: dict[str, tuple[Path, Means]] = {}
     for entry in filter(None, (part.strip() for part in value.split(","))):
-        name, equals, path = entry.partition("=")
+        name, equals, rest = entry.partition("=")
+        path, _, chosen = rest.partition(";")
         if not equals or not name.strip() or not path.strip():
             raise ConfigError(f"MODELS must be NAME=PATH pairs separated by commas, not {entry!r}.")
-        models[name.strip()] = Path(path.strip()).expanduser().resolve()
+        try:
+            models[name.strip()] = (Path(path.strip()).expanduser().resolve(), means.parse(chosen))
+        except Invalid as error:
+            raise ConfigError(f"MODELS: {name.strip()}: {error.fields['means']}.") from error
     return models

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from domain import db, weights
 from domain.errors import Invalid, NotFound
+from domain.means import PLAIN, Means, check_family
 
 IMAGE_KINDS = ("text_to_image", "image_to_image")
 STARTER = "starter"
@@ -31,6 +33,7 @@ class Model(Struct, frozen=True, kw_only=True):
     license: str
     kinds: list[str]
     defaults: dict[str, Any]
+    means: Means = PLAIN
     bytes: int
 
 
@@ -41,7 +44,7 @@ class ModelChoice(Struct, frozen=True):
     defaults: dict[str, Any]
 
 
-_COLUMNS = "name, family, path, revision, license, kinds, defaults, bytes"
+_COLUMNS = "name, family, path, revision, license, kinds, defaults, means, bytes"
 
 
 async def register(
@@ -50,20 +53,21 @@ async def register(
     license: str = "",
     kinds: Sequence[str] = IMAGE_KINDS,
     defaults: Mapping[str, Any] | None = None,
+    means: Means = PLAIN,
 ) -> Model:
     """Check, hash and register a diffusers folder or a single `.safetensors` file.
 
     Registering a name again replaces it. Raises Invalid for a bad name, a path that is not a
-    model, and anything pickled.
+    model, anything pickled, and means that such a model cannot use.
     """
-    found = inspect(name, Path(path), license, kinds, defaults)
+    found = inspect(name, Path(path), license, kinds, defaults, means)
     await db.execute(
         """
-        INSERT INTO models (name, family, path, revision, license, kinds, defaults, bytes)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        INSERT INTO models (name, family, path, revision, license, kinds, defaults, means, bytes)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
         ON CONFLICT (name) DO UPDATE SET family = excluded.family, path = excluded.path,
             revision = excluded.revision, license = excluded.license, kinds = excluded.kinds,
-            defaults = excluded.defaults, bytes = excluded.bytes, removed_at = NULL
+            defaults = excluded.defaults, means = excluded.means, bytes = excluded.bytes, removed_at = NULL
         """,
         found.name,
         found.family,
@@ -72,12 +76,13 @@ async def register(
         found.license,
         found.kinds,
         found.defaults,
+        msgspec.to_builtins(found.means),
         found.bytes,
     )
     return found
 
 
-async def register_all(extra: Mapping[str, Path]) -> list[Model]:
+async def register_all(extra: Mapping[str, Path], means: Mapping[str, Means] | None = None) -> list[Model]:
     """Register the starter model and those of the MODELS setting.
 
     Raises Invalid naming every one at fault, once all others are registered.
@@ -85,8 +90,9 @@ async def register_all(extra: Mapping[str, Path]) -> list[Model]:
     found = [await register(STARTER, STARTER_PATH, "Apache-2.0", IMAGE_KINDS, STARTER_DEFAULTS)]
     faults: dict[str, str] = {}
     for name, path in extra.items():
+        chosen = (means or {}).get(name, PLAIN)
         try:
-            found.append(await _unchanged(name, path) or await register(name, path))
+            found.append(await _unchanged(name, path, chosen) or await register(name, path, means=chosen))
         except Invalid as error:
             faults[name] = error.message
         except OSError as error:
@@ -96,16 +102,30 @@ async def register_all(extra: Mapping[str, Path]) -> list[Model]:
     return found
 
 
-async def _unchanged(name: str, path: Path) -> Model | None:
-    """The model as it is registered, if its files still have the same size: hashing gigabytes takes
-    long, and a worker checks the hash anyway before it opens them."""
+async def _unchanged(name: str, path: Path, means: Means) -> Model | None:
+    """The model as it is registered, if its files have the same size and it has the same means: hashing
+    gigabytes takes long, and a worker checks the hash anyway before it opens them."""
     row = await db.fetchrow(
-        f"SELECT {_COLUMNS} FROM models WHERE name = $1 AND path = $2 AND bytes = $3 AND removed_at IS NULL",  # noqa: S608
+        f"""SELECT {_COLUMNS} FROM models
+            WHERE name = $1 AND path = $2 AND bytes = $3 AND means = $4 AND removed_at IS NULL""",  # noqa: S608
         name,
         str(path),
         weights.size_of(weights.files_of(path)),
+        msgspec.to_builtins(means),
     )
-    return None if row is None else Model(**row)
+    return None if row is None else _model(row)
+
+
+def _model(row: db.Record) -> Model:
+    return msgspec.convert(dict(row), Model)
+
+
+def place_of(model: Model, own: Mapping[str, Path]) -> str:
+    """Where this machine has the model's files: its own starter and MODELS before what another machine registered.
+
+    Whatever lies there must have the registered hash, or it is not opened.
+    """
+    return str({STARTER: STARTER_PATH, **own}.get(model.name, model.path))
 
 
 async def remove(name: str) -> None:
@@ -119,7 +139,7 @@ async def remove(name: str) -> None:
 async def everything() -> list[Model]:
     """Every model on offer, by name."""
     rows = await db.fetch(f"SELECT {_COLUMNS} FROM models WHERE removed_at IS NULL ORDER BY name")  # noqa: S608
-    return [Model(**row) for row in rows]
+    return [_model(row) for row in rows]
 
 
 async def names(kind: str) -> list[ModelChoice]:
@@ -143,17 +163,23 @@ async def require(name: str, kind: str) -> Model:
         raise NotFound(f"This site has no model called “{name}”.")
     if kind not in row["kinds"]:
         raise Invalid({"model": f"The model “{name}” cannot do this kind of step"})
-    return Model(**row)
+    return _model(row)
 
 
 def inspect(
-    name: str, path: Path, license: str, kinds: Sequence[str], defaults: Mapping[str, Any] | None = None
+    name: str,
+    path: Path,
+    license: str,
+    kinds: Sequence[str],
+    defaults: Mapping[str, Any] | None = None,
+    means: Means = PLAIN,
 ) -> Model:
     """What `register` stores of the files at `path`, checked and hashed. Raises Invalid."""
     if not 1 <= len(name) <= 80 or not all(char.isalnum() or char in "-_." for char in name):
         raise Invalid({"name": "1 to 80 letters, digits, dots, dashes and underscores"})
     path = path.expanduser().resolve()
     files = weights.files_of(path)
+    check_family(means, weights.parts(path))
     hashes = {relative: weights.sha256_of(file) for relative, file in files.items()}
     return Model(
         name=name,
@@ -163,5 +189,6 @@ def inspect(
         license=license,
         kinds=list(kinds),
         defaults=dict(defaults) if defaults is not None else weights.defaults_of(path),
+        means=means,
         bytes=weights.size_of(files),
     )

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from domain import receipts, steps, template
 from domain.errors import DomainError
+from domain.means import PLAIN, Means
 
 TEMPLATES = ("template", "prompt", "negative_prompt")
 """Fields that are filled before a step runs."""
@@ -37,12 +38,14 @@ class Prepared(Struct, frozen=True, kw_only=True):
     batch_key: str
 
 
-def prepare(step: steps.AnyStep, given: Given, revision: str) -> Prepared:
+def prepare(step: steps.AnyStep, given: Given, revision: str, means: Means = PLAIN) -> Prepared:
     """Fill the step's templates and hash everything that its result depends on.
 
-    `revision` is the hash of the model's files, "" for a kind without a model. Raises DomainError
-    naming the field whose template cannot be filled.
+    `revision` is the hash of the model's files, "" for a kind without a model; `means` is how it is
+    run. Raises DomainError naming the field whose template cannot be filled.
     """
+    if means.look:
+        revision = receipts.digest([revision, means.look])
     parameters = _parameters(step, given)
     kind = steps.kind_of(step)
     pictures = list(incoming(step, given.pictures))
@@ -50,7 +53,7 @@ def prepare(step: steps.AnyStep, given: Given, revision: str) -> Prepared:
         parameters=parameters,
         pictures=pictures,
         input_hash=receipts.input_hash(kind, step.code, revision, parameters, pictures),
-        batch_key=_batch_key(step, kind, revision, parameters),
+        batch_key="" if means.first_block_cache else _batch_key(step, kind, revision, parameters),
     )
 
 

@@ -316,14 +316,14 @@ async def cancelled(held: Claim) -> None:
 async def hand_back(held: Claim, delay_s: float, reason: str, *, retried: bool = False, crashed: bool = False) -> None:
     """Put a running step back into the queue, not before `delay_s` seconds.
 
-    `retried` counts one more retry, `crashed` one more crash; the third crash fails the step.
-    A stop asked for meanwhile wins. Raises Lost.
+    `retried` counts one more retry, `crashed` one more crash; the third crash fails the step
+    for `reason`. A stop asked for meanwhile wins. Raises Lost.
     """
     async with db.transaction():
         if await _lock(held.run_id):
             await _cancelled(held)
         elif crashed:
-            await _crashed(held)
+            await _crashed(held, reason or CRASHED)
         else:
             await _requeue(held, delay_s, crashed=False, retried=retried)
             await note(held.run_id, "retrying" if retried else "handed_back", {"reason": reason}, held.ordinal)
@@ -417,13 +417,13 @@ async def _failed(held: Claim | db.Record, code: str, message: str) -> None:
     await advancing.end(run_id, "failed")
 
 
-async def _crashed(held: Claim | db.Record) -> None:
+async def _crashed(held: Claim | db.Record, reason: str = CRASHED) -> None:
     step_run_id, _, run_id, ordinal = _key(held)
     crashes: int = await db.fetchval("SELECT crash_count + 1 FROM step_runs WHERE id = $1", step_run_id)
     await note(run_id, "crashed", {"count": crashes}, ordinal)
     if crashes >= CRASHES:
         await _fenced(held, "UPDATE step_runs SET crash_count = crash_count + 1 WHERE id = $1 AND attempt = $2")
-        await _failed(held, "crashed", CRASHED)
+        await _failed(held, "crashed", reason)
         return
     await _requeue(held, 0, crashed=True, retried=False)
     await ring()

@@ -37,6 +37,8 @@ class Receipt(Struct, kw_only=True, frozen=True):
     model_revision: str = ""
     device: str = ""
     dtype: str = ""
+    means: dict[str, Any] = {}
+    """How the model was run, where that is not the plain way."""
     versions: dict[str, str] = {}
     inputs: list[str] = []
     outputs: list[str] = []

@@ -50,6 +50,7 @@ class Model(Table, tablename="models"):
     license = Text(null=False, default=None)
     kinds = Array(base_column=Text(), null=False, default=None)
     defaults = JSONB(null=False, default=None)
+    means = JSONB(null=False, default=None)
     bytes = BigInt(null=False, default=None)
     created_at = Timestamptz(null=False, default=None)
     removed_at = Timestamptz(null=True, default=None)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,14 +88,41 @@ def _read_json(path: Path) -> dict[str, Any]:
 _WEIGHTLESS = ("Scheduler", "Tokenizer", "TokenizerFast", "ImageProcessor", "FeatureExtractor", "Processor")
 
 
+def every_part(path: Path) -> dict[str, str]:
+    """The class of each component that the folder's index names."""
+    index = _read_json(path / "model_index.json").items()
+    return {name: str(value[1]) for name, value in index if isinstance(value, list) and len(value) == 2 and value[1]}
+
+
 def _parts_with_weights(path: Path) -> list[str]:
     """The folder's components that hold tensors: everything but schedulers, tokenizers and processors."""
-    index = _read_json(path / "model_index.json")
-    return [
-        name
-        for name, value in index.items()
-        if isinstance(value, list) and len(value) == 2 and value[1] and not str(value[1]).endswith(_WEIGHTLESS)
-    ]
+    return [name for name, kind in every_part(path).items() if not kind.endswith(_WEIGHTLESS)]
+
+
+def parts(path: Path) -> set[str]:
+    """The names of the folder's parts that hold tensors, such as unet and vae; those of a single file."""
+    return {"unet", "vae", "text_encoder"} if path.is_file() else set(_parts_with_weights(path))
+
+
+def variant(path: Path) -> str | None:
+    """The variant, such as fp16, that a folder's weights come in where a part has no plain ones. None: all have."""
+    for part in _parts_with_weights(path):
+        found = sorted({_variant_of(file) for file in (path / part).glob(f"*{SAFE}")})
+        if found and "" not in found:
+            return "fp16" if "fp16" in found else found[0]
+    return None
+
+
+def loaded_size(path: Path) -> int:
+    """Bytes of the weights that loading reads: of each part the plain files, or those of the one variant."""
+    chosen = variant(path) or ""
+    files = [file for part in _parts_with_weights(path) for file in (path / part).glob(f"*{SAFE}")]
+    return path.stat().st_size if path.is_file() else sum(f.stat().st_size for f in files if _variant_of(f) == chosen)
+
+
+def _variant_of(file: Path) -> str:
+    """`model.fp16-00001-of-00002.safetensors` is fp16, `model.safetensors` is plain: \"\"."""
+    return re.sub(r"-\d{5}-of-\d{5}$", "", file.name.removesuffix(SAFE)).partition(".")[2]
 
 
 def family(path: Path) -> str:

@@ -12,7 +12,7 @@ from domain.errors import DomainError
 from tasks.messages import Job, Preview, Progress
 
 if TYPE_CHECKING:
-    from tasks.diffusion import Model, Models
+    from tasks.loading import Model, Models
 
 PREVIEW_SIDE = 256
 FIRST_PREVIEW = 0.75

@@ -1,83 +1,22 @@
-"""diffusers, as the steps use it: loading with care, schedulers by name, one way to denoise.
+"""diffusers, as the steps use it: schedulers by name, one way to denoise.
 
 torch and diffusers are imported when first needed, so that importing a step costs nothing.
 """
 
 import inspect
-import logging
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import accumulate, pairwise
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from domain import steps, weights
+from domain import steps
 from domain.errors import DomainError
+from tasks import means
 from tasks.context import Context, Stopped
-from tasks.messages import ModelRef
+from tasks.loading import Model
 
-log = logging.getLogger(__name__)
-
-KEPT = 2
-"""Models kept in memory; the one unused for longest goes first."""
 MAX_SIDE = 2048
-
-
-@dataclass(slots=True)
-class Model:
-    """A loaded model: its pipeline for drawing, and others that share its parts."""
-
-    ref: ModelRef
-    pipe: Any
-    scheduler: Any
-    """The model's own scheduler, as it came."""
-    device: str
-    dtype: str
-    others: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def multiple(self) -> int:
-        """Sides must be multiples of this many pixels."""
-        return max(8, int(getattr(self.pipe, "vae_scale_factor", 8)))
-
-
-class Models:
-    """Loaded models, the latest used last."""
-
-    def __init__(self, device: str) -> None:
-        self._setting = device
-        self._loaded: OrderedDict[str, Model] = OrderedDict()
-
-    @cached_property
-    def device(self) -> str:
-        """The torch device, found when first needed: steps without a model need no torch."""
-        return device_for(self._setting)
-
-    def get(self, ref: ModelRef) -> Model:
-        """The model, loaded now if need be. Raises DomainError when its files are not what was registered."""
-        key = f"{ref.revision} {ref.path}"
-        if key not in self._loaded:
-            while len(self._loaded) >= KEPT:
-                self._loaded.popitem(last=False)
-                _free(self.device)
-            self._loaded[key] = _load(ref, self.device)
-        self._loaded.move_to_end(key)
-        return self._loaded[key]
-
-
-def device_for(setting: str) -> str:
-    """The torch device that the DEVICE setting means."""
-    import torch
-
-    if setting != "auto":
-        return setting
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def versions() -> dict[str, str]:
@@ -91,79 +30,6 @@ def versions() -> dict[str, str]:
         "torch": str(torch.__version__),
         "transformers": transformers.__version__,
     }
-
-
-def quiet() -> None:
-    """Keep the libraries' advice out of the log; their errors stay."""
-    import diffusers
-    import transformers
-
-    diffusers.utils.logging.set_verbosity_error()
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-
-
-def _free(device: str) -> None:
-    import gc
-
-    import torch
-
-    gc.collect()
-    if device.startswith("cuda"):
-        torch.cuda.empty_cache()
-
-
-def _load(ref: ModelRef, device: str) -> Model:
-    import torch
-    from diffusers import DiffusionPipeline
-
-    path = Path(ref.path)
-    if not path.exists():
-        raise DomainError(f"The files of the model “{ref.name}” are not on this machine.")
-    if weights.revision(path) != ref.revision:
-        raise DomainError(f"The files of the model “{ref.name}” changed since it was registered. Register it again.")
-    quiet()
-    dtype = torch.float16 if device.startswith(("cuda", "mps")) else torch.float32
-    log.info("loading %s from %s", ref.name, path)
-    if path.is_dir():
-        pipe = DiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call]
-            str(path), dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
-        )
-    else:
-        pipe = _load_single_file(ref.name, path, dtype)
-    pipe.set_progress_bar_config(disable=True)
-    pipe.to(device)
-    return Model(ref, pipe, pipe.scheduler, device, str(dtype).removeprefix("torch."))
-
-
-def _load_single_file(name: str, path: Path, dtype: Any) -> Any:
-    """Open a checkpoint with the configuration (JSON and tokenizer, no weights) that its file lacks:
-    from the folder of the same name beside it, else the Hugging Face cache, else the hub."""
-    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
-
-    large = "conditioner.embedders.1.model.ln_final.weight" in _tensor_names(path)
-    family = StableDiffusionXLPipeline if large else StableDiffusionPipeline
-    beside = path.with_suffix("")
-    ways: list[dict[str, Any]] = [{"local_files_only": True}, {}]
-    if beside.is_dir():
-        ways = [{"local_files_only": True, "config": str(beside)}]
-    for way in ways:
-        try:
-            return family.from_single_file(str(path), dtype=dtype, **way)
-        except (OSError, ValueError) as error:
-            log.warning("%s: %s", name, error)
-    raise DomainError(
-        f"“{name}” is a single file, and its configuration is not on this machine. "
-        f"Put its diffusers configuration into a folder called {beside.name} beside it."
-    )
-
-
-def _tensor_names(path: Path) -> set[str]:
-    from safetensors import safe_open
-
-    with safe_open(str(path), framework="pt") as file:
-        return set(file.keys())
 
 
 def seeds(first: int, count: int) -> list[int]:
@@ -195,6 +61,8 @@ def _task(model: Model, task: str) -> Any:
         except ValueError as error:
             words = "redraw pictures" if task == "image2image" else "draw from a prompt"
             raise DomainError(f"The model “{model.ref.name}” cannot {words}.") from error
+        if "first_block_cache" in model.means and not means.tells_halves_apart(family):
+            raise DomainError(f"The model “{model.ref.name}” cannot do this with its first_block_cache.")
         model.others[task] = model.pipe if isinstance(model.pipe, family) else _built(family, model.pipe)
     return model.others[task]
 
@@ -273,6 +141,7 @@ def denoise(
     if not arguments.get("negative_prompt"):
         arguments.pop("negative_prompt", None)
     generators = [torch.Generator("cpu").manual_seed(seed) for seeds in own_seeds for seed in seeds]
+    _forget(pipe)
     with torch.inference_mode():
         try:
             made = pipe(**arguments, generator=generators, callback_on_step_end=after_pass)
@@ -282,6 +151,12 @@ def denoise(
         raise Stopped
     images: list[Image.Image] = made.images
     return [images[first:after] for first, after in pairwise(firsts)]
+
+
+def _forget(pipe: Any) -> None:
+    """Drop what a cache kept of a call that an error ended."""
+    if getattr(getattr(pipe, "transformer", None), "is_cache_enabled", False):
+        pipe.transformer._reset_stateful_cache()
 
 
 def _accepted(pipe: Any) -> set[str]:

@@ -4,6 +4,7 @@ A hung kernel, a leak or a crash takes the child, not the worker: it is killed a
 """
 
 import asyncio
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -13,22 +14,26 @@ import threading
 import time
 import traceback
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import msgspec
 
 from domain import receipts, steps
 from domain.errors import DomainError
-from tasks import diffusion, files
+from tasks import diffusion, files, memory
 from tasks.context import Context, Result, Stopped
-from tasks.diffusion import Models
 from tasks.leash import die_with_parent
+from tasks.loading import Models, warm_up
 from tasks.messages import (
     Done,
     Ended,
     Failed,
     FromEngine,
     Job,
+    Loading,
     ModelRef,
     Saving,
     Stop,
@@ -43,19 +48,50 @@ from tasks.steps import RUNNERS
 log = logging.getLogger(__name__)
 
 
+LOOK_EVERY = 0.25
+"""Seconds between two looks at the memory of a child that works."""
+EVICT_ME_FIRST = "1000"
+"""The score by which Linux, out of memory, chooses what to kill: the child before anything else."""
+
+
 class EngineDied(Exception):
     """The child ended in the middle of a job."""
+
+
+class EngineSilent(EngineDied):
+    """The child said nothing for too long and was killed."""
+
+
+class EngineTooLarge(EngineDied):
+    """The child took more memory than it may and was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a child may do: seconds without a word while it works, bytes of memory, bytes of loaded models (0: auto)."""
+
+    silence: float = 600.0
+    memory: int = 0
+    models: int = 0
+
+    @property
+    def resident(self) -> int:
+        """Bytes of memory that the child may hold."""
+        return self.memory or memory.of_machine() * 4 // 5
 
 
 class Engine:
     """One child at a time, one job at a time. Use it from one event loop."""
 
-    def __init__(self, device: str, warm: ModelRef | None = None) -> None:
+    def __init__(self, device: str, warm: ModelRef | None = None, limits: Limits | None = None) -> None:
         self._device = device
         self._warm = warm
+        self._limits = limits or Limits()
         self._child: multiprocessing.process.BaseProcess | None = None
+        self._killed: type[EngineDied] | None = None
         self._connection: Connection | None = None
         self._heard: asyncio.Queue[FromEngine | None] = asyncio.Queue()
+        self._sender = ThreadPoolExecutor(1, "engine-sender")
 
     @property
     def pid(self) -> int | None:
@@ -63,13 +99,21 @@ class Engine:
         return None if self._child is None else self._child.pid
 
     def start(self) -> None:
-        """Start the child unless it runs; it loads torch and the model to warm meanwhile."""
-        if self._child is not None and self._child.is_alive():
-            return
+        """Start the child unless it runs; it loads torch and the model to warm meanwhile.
+
+        Call it between jobs: one that kept too much memory after its last job makes room for another.
+        """
+        if self._child is not None and self._child.is_alive() and self._killed is None:
+            if not self._too_large():
+                return
+            log.warning("the engine kept %d MB after its job and is started anew", self.held >> 20)
+            self.kill()
         self._forget()
+        self._killed = None
         spawn = multiprocessing.get_context("spawn")
         self._connection, theirs = spawn.Pipe()
-        self._child = spawn.Process(target=main, args=(theirs, self._device), name="engine", daemon=True)
+        arguments = (theirs, self._device, self._limits.models)
+        self._child = spawn.Process(target=main, args=arguments, name="engine", daemon=True)
         self._child.start()
         theirs.close()
         self._heard = asyncio.Queue()
@@ -82,32 +126,65 @@ class Engine:
     async def run(self, job: Job) -> AsyncGenerator[FromEngine]:
         """Everything the child says of the job; the last message is Ended or Failed.
 
-        Raises EngineDied when it ends before that. Close the iterator (`aclosing`) when leaving early.
+        Raises EngineDied when it ends before that: EngineSilent and EngineTooLarge say why it had to.
+        Close the iterator (`aclosing`) when leaving early.
         """
         self.start()
         self._send(job)
         ended = False
+        watcher = asyncio.create_task(self._watch_memory())
         try:
             while not ended:
-                message = await self._heard.get()
-                if message is None:
-                    self._forget()
-                    raise EngineDied
+                message = await self._next()
                 ended = isinstance(message, Ended | Failed)
                 yield message
         finally:
+            watcher.cancel()
             if not ended:
                 self.kill()  # an abandoned job would speak into the next one
+
+    async def _next(self) -> FromEngine:
+        """What the child says next. Raises EngineDied."""
+        try:
+            message = await asyncio.wait_for(self._heard.get(), self._limits.silence)
+        except TimeoutError:
+            log.error("the engine said nothing for %g seconds and is killed", self._limits.silence)
+            self.kill(EngineSilent)
+            raise EngineSilent from None
+        if message is None:
+            cause = self._killed or EngineDied
+            self._forget()
+            raise cause
+        return message
+
+    async def _watch_memory(self) -> None:
+        """Kill the child as soon as it holds more than it may."""
+        while True:
+            if self._too_large():
+                log.error("the engine holds %d MB, more than it may, and is killed", self.held >> 20)
+                self.kill(EngineTooLarge)
+                return
+            await asyncio.sleep(LOOK_EVERY)
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that the child holds."""
+        return 0 if self.pid is None else memory.held_by(self.pid)
+
+    def _too_large(self) -> bool:
+        return self.held > self._limits.resident
 
     def stop(self, job_id: str, member: int) -> None:
         """Ask the child to drop a member of the job; it stops at its next pass when none is left."""
         self._send(Stop(job_id, member))
 
-    def kill(self) -> None:
+    def kill(self, cause: type[EngineDied] = EngineDied) -> None:
         """End the child at once, whatever it does. The next job starts another."""
         if self._child is not None and self._child.pid is not None and self._child.is_alive():
+            self._killed = cause
             self._child.kill()
             self._child.join(5)
+            self._heard.put_nowait(None)  # one that a driver keeps from ending must not be waited for
 
     def close(self) -> None:
         """End the child for good: politely when it is idle, else at once."""
@@ -116,6 +193,7 @@ class Engine:
             self._child.join(2)
         self.kill()
         self._forget()
+        self._sender.shutdown(wait=False)
 
     def _forget(self) -> None:
         if self._child is not None:
@@ -125,12 +203,17 @@ class Engine:
         self._child = self._connection = None
 
     def _send(self, message: ToEngine) -> None:
-        """Say something; a child that is gone is noticed by whoever listens."""
-        try:
-            if self._connection is not None:
-                self._connection.send_bytes(encode(message))
-        except OSError:
-            log.warning("the engine is gone")
+        """Say something, in order, without waiting: a child that hangs reads nothing, and its pipe fills up."""
+        if self._connection is not None:
+            self._sender.submit(_deliver, self._connection, encode(message))
+
+
+def _deliver(connection: Connection, data: bytes) -> None:
+    """Write to the child; one that is gone is noticed by whoever listens."""
+    try:
+        connection.send_bytes(data)
+    except OSError:
+        log.warning("the engine is gone")
 
 
 def _listen(connection: Connection, heard: "asyncio.Queue[FromEngine | None]", loop: asyncio.AbstractEventLoop) -> None:
@@ -152,20 +235,22 @@ def _listen(connection: Connection, heard: "asyncio.Queue[FromEngine | None]", l
 # -- in the child -----------------------------------------------------------------------------
 
 
-def main(connection: Connection, device: str) -> None:
+def main(connection: Connection, device: str, model_memory: int) -> None:
     """Take jobs until the worker closes the pipe."""
     die_with_parent(signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(EVICT_ME_FIRST)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s engine %(levelname)s %(message)s")
-    Child(connection, device).work()
+    Child(connection, device, model_memory).work()
 
 
 class Child:
     """The engine's own side: a thread listens while the main thread works."""
 
-    def __init__(self, connection: Connection, device: str) -> None:
+    def __init__(self, connection: Connection, device: str, model_memory: int) -> None:
         self._connection = connection
-        self._models = Models(device)
+        self._models = Models(device, model_memory, lambda doing: self._say(Loading(doing)))
         self._inbox: queue.Queue[Job | Warm | None] = queue.Queue()
         self._stopped: set[tuple[str, int]] = set()
         self._working = False
@@ -178,7 +263,10 @@ class Child:
             if isinstance(message, Warm):
                 self._warm(message)
             else:
-                self._say(self._ended(message))
+                end = self._ended(message)
+                if isinstance(end, Failed) and end.code == "memory":
+                    self._models.free()
+                self._say(end)
                 self._stopped.clear()
             self._working = False
 
@@ -201,9 +289,7 @@ class Child:
     def _warm(self, message: Warm) -> None:
         """Load the model and draw once, so that the first person does not wait for it."""
         try:
-            model = self._models.get(message.model)
-            pipe = diffusion.drawing(model, type(model.scheduler).__name__)
-            pipe("", num_inference_steps=1)
+            warm_up(self._models.get(message.model))
         except Exception:
             log.exception("could not warm up %s", message.model.name)
 
@@ -214,11 +300,13 @@ class Child:
             return Failed("refused", error.message)
         except Stopped:
             return Failed("stopped", "")
-        except MemoryError:
-            return Failed("memory", traceback.format_exc())
         except Exception as error:
-            code = "memory" if _is_out_of_memory(error) else "broken"
-            return Failed(code, traceback.format_exc())
+            if memory.is_short(error):
+                return Failed("memory", traceback.format_exc())
+            if _device_is_lost(error):
+                log.exception("the device is in no state to go on")
+                os._exit(1)  # every later call would fail too: a new process gets a new context
+            return Failed("broken", traceback.format_exc())
         return Ended()
 
     def _do(self, job: Job) -> None:
@@ -257,16 +345,19 @@ class Child:
             code=step.code,
             parameters=receipts.shown({**msgspec.to_builtins(step), **result.used}),
             seed=getattr(step, "seed", None),
-            model="" if model is None else model.ref.name,
-            model_revision="" if model is None else model.ref.revision,
+            model="" if job.model is None else job.model.name,
+            model_revision="" if job.model is None else job.model.revision,
             device="" if model is None else model.device,
             dtype="" if model is None else model.dtype,
+            means={} if model is None else model.means,
             versions={} if model is None else diffusion.versions(),
             inputs=job.members[member].picture_hashes,
             batch=receipts.Batch(len(job.members), member) if len(job.members) > 1 else None,
         )
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    words = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in words or "not enough memory" in words)
+def _device_is_lost(error: Exception) -> bool:
+    """Whether a kernel failed in a way that spoils everything after it in this process."""
+    import torch
+
+    return isinstance(error, torch.AcceleratorError)

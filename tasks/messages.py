@@ -5,13 +5,16 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from domain.means import PLAIN, Means
+
 
 class ModelRef(Struct, frozen=True):
-    """A registered model: where its files lie and the hash they must have."""
+    """A registered model: where its files lie, the hash they must have, and how to run it."""
 
     name: str
     path: str
     revision: str
+    means: Means = PLAIN
 
 
 class Member(Struct, frozen=True, kw_only=True):
@@ -41,6 +44,12 @@ class Stop(Struct, frozen=True, tag="stop"):
 
     id: str
     member: int
+
+
+class Loading(Struct, frozen=True, tag="loading"):
+    """A model is being loaded: its files are checked, opened, moved, or it draws to warm up."""
+
+    doing: str
 
 
 class Progress(Struct, frozen=True, tag="progress"):
@@ -106,7 +115,7 @@ class Failed(Struct, frozen=True, tag="failed"):
 
 
 ToEngine = Job | Warm | Stop
-FromEngine = Progress | Preview | Saving | Done | Ended | Failed
+FromEngine = Loading | Progress | Preview | Saving | Done | Ended | Failed
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_engine: msgspec.msgpack.Decoder[ToEngine] = msgspec.msgpack.Decoder(ToEngine)

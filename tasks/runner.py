@@ -20,8 +20,8 @@ from domain.errors import DomainError, NotFound, Unavailable
 from domain.queue import Claim, Lost, Made
 from domain.storage import Storage, key_of
 from tasks import dispatcher, messages
-from tasks.engine import Engine, EngineDied
-from tasks.messages import Done, Ended, Failed, File, Job, ModelRef, Preview, Progress, Saving
+from tasks.engine import Engine, EngineDied, EngineSilent, EngineTooLarge, Limits
+from tasks.messages import Done, Ended, Failed, File, Job, Loading, ModelRef, Preview, Progress, Saving
 
 log = logging.getLogger("runner")
 T = TypeVar("T")
@@ -55,6 +55,10 @@ TRANSPORT = (
 MEMORY = "The model ran out of memory. Try a smaller picture, or fewer at once."
 
 
+class TooLarge(DomainError):
+    """The step does not fit into the memory of the device."""
+
+
 class Stopping(Exception):
     """The running step was asked to stop, lost its lease, or the worker is leaving."""
 
@@ -67,6 +71,7 @@ class Runner:
         self._storage = Storage(config.s3_url)
         self._serves = frozenset(config.queues)
         self._room = config.batch_limit or _room(config.device)
+        self._limits = Limits(config.engine_silence, config.engine_memory << 20, config.model_memory << 20)
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._idle = asyncio.Event()
         self._leaving = asyncio.Event()
@@ -82,7 +87,7 @@ class Runner:
     async def _start(self) -> None:
         """Open the database, warm the engine up and reach the file store."""
         await dispatcher.bind(self._config)
-        self._engine = Engine(self._config.device, await self._warm())
+        self._engine = Engine(self._config.device, await self._warm(), self._limits)
         if self._serves - {"light"}:
             self._engine.start()
         with contextlib.suppress(Unavailable):
@@ -92,9 +97,12 @@ class Runner:
         if "image" not in self._serves:
             return None
         try:
-            return _ref(await models.require(models.STARTER, "text_to_image"))
+            return self._ref(await models.require(models.STARTER, "text_to_image"))
         except DomainError:
             return None
+
+    def _ref(self, model: models.Model) -> ModelRef:
+        return ModelRef(model.name, models.place_of(model, self._config.models), model.revision, model.means)
 
     async def drain(self) -> None:
         """Let the running step finish, or hand it back; take no other."""
@@ -141,7 +149,8 @@ class Runner:
         for name in order:
             held = await queue.claim(name, self._owner, room=self._room, workers_each=self._config.workers_per_person)
             if held:
-                await Attempt(held, self._engine, self._storage, self._leaving).work(self._serves)
+                attempt = Attempt(held, self._engine, self._limits, self._storage, self._leaving, self._ref)
+                await attempt.work(self._serves)
                 if self._serves - {"light"} and not self._draining:
                     self._engine.start()  # at once, in case this step took it down
                 return name
@@ -155,8 +164,10 @@ def _room(device: str) -> int:
     return ROOM.get(device.partition(":")[0], ROOM["cpu"])
 
 
-def _ref(model: models.Model) -> ModelRef:
-    return ModelRef(model.name, model.path, model.revision)
+def _spoken(seconds: float) -> str:
+    """A length of time in words: “10 minutes”, “45 seconds”."""
+    number, unit = (seconds / 60, "minute") if seconds >= 60 else (seconds, "second")
+    return f"{number:.3g} {unit}" + ("" if number == 1 else "s")
 
 
 class Member:
@@ -177,11 +188,21 @@ class Member:
 class Attempt:
     """One attempt at one step, or at alike steps in one call, from the claim to the end of each."""
 
-    def __init__(self, held: Sequence[Claim], engine: Engine, storage: Storage, leaving: asyncio.Event) -> None:
+    def __init__(
+        self,
+        held: Sequence[Claim],
+        engine: Engine,
+        limits: Limits,
+        storage: Storage,
+        leaving: asyncio.Event,
+        ref: Callable[[models.Model], ModelRef],
+    ) -> None:
         self._members = [Member(each) for each in held]
         self._engine = engine
+        self._limits = limits
         self._storage = storage
         self._leaving = leaving
+        self._ref = ref
         self._job_id = f"{held[0].step_run_id}/{held[0].attempt}"
         self._done, self._total, self._phase = 0, 0, "loading"
         self._changed = asyncio.Event()
@@ -205,18 +226,33 @@ class Attempt:
             await self._run(await self._job(), serves)
         except Stopping:
             await self._end_stopped()
-        except EngineDied:
-            await (self._end_stopped() if self._stopped else self._end(queue.hand_back, 0, "", crashed=True))
+        except EngineDied as death:
+            await (self._end_stopped() if self._stopped else self._end_dead(death))
         except asyncpg.DataError:
             await self._end_broken()
         except TRANSPORT as error:
             await self._end_transport(error)
+        except TooLarge as error:
+            await self._end_apart(error.message, queue.fail, "memory", error.message)
         except DomainError as error:
             await self._end_apart(error.message, queue.fail, "refused", error.message)
         except Exception:
             await self._end_broken()
 
     # -- its ends
+
+    async def _end_dead(self, death: EngineDied) -> None:
+        """What a step that took its engine down comes to: too large fails at once, all else the third time."""
+        if isinstance(death, EngineTooLarge):
+            gigabytes = self._limits.resident / 1e9
+            words = f"This step needed more memory than this machine gives ({gigabytes:.3g} GB)."
+            await self._end_apart(words, queue.fail, "memory", words)
+        elif isinstance(death, EngineSilent):
+            long = _spoken(self._limits.silence)
+            words = f"The model gave no sign of life for {long}. The step was tried three times."
+            await self._end(queue.hand_back, 0, words, crashed=True)
+        else:
+            await self._end(queue.hand_back, 0, "", crashed=True)
 
     @property
     def _wanted(self) -> list[Member]:
@@ -284,7 +320,7 @@ class Attempt:
         return Job(
             id=self._job_id,
             members=[await self._member(member.held) for member in self._members],
-            model=None if name is None else _ref(await models.require(name, held.kind)),
+            model=None if name is None else self._ref(await models.require(name, held.kind)),
         )
 
     async def _member(self, held: Claim) -> messages.Member:
@@ -308,6 +344,8 @@ class Attempt:
         async with contextlib.aclosing(self._engine.run(job)) as said:
             async for message in said:
                 match message:
+                    case Loading():
+                        self._tell(self._done, self._total, "loading")
                     case Progress(done, total):
                         self._tell(done, total, "running")
                     case Preview(number, done, data):
@@ -332,7 +370,7 @@ class Attempt:
                 raise DomainError(words)
             case "memory":
                 log.error("step %s ran out of memory\n%s", self._job_id, words)
-                raise DomainError(MEMORY)
+                raise TooLarge(MEMORY)
             case _:
                 raise RuntimeError(f"the engine broke\n{words}")
 

@@ -23,7 +23,7 @@ async def register(config: Config) -> None:
     """Put this machine's models into the registry; one that is no model is named in the log and left out."""
     await dispatcher.bind(config)
     try:
-        await models.register_all(config.models)
+        await models.register_all(config.models, config.means)
     except Invalid as error:
         log.error("%s. The other models are offered.", error.message.removesuffix("."))
     finally:
@@ -48,6 +48,7 @@ def main() -> None:
     asyncio.run(register(config))
     os.putenv("dramatiq_queue_prefetch", "1")
     os.putenv("GOMP_SPINCOUNT", SPINS)
+    os.putenv("TORCHINDUCTOR_CACHE_DIR", str(config.data_dir / "compiled"))
     arguments = command(config)
     os.execv(arguments[0], arguments)  # noqa: S606
 

@@ -81,6 +81,85 @@ def folder(path: Path) -> Path:
     return path
 
 
+def flux(path: Path) -> Path:
+    """A diffusers folder shaped like Flux, of a few thousand parameters, with the starter's tokenizer for both."""
+    import torch
+    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from transformers import CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel
+
+    text_encoder = CLIPTextModel.from_pretrained(STARTER_PATH / "text_encoder", dtype=torch.float32)
+    tokenizer = CLIPTokenizer.from_pretrained(STARTER_PATH / "tokenizer")
+    torch.manual_seed(7)
+    pipe = FluxPipeline(
+        transformer=FluxTransformer2DModel(
+            in_channels=16,
+            num_layers=2,
+            num_single_layers=2,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            pooled_projection_dim=text_encoder.config.hidden_size,
+            axes_dims_rope=(4, 4, 8),
+        ),
+        vae=AutoencoderKL(
+            block_out_channels=(32, 32),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            latent_channels=4,
+            shift_factor=0.0,
+            scaling_factor=1.0,
+            sample_size=64,
+        ),
+        text_encoder=text_encoder,
+        text_encoder_2=T5EncoderModel(
+            T5Config(vocab_size=1000, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4)
+        ),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+    pipe.save_pretrained(path)
+    return path
+
+
+def full_size(path: Path, device: str = "cpu") -> Path:
+    """A diffusers folder of the very shape of Stable Diffusion 1.5 (860 million parameters in its U-Net), random
+    weights in float32 as that came, with the starter's tokenizer. `device`: where the weights are drawn."""
+    import torch
+    from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    torch.manual_seed(7)
+    words = CLIPTextConfig(
+        hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, projection_dim=768
+    )
+    with torch.device(device):
+        parts = {
+            "unet": UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8, sample_size=64),
+            "vae": AutoencoderKL(
+                block_out_channels=(128, 256, 512, 512),
+                down_block_types=("DownEncoderBlock2D",) * 4,
+                up_block_types=("UpDecoderBlock2D",) * 4,
+                layers_per_block=2,
+                latent_channels=4,
+                sample_size=512,
+            ),
+            "text_encoder": CLIPTextModel(words),
+        }
+    pipe = StableDiffusionPipeline(
+        **parts,
+        tokenizer=CLIPTokenizer.from_pretrained(STARTER_PATH / "tokenizer", model_max_length=77),
+        scheduler=PNDMScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.save_pretrained(path)
+    return path
+
+
 def single_file(source: Path, path: Path) -> Path:
     """The folder's weights as one file, and its configuration without weights in a folder beside it."""
     import shutil

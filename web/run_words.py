@@ -265,6 +265,7 @@ def receipt(step: StepPage) -> list[tuple[str, str]]:
     software = ", ".join(f"{name} {version}" for name, version in sorted((got.get("versions") or {}).items()))
     pairs = [("Model weights", _hash(got.get("model_revision", ""))), ("Software", software)]
     pairs += [("Machine", " ".join(part for part in (got.get("device"), got.get("dtype")) if part))]
+    pairs += [("Means", ", ".join(f"{name} {value}" for name, value in sorted((got.get("means") or {}).items())))]
     batch = got.get("batch")
     pairs += [("Drawn together", f"{batch['position'] + 1} of {batch['size']} runs in one call" if batch else "")]
     pairs += [("Took in", _hash(sha256)) for sha256 in got.get("inputs") or ()]

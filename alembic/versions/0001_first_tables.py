@@ -47,6 +47,7 @@ CREATE TABLE models (
     license text NOT NULL DEFAULT '',
     kinds text[] NOT NULL,
     defaults jsonb NOT NULL DEFAULT '{}',
+    means jsonb NOT NULL DEFAULT '{}',
     bytes bigint NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     removed_at timestamptz

@@ -1,7 +1,7 @@
 """`make bench`: measure, print a table, write JSON to tests/bench/results/.
 
 Only ratios within one run mean something across machines; seconds are given for the reader.
-`python -m tests.bench pages` measures one part: pages, starts, overhead or sharing.
+`python -m tests.bench pages` measures one part: pages, starts, overhead, sharing or gpu.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import overhead, pages, sharing, starts
+from tests.bench import gpu, overhead, pages, sharing, starts
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -30,6 +30,7 @@ AIMS = {
     "fork with its last step changed / that step": ("<=", 1.05),
     "32 alike runs / batches by hand": (">=", 0.95),
     "web, resident": ("<=", 150.0),
+    "gpu: ours at best / diffusers by default": (">=", 3.0),
 }
 
 
@@ -47,11 +48,13 @@ def main(parts: list[str]) -> None:
             results |= asyncio.run(overhead.measure(place / "overhead"))
         if "sharing" in parts:
             results |= asyncio.run(sharing.measure(place / "sharing"))
+        if "gpu" in parts:
+            results |= gpu.measure(place / "gpu")
     _print(results)
     _write(results)
 
 
-UNITS = {"ratio": "×", "seconds": "s", "megabytes": "MB", "pictures_per_second": "a second"}
+UNITS = {"ratio": "×", "seconds": "s", "megabytes": "MB", "pictures": "/s"}
 
 
 def _print(results: dict[str, Any]) -> None:
@@ -79,4 +82,4 @@ def _write(results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["pages", "starts", "overhead", "sharing"])
+    main(sys.argv[1:] or ["pages", "starts", "overhead", "sharing", "gpu"])

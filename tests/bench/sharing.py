@@ -116,7 +116,7 @@ async def _alike(desk: Desk) -> dict[str, Any]:
     one_by_one()
     trios = [(await _queued(desk, pipeline, ALIKE), by_hand(), one_by_one()) for _ in range(3)]
     return {
-        f"{ALIKE} alike runs": {"pictures_per_second": statistics.median(ALIKE / ours for ours, _, _ in trios)},
+        f"{ALIKE} alike runs": {"pictures": statistics.median(ALIKE / ours for ours, _, _ in trios)},
         f"{ALIKE} alike runs / batches by hand": {"ratio": statistics.median(hand / ours for ours, hand, _ in trios)},
         f"{ALIKE} alike runs / one by one": {"ratio": statistics.median(single / ours for ours, _, single in trios)},
     }

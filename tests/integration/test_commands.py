@@ -41,8 +41,9 @@ def offshoot(
 
 
 def test_models_are_added_listed_and_removed(offshoot: Command) -> None:
-    status, said = offshoot("models", "add", "mine", str(STARTER_PATH), "--license", "Apache-2.0")
+    status, said = offshoot("models", "add", "mine", str(STARTER_PATH), "--license", "Apache-2.0", "--means", "fuse=1")
     assert (status, said[:6]) == (0, "mine: ")
+    assert "It runs with fuse=1." in said
     assert "mine " in offshoot("models", "list")[1]
     assert offshoot("models", "remove", "mine") == (0, "mine is offered no longer.")
     assert "mine " not in offshoot("models", "list")[1]

@@ -9,6 +9,7 @@ import pytest
 
 from domain import models, weights
 from domain.errors import Invalid, NotFound
+from domain.means import Means
 
 NEW = "new"
 
@@ -66,6 +67,16 @@ async def test_models_at_fault_do_not_keep_the_others_out(db: Any, folder: Path)
         await models.register_all(both)
     assert "\n" not in said.value.message
     assert [model.name for model in await models.everything()] == [NEW, "starter"]
+
+
+async def test_a_models_means_are_kept_and_follow_the_setting(db: Any, folder: Path) -> None:
+    found = await models.register(NEW, folder, means=Means(dtype="bf16"))
+    assert await models.require(NEW, "text_to_image") == found
+    _, again = await models.register_all({NEW: folder}, {NEW: Means(fuse=True)})
+    assert again.means == Means(fuse=True) == (await models.require(NEW, "text_to_image")).means
+    assert (await models.register_all({NEW: folder}))[1].means == Means()
+    with pytest.raises(Invalid, match="first_block_cache needs a model with a transformer"):
+        await models.register(NEW, folder, means=Means(first_block_cache=0.1))
 
 
 @pytest.mark.parametrize("ending", sorted(weights.PICKLED))

@@ -14,6 +14,7 @@ from PIL import Image
 
 from domain import models, runs, steps
 from domain.config import Config
+from domain.means import Means
 from domain.storage import Storage, key_of
 from tests import checkpoints
 from tests import worker as w
@@ -127,6 +128,28 @@ async def test_a_single_file_draws_what_its_folder_draws(make: Make, tmp_path: P
     assert len(drawn[0].getcolors(1 << 16) or []) > 100  # something, not one color
 
 
+@pytest.mark.usefixtures("ready")
+async def test_a_models_means_stand_in_the_receipt(make: Make) -> None:
+    await models.register("laid", models.STARTER_PATH, means=Means(channels_last=True, vae_slicing=True))
+    step = steps.TextToImage(prompt="a boat", model="laid", num_inference_steps=FEW, width=64, height=64)
+    state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
+    assert state == "succeeded", row["error_message"]
+    assert row["receipt"]["means"] == {"channels_last": True, "vae_slicing": True}
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_model_that_will_not_load_fails_its_step_with_the_reason(make: Make, tmp_path: Path) -> None:
+    folder = checkpoints.folder(tmp_path / "spoiled")
+    index = folder / "model_index.json"
+    index.write_text(index.read_text().replace("UNet2DConditionModel", "NobodysModel"))
+    await models.register("spoiled", folder)
+    step = steps.TextToImage(prompt="a boat", model="spoiled", num_inference_steps=FEW)
+    state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
+    assert (state, row["error_code"], row["attempt"]) == ("failed", "refused", 1)
+    assert row["error_message"].startswith("The model “spoiled” cannot be loaded: ")
+    assert "NobodysModel" in row["error_message"]
+
+
 @pytest.mark.parametrize("scheduler", steps.SCHEDULERS)
 @pytest.mark.usefixtures("ready")
 async def test_every_scheduler_draws(make: Make, scheduler: Any) -> None:
@@ -218,6 +241,14 @@ async def test_twenty_runs_all_end_once(make: Make, db: Any) -> None:
         assert state == "succeeded"
         assert [row["attempt"] for row in rows] == [1, 1]
     assert await db.fetchval("SELECT count(*) FROM events WHERE name = 'succeeded'") == 40
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_model_that_another_machine_registered_is_found_here(make: Make, db: Any) -> None:
+    await db.execute("UPDATE models SET path = '/elsewhere/starter'")
+    step = steps.TextToImage(prompt="a boat", num_inference_steps=FEW)
+    state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
+    assert state == "succeeded", row["error_message"]
 
 
 DRAWN = {"num_inference_steps": FEW, "num_images_per_prompt": 2}

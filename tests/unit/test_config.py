@@ -80,6 +80,9 @@ def test_a_needed_setting_that_is_missing_is_named(name: str) -> None:
         ("SEED_EXAMPLES", "yes"),
         ("MODELS", "just-a-name"),
         ("MODELS", "=path"),
+        ("MODEL_MEMORY", "-1"),
+        ("ENGINE_MEMORY", "8G"),
+        ("ENGINE_SILENCE", "0"),
     ],
 )
 def test_a_malformed_setting_is_named(name: str, value: str) -> None:
