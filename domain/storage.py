@@ -6,10 +6,14 @@ from functools import cached_property
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from domain.errors import NotFound, Unavailable
+from domain.errors import Full, NotFound, Unavailable
 
 CHUNK = 256 * 1024
 """Bytes read at a time when an object is streamed."""
+FULL = ("XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded", "InsufficientStorage", "507")
+"""How servers say that they have no room."""
+
+NO_ROOM = "The file store is full, so the result could not be kept. Tell the host of this site."
 
 
 def key_of(sha256: str) -> str:
@@ -20,7 +24,7 @@ def key_of(sha256: str) -> str:
 class Storage:
     """One bucket, from `http(s)://KEY:SECRET@HOST:PORT/BUCKET`. Nothing connects before first use.
 
-    Calls run in threads. Each raises Unavailable when the server cannot be reached.
+    Calls run in threads. Each raises Unavailable when the server cannot be reached, Full when it has no room.
     """
 
     def __init__(self, url: str) -> None:
@@ -128,6 +132,8 @@ class Storage:
                 return None
             if code in ("NoSuchKey", "NoSuchBucket", "404", "NotFound"):
                 raise NotFound("The file is not there.") from error
+            if code in FULL:
+                raise Full(NO_ROOM) from error
             if code is None:
                 raise
             raise Unavailable("The file store cannot be reached just now.") from error

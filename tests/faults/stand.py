@@ -88,8 +88,8 @@ class Stand:
             await asyncio.to_thread(self.dispatchers[0].says, "ready")
 
     def hire(self) -> w.Process:
-        """Start one more worker."""
-        self.workers.append(self.start("tasks.worker", "steps_go_wrong"))
+        """Start one more worker. One thread each: several share the machine with the tests."""
+        self.workers.append(self.start("tasks.worker", "steps_go_wrong", OMP_NUM_THREADS="1"))
         return self.workers[-1]
 
     async def crew(self, count: int) -> list[w.Process]:
