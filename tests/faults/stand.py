@@ -82,7 +82,7 @@ class Stand:
 
     async def dispatch(self) -> None:
         """Make sure that a dispatcher runs."""
-        self.dispatchers = [one for one in self.dispatchers if one.family()]
+        self.dispatchers = [one for one in self.dispatchers if one.alive]
         if not self.dispatchers:
             self.dispatchers.append(self.start("tasks.dispatcher"))
             await asyncio.to_thread(self.dispatchers[0].says, "ready")
@@ -94,7 +94,7 @@ class Stand:
 
     async def crew(self, count: int) -> list[w.Process]:
         """Exactly `count` live workers that take steps, started or ended as it needs."""
-        self.workers = [one for one in self.workers if one.family()]
+        self.workers = [one for one in self.workers if one.alive]
         for one in self.workers[count:]:
             await asyncio.to_thread(one.end)
         del self.workers[count:]
@@ -123,8 +123,7 @@ class Stand:
         assert part is not None
         assert part.child.process is not None
         os.kill(part.child.pid, number)
-        while part.child.alive():
-            await asyncio.sleep(0.02)
+        await asyncio.to_thread(part.child.process.wait, 20)
         part.child.sweep()
 
     def start_postgres(self) -> None:
@@ -252,7 +251,8 @@ FROM runs r
 """
 _STEPS = """
 SELECT s.id, s.run_id, s.kind, s.state, s.step, s.receipt,
-    (SELECT count(*) FROM events e WHERE e.run_id = s.run_id AND e.ordinal = s.ordinal AND e.name = 'succeeded') AS said,
+    (SELECT count(*) FROM events e
+        WHERE e.run_id = s.run_id AND e.ordinal = s.ordinal AND e.name = 'succeeded') AS said,
     (SELECT array_agg(o.position::int ORDER BY o.position) FROM outputs o WHERE o.step_run_id = s.id) AS positions,
     (SELECT array_agg(o.sha256 ORDER BY o.position) FROM outputs o WHERE o.step_run_id = s.id) AS files
 FROM step_runs s

@@ -72,18 +72,16 @@ async def test_a_web_that_dies_after_its_commit_has_accepted_the_run_once(make: 
     assert [answer.headers["location"] for answer in answers] == [f"/runs/{run_id}"] * 2
     assert await fetchval("SELECT count(*) FROM runs") == 1
     await stand.crew(1)
-    await within(10, run_id)
+    await within(60, run_id)
 
 
 async def test_a_dispatcher_that_dies_after_sending_leaves_the_step_due(make: Make, stand: Stand) -> None:
+    await stand.crew(0)
     stand.dispatchers.pop().kill()
     stand.flush_redis()
     run_id = await w.accept(await make.pipeline(steps=[WORDS]))
     broken = stand.start("tasks.dispatcher", "dispatcher_dies_after_send")
-    async with asyncio.timeout(20):
-        while broken.family():
-            await asyncio.sleep(0.05)
-    broken.kill()
+    await broken.gone()
     assert bell.waiting(bell.connect(stand.config), "light") == 1
     assert await fetchval("SELECT nudge_at <= clock_timestamp() FROM step_runs")
     await stand.crew(1)
@@ -92,9 +90,7 @@ async def test_a_dispatcher_that_dies_after_sending_leaves_the_step_due(make: Ma
 
 
 async def test_redis_flushed_and_killed_and_away_delays_but_loses_nothing(make: Make, stand: Stand) -> None:
-    workers = await stand.crew(1)
-    for worker in workers:
-        worker.end()
+    await stand.crew(0)
     early = await w.accept(await make.pipeline(steps=[WORDS]))
     await w.until(early, lambda now: now["steps"][0]["nudge_at"] > now["steps"][0]["not_before"])
     stand.flush_redis()  # its message is gone, and its next one due in half a minute
@@ -115,11 +111,11 @@ async def test_postgresql_restarted_answers_503_and_goes_on(make: Make, stand: S
         run_id = await w.accept(pipeline)
         await drawing(run_id)
         await stand.stop_postgres()
-        page, poll = [await client.get(f"/runs/{run_id}{more}") for more in ("", "/progress")]
-        for answer in (page, poll):
-            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        answers = [await client.get(f"/runs/{run_id}{more}") for more in ("", "/progress")]
         await asyncio.sleep(2)
         stand.start_postgres()
+        assert [answer.status_code for answer in answers] == [503, 503]
+        assert [answer.headers["retry-after"] for answer in answers] == ["5", "5"]
         await within(30, run_id)
         back = await kept(lambda: client.get(f"/runs/{run_id}"))
         assert back.status_code == 200

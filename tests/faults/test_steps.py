@@ -14,6 +14,8 @@ from web import run_words
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
+WORDS = steps.PromptTemplate(template="a boat")
+
 
 def drawn(prompt: str, passes: int = 3) -> steps.TextToImage:
     return steps.TextToImage(prompt=prompt, num_inference_steps=passes, width=64, height=64)
@@ -32,9 +34,6 @@ async def test_a_poison_step_fails_after_three_and_spares_those_beside_it(make: 
     assert later["state"] == "cancelled"
     for run_id in fine:
         assert (await within(60, run_id))[0]["attempt"] == 2
-
-
-WORDS = steps.PromptTemplate(template="a boat")
 
 
 async def test_a_step_without_memory_fails_by_name_at_once(make: Make, stand: Stand) -> None:
@@ -66,16 +65,16 @@ async def test_a_file_store_in_trouble_holds_the_result(make: Make, stand: Stand
 
 
 async def test_a_stop_ends_a_run_in_every_state(make: Make, stand: Stand) -> None:
-    for worker in await stand.crew(1):
-        await asyncio.to_thread(worker.end)
+    await stand.crew(0)
     pipeline = await make.pipeline(steps=[drawn("a boat"), WORDS])
     queued = await w.accept(pipeline)
     await runs.cancel(queued, pipeline.owner_id)
     await within(1, queued, "cancelled")
-    await stand.crew(1)
+    await stand.crew(2)
+    deaf = asyncio.create_task(_stopped_while_deaf(make))
     await _stopped_while_drawing(make)
     await _stopped_while_saving(make, stand)
-    await _stopped_while_deaf(make)
+    await deaf
     assert not await db.fetchval("SELECT count(*) FROM outputs")
 
 
