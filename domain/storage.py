@@ -1,8 +1,10 @@
 """Objects in any S3 server, keyed by the SHA-256 of their bytes. The only user of boto3."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from functools import cached_property
+from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
@@ -12,8 +14,9 @@ CHUNK = 256 * 1024
 """Bytes read at a time when an object is streamed."""
 FULL = ("XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded", "InsufficientStorage", "507")
 """How servers say that they have no room."""
-
-NO_ROOM = "The file store is full, so the result could not be kept. Tell the host of this site."
+NO_ROOM = "The file store is full, so nothing more can be kept. Tell the host of this site."
+SPARE = 4 * 2**20
+"""Bytes that must be free beyond what is written, where the server's own disk can be seen."""
 
 
 def key_of(sha256: str) -> str:
@@ -24,11 +27,13 @@ def key_of(sha256: str) -> str:
 class Storage:
     """One bucket, from `http(s)://KEY:SECRET@HOST:PORT/BUCKET`. Nothing connects before first use.
 
+    `disk` is the folder in which an embedded server keeps its files: it cannot say itself that it is full.
     Calls run in threads. Each raises Unavailable when the server cannot be reached, Full when it has no room.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, disk: Path | None = None) -> None:
         parts = urlsplit(url)
+        self._disk = disk
         self.bucket = parts.path.strip("/")
         self._endpoint = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
         self._key = unquote(parts.username or "")
@@ -62,7 +67,17 @@ class Storage:
 
     async def put(self, key: str, data: bytes | BinaryIO, media_type: str) -> None:
         """Write an object, replacing what was there."""
-        await self._call("put_object", Bucket=self.bucket, Key=key, Body=data, ContentType=media_type)
+        try:
+            await self._call("put_object", Bucket=self.bucket, Key=key, Body=data, ContentType=media_type)
+        except Unavailable as error:
+            if await asyncio.to_thread(self._has_no_room, len(data) if isinstance(data, bytes) else 0):
+                raise Full(NO_ROOM) from error
+            raise
+
+    def _has_no_room(self, size: int) -> bool:
+        if self._disk is None or not self._disk.is_dir():
+            return False
+        return shutil.disk_usage(self._disk).free < size + SPARE
 
     async def get(self, key: str) -> bytes:
         """The whole object. Raises NotFound."""
