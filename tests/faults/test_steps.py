@@ -1,11 +1,19 @@
 """Steps that go wrong by themselves, a file store that does, and runs that are stopped in every state."""
 
 import asyncio
+import subprocess
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from deploy.folder import Folder
+from deploy.objects import Objects
+from deploy.processes import Guard
 from domain import db, run_pages, runs, steps
+from domain.errors import Full
+from domain.storage import Storage
 from tests import worker as w
 from tests.faults.proxy import BUSY, FULL, OPEN, SHUT, SLOW
 from tests.faults.stand import Stand, drawing, within
@@ -103,3 +111,34 @@ async def _stopped_while_deaf(make: Make) -> None:
     await drawing(run_id, 0)
     await runs.cancel(run_id, pipeline.owner_id)
     await within(25, run_id, "cancelled")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Objects]:
+    """An embedded S3 server whose disk has room for 5 MiB."""
+    folder = Folder(tmp_path / "small").open()
+    disk = folder.path / "s3"
+    disk.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "none", disk], capture_output=True)
+    if mount.returncode:
+        folder.close()
+        pytest.skip("only root can mount a small disk")
+    guard = Guard(folder.lock)
+    server = Objects(folder, guard)
+    try:
+        server.start()
+        server.wait()
+        yield server
+    finally:
+        server.stop()
+        guard.dismiss()
+        folder.close()
+        subprocess.run(["umount", disk], check=True)
+
+
+async def test_a_full_disk_of_the_embedded_server_is_named(small_disk: Objects) -> None:
+    store = Storage(small_disk.url, small_disk.data)
+    await store.put("aa/small", b"x" * 1000, "text/plain")
+    with pytest.raises(Full, match="file store is full"):
+        await store.put("aa/large", bytes(6 << 20), "text/plain")
+    assert await store.get("aa/small") == b"x" * 1000
