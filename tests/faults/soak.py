@@ -6,6 +6,7 @@ Ends with 1 when anything was lost, twice or stuck.
 """
 
 import asyncio
+import logging
 import random
 import statistics
 import sys
@@ -237,6 +238,7 @@ def main(given: list[str]) -> int:
     named = dict(word.split("=", 1) for word in given if "=" in word)
     number = int(named.get("N") or 1000)
     seed = int(named.get("SEED") or random.randrange(10**9))
+    logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)  # it tells at length that PostgreSQL is away
     print(f"soak: {number} runs, SEED={seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="offshoot-soak-") as folder:
         Path(folder).chmod(0o755)

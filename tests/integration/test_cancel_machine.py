@@ -9,7 +9,14 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from domain import db as database
 from domain import queue, runs, steps
@@ -18,7 +25,8 @@ from domain.queue import Claim, Lost, Made
 from tests.make import Make, Pipeline
 
 CHAIN = [steps.PromptTemplate(template="a"), steps.PromptTemplate(template="b")]
-which = st.integers(0, 10**6)
+which = st.sampled_from((0, 0, 0, 1, 2))
+"""One of the latest, counted from the last: what happened to them is still going on."""
 
 
 async def accept(pipeline: Pipeline) -> UUID:
@@ -79,7 +87,7 @@ def machine(loop: asyncio.AbstractEventLoop, pipeline: Pipeline, sha256: str) ->
 
         def _end(self, number: int, verb: Any, *args: Any, **options: Any) -> None:
             """A worker's last word about a step counts exactly while the step is its own."""
-            held = self.claims[number % len(self.claims)]
+            held = self.claims[-1 - number % len(self.claims)]
             ours = self._ours(held)
             try:
                 do(verb(held, *args, **options))
@@ -88,9 +96,15 @@ def machine(loop: asyncio.AbstractEventLoop, pipeline: Pipeline, sha256: str) ->
             else:
                 assert ours
 
+        @initialize()
+        def begin(self) -> None:
+            """Two runs, one of them under way: there is something to stop from the first step on."""
+            self.runs += [do(accept(pipeline)), do(accept(pipeline))]
+            self.claim(1)
+
         @rule()
         def accept(self) -> None:
-            if len(self.runs) < 4:
+            if len(self.runs) < 8:
                 self.runs.append(do(accept(pipeline)))
 
         @rule(room=st.integers(1, 3))
@@ -103,7 +117,7 @@ def machine(loop: asyncio.AbstractEventLoop, pipeline: Pipeline, sha256: str) ->
         @precondition(lambda self: self.claims)
         @rule(number=which, progress=st.integers(0, 9))
         def beat(self, number: int, progress: int) -> None:
-            held = self.claims[number % len(self.claims)]
+            held = self.claims[-1 - number % len(self.claims)]
             ours = self._ours(held)
             news = do(queue.beat([held], progress, 9, "running")).get(held.step_run_id)
             assert (news is not None) == ours
@@ -128,7 +142,7 @@ def machine(loop: asyncio.AbstractEventLoop, pipeline: Pipeline, sha256: str) ->
         @rule(number=which)
         def reap(self, number: int) -> None:
             """The worker is silent for longer than its lease."""
-            held = self.claims[number % len(self.claims)]
+            held = self.claims[-1 - number % len(self.claims)]
             ours = self._ours(held)
             past = "UPDATE step_runs SET lease_until = now() - interval '1 s' WHERE id = $1 AND state = 'running'"
             if ours:
@@ -136,10 +150,10 @@ def machine(loop: asyncio.AbstractEventLoop, pipeline: Pipeline, sha256: str) ->
             assert do(queue.reap()) == ours
             assert not self._ours(held)
 
-        @precondition(lambda self: self.runs)
         @rule(number=which)
         def cancel(self, number: int) -> None:
-            run_id = self.runs[number % len(self.runs)]
+            latest = [*self.runs, *(held.run_id for held in self.claims)]
+            run_id = latest[-1 - number]
             before = do(look(run_id))
             over = before["run"]["state"] in ("succeeded", "failed")
             try:
@@ -151,6 +165,21 @@ def machine(loop: asyncio.AbstractEventLoop, pipeline: Pipeline, sha256: str) ->
             self.made_when_stopped.setdefault(run_id, before["made"])
             running = any(row["state"] == "running" for row in before["steps"])
             assert do(look(run_id))["run"]["state"] == ("running" if running else "cancelled")
+
+        @precondition(lambda self: self.claims)
+        @rule(verb=st.sampled_from(("finish", "fail", "hand_back", "reap")))
+        def cancel_then(self, verb: str) -> None:
+            """A stop right before a worker's last word."""
+            self.cancel(0)
+            match verb:
+                case "finish":
+                    self.finish(0)
+                case "fail":
+                    self.fail(0)
+                case "hand_back":
+                    self.hand_back(0, crashed=True)
+                case _:
+                    self.reap(0)
 
         @invariant()
         def every_run_is_whole(self) -> None:
@@ -181,8 +210,8 @@ async def test_a_stop_holds_in_every_order(make: Make, db: Any) -> None:
     picture = await make.artifact()
     built = machine(asyncio.get_running_loop(), pipeline, picture.sha256)
     few = settings(
-        max_examples=25,
-        stateful_step_count=25,
+        max_examples=50,
+        stateful_step_count=20,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
