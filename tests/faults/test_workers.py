@@ -32,13 +32,21 @@ async def held(run_id: UUID, stand: Stand) -> w.Process:
     return stand.worker_of((await drawing(run_id))["lease_owner"])
 
 
+async def _killed(run_id: UUID, stand: Stand) -> None:
+    """Kill the worker in the middle of the run's step."""
+    kill(await held(run_id, stand))
+
+
+async def _frozen(run_id: UUID, stand: Stand) -> tuple[w.Process, list[psutil.Process]]:
+    """Freeze the worker in the middle of the run's step."""
+    worker = await held(run_id, stand)
+    return worker, freeze(worker)
+
+
 async def test_killed_and_frozen_workers_lose_nothing_and_publish_once(make: Make, db: Any, stand: Stand) -> None:
     await stand.crew(2)
-    killed, frozen = [await w.accept(await make.pipeline(steps=[drawn(passes)])) for passes in (119, 120)]
-    gone, cold = await held(killed, stand), await held(frozen, stand)
-    assert gone is not cold
-    family = freeze(cold)
-    kill(gone)
+    killed, frozen = [await w.accept(await make.pipeline(steps=[drawn(passes)])) for passes in (149, 150)]
+    _, (cold, family) = await asyncio.gather(_killed(killed, stand), _frozen(frozen, stand))
     since = time.monotonic()
     for _ in range(2):
         stand.hire()
