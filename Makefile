@@ -14,7 +14,7 @@ export VENV PYTHON TORCH BROWSER
 BIN := $(VENV)/bin
 LOCKS := deploy/requirements
 
-.PHONY: help run install torch migrate verify backup restore test lint types contracts pytest bench lock clean
+.PHONY: help run install torch migrate verify backup restore test lint types contracts pytest faults soak bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +29,8 @@ help:
 	@echo "make test     install what tests need, then run every check and test; ARGS=\"-k gallery\" runs some tests"
 	@echo "              and asks for no coverage"
 	@echo "make lint     ruff, mypy and the import contracts alone"
+	@echo "make faults   kill, freeze and starve every part of a site of its own, and check that no run suffers"
+	@echo "make soak     the same at random against a stream of runs: N=1000 runs, SEED=7 repeats a schedule"
 	@echo "make bench    measure it, print a table and write JSON"
 	@echo "make lock     resolve the dependencies of pyproject.toml into deploy/requirements anew"
 	@echo "make clean    remove the virtual environment and caches; data stays"
@@ -73,6 +75,12 @@ lint: $(VENV)/.installed-dev
 pytest: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(if $(ARGS),,--cov --cov-report=term) $(if $(filter 0,$(BROWSER)),-m "not browser") $(ARGS)
 	$(if $(ARGS),,$(BIN)/coverage report --include='domain/*' --fail-under=$(DOMAIN_COVERAGE))
+
+faults: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/faults $(ARGS)
+
+soak: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.faults.soak N=$(or $(N),1000) SEED=$(SEED)
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -57,6 +57,20 @@ def engine() -> PostgresEngine:
 
 
 @asynccontextmanager
+async def _borrowed(bound: PostgresEngine) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the pool. A server that is down has no socket: that too is a refused connection."""
+    pool = cast("asyncpg.Pool", bound.pool)
+    try:
+        borrowed = await pool.acquire()
+    except FileNotFoundError as error:
+        raise ConnectionRefusedError("PostgreSQL is away") from error
+    try:
+        yield cast("asyncpg.Connection", borrowed)
+    finally:
+        await pool.release(borrowed)
+
+
+@asynccontextmanager
 async def connection() -> AsyncIterator[asyncpg.Connection]:
     """The transaction's connection, or one borrowed from the pool."""
     bound = engine()
@@ -64,9 +78,8 @@ async def connection() -> AsyncIterator[asyncpg.Connection]:
     if current is not None:
         yield current.connection
         return
-    pool = cast("asyncpg.Pool", bound.pool)
-    async with pool.acquire() as borrowed:
-        yield cast("asyncpg.Connection", borrowed)
+    async with _borrowed(bound) as borrowed:
+        yield borrowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +101,10 @@ async def transaction() -> AsyncIterator[asyncpg.Connection]:
     if current is not None:
         yield current.connection
         return
-    pool = cast("asyncpg.Pool", bound.pool)
-    async with pool.acquire() as borrowed, borrowed.transaction():
+    async with _borrowed(bound) as borrowed, borrowed.transaction():
         token = bound.current_transaction.set(cast("Any", _Transaction(borrowed)))
         try:
-            yield cast("asyncpg.Connection", borrowed)
+            yield borrowed
         finally:
             bound.current_transaction.reset(token)
 

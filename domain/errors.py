@@ -75,3 +75,10 @@ class Unavailable(DomainError):
 
     status = 503
     title = "Back in a moment"
+
+
+class Full(DomainError):
+    """There is no room for what should be kept; trying again does not help."""
+
+    status = 507
+    title = "The file store is full"

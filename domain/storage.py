@@ -2,20 +2,27 @@
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from msgspec import Struct
 
-from domain.errors import NotFound, Unavailable
+from domain.errors import Full, NotFound, Unavailable
 
 REGION = "us-east-1"
 """Where the bucket is unless the address says so; servers other than Amazon's mostly do not care."""
 CHUNK = 256 * 1024
 """Bytes read at a time when an object is streamed."""
+FULL = ("XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded", "InsufficientStorage", "507")
+"""How servers say that they have no room."""
+NO_ROOM = "The file store is full, so nothing more can be kept. Tell the host of this site."
+SPARE = 4 * 2**20
+"""Bytes that must be free beyond what is written, where the server's own disk can be seen."""
 
 
 def key_of(sha256: str) -> str:
@@ -42,11 +49,13 @@ class Unfinished(Struct, frozen=True):
 class Storage:
     """One bucket, from `http(s)://KEY:SECRET@HOST:PORT/BUCKET?region=REGION`. Nothing connects before first use.
 
-    Calls run in threads. Each raises Unavailable when the server cannot be reached.
+    `disk` is the folder in which an embedded server keeps its files: it cannot say itself that it is full.
+    Calls run in threads. Each raises Unavailable when the server cannot be reached, Full when it has no room.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, disk: Path | None = None) -> None:
         parts = urlsplit(url)
+        self._disk = disk
         self.bucket = parts.path.strip("/")
         self.region = parse_qs(parts.query).get("region", [REGION])[0]
         self._endpoint = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
@@ -96,6 +105,15 @@ class Storage:
             if not isinstance(data, bytes):
                 data.seek(0)
             await self._call("put_object", **content)
+        except Unavailable as error:
+            if await asyncio.to_thread(self._has_no_room, len(data) if isinstance(data, bytes) else 0):
+                raise Full(NO_ROOM) from error
+            raise
+
+    def _has_no_room(self, size: int) -> bool:
+        if self._disk is None or not self._disk.is_dir():
+            return False
+        return shutil.disk_usage(self._disk).free < size + SPARE
 
     async def get(self, key: str) -> bytes:
         """The whole object. Raises NotFound."""
@@ -185,6 +203,8 @@ class Storage:
                 return None
             if code in ("NoSuchKey", "NoSuchBucket", "NoSuchUpload", "404", "NotFound"):
                 raise NotFound("The file is not there.") from error
+            if code in FULL:
+                raise Full(NO_ROOM) from error
             if code is None:
                 raise
             raise Unavailable("The file store cannot be reached just now.") from error

@@ -68,7 +68,7 @@ class Runner:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._storage = Storage(config.s3_url)
+        self._storage = Storage(config.s3_url, config.data_dir / "s3")
         self._serves = frozenset(config.queues)
         self._room = config.batch_limit or _room(config.device)
         self._limits = Limits(config.engine_silence, config.engine_memory << 20, config.model_memory << 20)

@@ -59,6 +59,15 @@ class Process:
         """The process id of the first process, which is also the group's."""
         return self._popen.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the first process runs."""
+        return self._popen.poll() is None
+
+    async def gone(self, timeout: float = 20) -> None:
+        """Wait until the first process has ended by itself."""
+        await asyncio.to_thread(self._popen.wait, timeout)
+
     def family(self) -> list[psutil.Process]:
         """The process and everything below it."""
         try:

@@ -155,7 +155,7 @@ async def _connected(app: Litestar) -> AsyncIterator[None]:
     """Hold the database pool and the object store while the site runs."""
     config: Config = app.state.config
     await db.bind(config.database_url)
-    app.state.storage = Storage(config.s3_url)
+    app.state.storage = Storage(config.s3_url, config.data_dir / "s3")
     try:
         yield
     finally:
