@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -77,6 +77,7 @@ class Runner:
         self._leaving = asyncio.Event()
         self._draining = False
         self._engine: Engine | None = None
+        self._settling: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
@@ -130,31 +131,45 @@ class Runner:
             return
         self._starting.result()
         order = [name, *(other for other in self._config.queues if other != name)]
-        while not self._draining:
-            self._idle.clear()
-            try:
+        self._idle.clear()
+        try:
+            while not self._draining:
                 served = await self._serve(order)
-            except TRANSPORT as error:
-                log.warning("left the queue %s: %s", name, error)
-                return
-            finally:
-                self._idle.set()
-            if served is None:
-                return
-            order = sorted(order, key=lambda other: other == served)  # the others come first next time
+                if served is not None:
+                    order = sorted(order, key=lambda other: other == served)  # the others come first next time
+                elif not await self._settled():
+                    return
+        except TRANSPORT as error:
+            log.warning("left the queue %s: %s", name, error)
+        finally:
+            await self._settled()
+            self._idle.set()
 
     async def _serve(self, order: Sequence[str]) -> str | None:
-        """Run what comes next in the first queue that has anything. Returns the queue, None when all are empty."""
+        """Run what comes next in the first queue that has anything. Returns the queue, None when all are empty.
+
+        While results are still being saved, the engine may run the next steps already.
+        """
         assert self._engine is not None
         for name in order:
             held = await queue.claim(name, self._owner, room=self._room, workers_each=self._config.workers_per_person)
             if held:
                 attempt = Attempt(held, self._engine, self._limits, self._storage, self._leaving, self._ref)
-                await attempt.work(self._serves)
+                await attempt.run(self._serves)
+                await self._settled()
+                self._settling = asyncio.create_task(attempt.settle())
                 if self._serves - {"light"} and not self._draining:
                     self._engine.start()  # at once, in case this step took it down
                 return name
         return None
+
+    async def _settled(self) -> bool:
+        """Wait until the last results are saved; whether there were any to wait for."""
+        if self._settling is None:
+            return False
+        settling, self._settling = self._settling, None
+        await settling
+        return True
 
 
 def _room(device: str) -> int:
@@ -206,38 +221,52 @@ class Attempt:
         self._job_id = f"{held[0].step_run_id}/{held[0].attempt}"
         self._done, self._total, self._phase = 0, 0, "loading"
         self._changed = asyncio.Event()
+        self._drawing = True
         self._saving_since = 0.0
+        self._publishing: list[asyncio.Task[None]] = []
         self._watchers: list[asyncio.Task[None]] = []
 
-    async def work(self, serves: Collection[str]) -> None:
-        """Run every step to one of its ends."""
+    async def run(self, serves: Collection[str]) -> None:
+        """Run the steps until the engine is free again. What they made may still be on its way: `settle`."""
         for held in (member.held for member in self._members):
             log.info("step %s (%s) attempt %d", held.step_run_id, held.kind, held.attempt)
         self._watchers = [asyncio.create_task(self._beat()), asyncio.create_task(self._watch_leaving())]
+        await self._to_the_end(self._run(serves))
+        self._drawing = False
+
+    async def settle(self) -> None:
+        """Bring every step to its end: its result is saved, or somebody knows why not."""
         try:
-            await self._to_the_end(serves)
+            await self._to_the_end(self._published())
         finally:
             for watcher in self._watchers:
                 watcher.cancel()
             await asyncio.gather(*self._watchers, return_exceptions=True)
 
-    async def _to_the_end(self, serves: Collection[str]) -> None:
+    async def _to_the_end(self, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._run(await self._job(), serves)
-        except Stopping:
-            await self._end_stopped()
-        except EngineDied as death:
-            await (self._end_stopped() if self._stopped else self._end_dead(death))
-        except asyncpg.DataError:
-            await self._end_broken()
-        except TRANSPORT as error:
-            await self._end_transport(error)
-        except TooLarge as error:
-            await self._end_apart(error.message, queue.fail, "memory", error.message)
-        except DomainError as error:
-            await self._end_apart(error.message, queue.fail, "refused", error.message)
-        except Exception:
-            await self._end_broken()
+            await work
+        except Exception as error:
+            await asyncio.gather(*self._publishing, return_exceptions=True)
+            self._publishing.clear()
+            await self._end_badly(error)
+
+    async def _end_badly(self, error: Exception) -> None:
+        match error:
+            case Stopping():
+                await self._end_stopped()
+            case EngineDied():
+                await (self._end_stopped() if self._stopped else self._end_dead(error))
+            case asyncpg.DataError():
+                await self._end_broken(error)
+            case _ if isinstance(error, TRANSPORT):
+                await self._end_transport(error)
+            case TooLarge():
+                await self._end_apart(error.message, queue.fail, "memory", error.message)
+            case DomainError():
+                await self._end_apart(error.message, queue.fail, "refused", error.message)
+            case _:
+                await self._end_broken(error)
 
     # -- its ends
 
@@ -291,10 +320,10 @@ class Attempt:
                 else:
                     await self._end_one(member, queue.hand_back, 0, "the worker is leaving")
 
-    async def _end_broken(self) -> None:
-        """Fail with a reference that the log has too. Call it while the error is handled."""
+    async def _end_broken(self, error: Exception) -> None:
+        """Fail with a reference that the log has too."""
         reference = secrets.token_hex(4)
-        log.exception("reference %s: step %s broke", reference, self._job_id)
+        log.error("reference %s: step %s broke", reference, self._job_id, exc_info=error)
         await self._end_apart(reference, queue.fail, "broken", f"Something broke on our side. Reference {reference}.")
 
     async def _end_transport(self, error: Exception) -> None:
@@ -336,11 +365,12 @@ class Attempt:
         except NotFound as error:
             raise DomainError("The picture that should come in is gone.") from error
 
-    async def _run(self, job: Job, serves: Collection[str]) -> None:
-        """Run the job in the engine, keep the pages told and publish each result as it comes.
+    async def _run(self, serves: Collection[str]) -> None:
+        """Run the job in the engine, keep the pages told and begin to publish each result as it comes.
 
         Raises Stopping, EngineDied, DomainError.
         """
+        job = await self._job()
         async with contextlib.aclosing(self._engine.run(job)) as said:
             async for message in said:
                 match message:
@@ -354,13 +384,19 @@ class Attempt:
                     case Saving():
                         self._tell(self._done, self._total, "saving")
                     case Done():
-                        await self._publish(self._members[message.member], message, serves)
+                        member = self._members[message.member]
+                        self._publishing.append(asyncio.create_task(self._publish(member, message, serves)))
                     case Ended():
                         self._alive()
                         return
                     case Failed(code, words):
                         self._refuse(code, words)
         raise EngineDied
+
+    async def _published(self) -> None:
+        """Wait until every result is saved. Raises what kept one from it."""
+        for publishing in self._publishing:
+            await publishing
 
     def _refuse(self, code: str, words: str) -> None:
         match code:
@@ -457,9 +493,8 @@ class Attempt:
                 if time.monotonic() - proof > queue.LEASE:
                     for member in self._members:
                         member.lost = True
-            if not self._wanted and not all(member.ended for member in self._members):
+            if self._drawing and not self._wanted and not all(member.ended for member in self._members):
                 await self._stop_engine()
-                return
             await asyncio.sleep(TELL_EVERY)
 
     async def _prove(self) -> None:
@@ -483,8 +518,9 @@ class Attempt:
     async def _stop_engine(self) -> None:
         """Give the engine time to stop; kill it when it does not. Beats go on meanwhile."""
         until = time.monotonic() + STOP_GRACE
-        while time.monotonic() < until:
+        while self._drawing and time.monotonic() < until:
             await asyncio.sleep(1)
             with contextlib.suppress(*TRANSPORT):
                 await self._prove()
-        self._engine.kill()
+        if self._drawing:
+            self._engine.kill()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import statistics
 import time
@@ -13,8 +12,8 @@ import httpx
 
 from domain import accounts, db, pipelines
 from domain.steps import Recipe, TextToImage
-from tasks.worker import SPINS
-from tests.bench.processes import ROOT, free_port, running
+from tests.bench import bare
+from tests.bench.processes import free_port, running
 
 ROUNDS = 20
 STEP = TextToImage(prompt="a red circle on a blue background", num_inference_steps=20)
@@ -30,11 +29,11 @@ async def measure(data_dir: Path) -> dict[str, Any]:
         await db.bind(database, max_size=2)
         async with httpx.AsyncClient(base_url=site, timeout=60) as client:
             path = await _prepare(client, f"session-{port}")
-            bare = _bare()
+            draw = _bare()
             for _ in range(3):
                 await _run(client, path)
-                bare()
-            pairs = [(await _run(client, path), bare()) for _ in range(ROUNDS)]
+                draw()
+            pairs = [(await _run(client, path), draw()) for _ in range(ROUNDS)]
         await db.unbind()
     waits = [ours - theirs for ours, theirs in pairs]
     return {
@@ -75,15 +74,9 @@ async def _run(client: httpx.AsyncClient, path: str) -> float:
 
 def _bare() -> Any:
     """A warm diffusers call with the step's parameters, as a function that returns its seconds."""
-    os.environ["GOMP_SPINCOUNT"] = SPINS  # as the worker: idle threads must not spin beside its own
     import torch
-    from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-    pipe = StableDiffusionPipeline.from_pretrained(
-        ROOT / "tasks/weights/starter", local_files_only=True, dtype=torch.float32
-    )
-    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = bare.pipeline()
 
     def call() -> float:
         began = time.perf_counter()

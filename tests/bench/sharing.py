@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import secrets
 import statistics
@@ -18,8 +17,8 @@ from domain import accounts, db, pipelines, runs
 from domain.pipelines import Details, PipelineRef
 from domain.steps import ImageToImage, PromptTemplate, Recipe, Step, TextToImage
 from tasks.runner import ROOM
-from tasks.worker import SPINS
-from tests.bench.processes import ROOT, free_port, running
+from tests.bench import bare
+from tests.bench.processes import free_port, running
 
 ROUNDS = 10
 ALIKE = 32
@@ -134,15 +133,9 @@ async def _queued(desk: Desk, pipeline: PipelineRef, count: int) -> float:
 
 def _bare(size: int) -> Callable[[], float]:
     """A warm loop of diffusers calls that draws `ALIKE` pictures, `size` a call; it returns its seconds."""
-    os.environ["GOMP_SPINCOUNT"] = SPINS  # as the worker
     import torch
-    from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-    pipe = StableDiffusionPipeline.from_pretrained(
-        ROOT / "tasks/weights/starter", local_files_only=True, dtype=torch.float32
-    )
-    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = bare.pipeline()
 
     def loop() -> float:
         began = time.perf_counter()
