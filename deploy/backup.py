@@ -241,7 +241,7 @@ async def _side_by_side(work: Callable[[Listed], Awaitable[None]], listed: Itera
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
                 group.create_task(run())
-    except* Exception as several:
+    except ExceptionGroup as several:
         raise several.exceptions[0] from None
 
 

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from deploy import checks
 from deploy.problems import Problem
-from domain import means
-from domain.config import ConfigError
-from domain.errors import DomainError
+from domain.errors import ConfigError, DomainError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,6 +42,8 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "examples":
         return commands.examples()
     if given.action == "add":
+        from domain import means
+
         return commands.add_model(given.name, given.path, given.license, means.parse(given.means))
     if given.action == "remove":
         return commands.remove_model(given.name)

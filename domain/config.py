@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from domain import means
+from domain.errors import ConfigError as ConfigError
 from domain.errors import Invalid
 from domain.means import Means
 
@@ -16,10 +17,6 @@ QUEUES = ("light", "image", "text", "audio", "mesh")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-class ConfigError(Exception):
-    """A setting is missing or malformed. The message names it and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)

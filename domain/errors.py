@@ -6,6 +6,10 @@ The domain raises these; `web/errors.py` alone knows HTTP.
 from collections.abc import Mapping
 
 
+class ConfigError(Exception):
+    """A setting is missing or malformed. The message names it and says what to do."""
+
+
 class DomainError(Exception):
     """An expected failure. `message` is shown to the person as it stands."""
 

@@ -36,7 +36,7 @@ async def test_a_session_that_ended_costs_no_words(open_page: OpenPage, javascri
     handle = f"returner.{javascript}".lower()
     await sign_up(page, handle)
     await page.goto("/pipelines/new")
-    await page.context.clear_cookies(name="session")
+    await page.context.clear_cookies(name=re.compile("^session-"))
     await page.get_by_label("Title").fill("Two owls")
     await page.get_by_label("Prompt", exact=True).first.fill("two owls\non a branch")
     if javascript:

@@ -51,7 +51,7 @@ def free_port() -> int:
 @asynccontextmanager
 async def browser(port: int, person_id: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A browser in which the person is logged in."""
-    cookies = {"session": await accounts.open_session(person_id)}
+    cookies = {f"session-{port}": await accounts.open_session(person_id)}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", cookies=cookies, timeout=20) as client:
         yield client
 

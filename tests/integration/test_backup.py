@@ -82,8 +82,10 @@ class Site:
     def freeze_worker(self) -> None:
         """SIGSTOP: what it runs stays unfinished."""
         for process in psutil.Process(self.process.pid).children(recursive=True):
-            if "dramatiq" in " ".join(process.cmdline()) or "multiprocessing" in " ".join(process.cmdline()):
-                process.suspend()
+            with contextlib.suppress(psutil.NoSuchProcess):  # one that just ended
+                words = " ".join(process.cmdline())
+                if "dramatiq" in words or "multiprocessing" in words:
+                    process.suspend()
 
     def stop(self) -> None:
         if self.process.poll() is None:
