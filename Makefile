@@ -73,8 +73,12 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(if $(ARGS),,--cov --cov-report=term) $(if $(filter 0,$(BROWSER)),-m "not browser") $(ARGS)
-	$(if $(ARGS),,$(BIN)/coverage report --include='domain/*' --fail-under=$(DOMAIN_COVERAGE))
+ifdef ARGS
+	$(BIN)/python -m pytest $(if $(filter 0,$(BROWSER)),-m "not browser") $(ARGS)
+else
+	@PYTHON=$(BIN)/python bash tests/all.sh $(if $(filter 0,$(BROWSER)),-m "not browser")
+	$(BIN)/coverage report --include='domain/*' --fail-under=$(DOMAIN_COVERAGE)
+endif
 
 faults: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/faults $(ARGS)
