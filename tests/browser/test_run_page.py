@@ -13,10 +13,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 async def _start(page: Page) -> str:
-    """A run that takes half a minute and is too large to share a call; the address of its form."""
+    """A run that takes minutes and is too large to share a call; the address of its form."""
     await page.goto("/pipelines/new")
     await page.get_by_label("Title").fill("A long one")
     await page.get_by_label("Prompt", exact=True).first.fill("a boat on the sea")
+    await page.get_by_label("Width").fill("256")
+    await page.get_by_label("Height").fill("256")
     await page.get_by_label("Sampling steps").fill("150")
     await page.get_by_text("More", exact=True).first.click()
     await page.get_by_label("Pictures", exact=True).fill("8")
