@@ -88,6 +88,11 @@ class Config:
         return self.site_url.startswith("https://")
 
     @property
+    def run_limit(self) -> int | None:
+        """How many runs one person may have that have not ended, None for any number."""
+        return self.runs_per_person or None
+
+    @property
     def models_setting(self) -> str:
         """MODELS as it would be written, with whole paths."""
         entries = [[f"{name}={path}", means.spell(self.means[name])] for name, path in self.models.items()]

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from domain import receipts, steps, template
@@ -100,9 +99,3 @@ def _batch_key(step: steps.AnyStep, kind: str, revision: str, parameters: Mappin
     alike["negative"] = bool(parameters.get("negative_prompt"))
     content = [kind, step.code, revision, receipts.canonical(alike)]
     return receipts.digest(content)
-
-
-def filled(step: Mapping[str, Any], parameters: Mapping[str, Any]) -> steps.AnyStep:
-    """The step with its prepared parameters put in. Raises msgspec.ValidationError for a kind that is gone."""
-    found: steps.AnyStep = msgspec.convert({**step, **parameters}, steps.AnyStep)
-    return found

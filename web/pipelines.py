@@ -186,7 +186,7 @@ async def _after(request: _Request, me: Viewer, ref: PipelineRef, run: bool, key
         return see_other(f"/pipelines/{ref.id}/versions/{ref.number}")
     safe = "".join(char for char in key if char.isascii() and char.isalnum())[:60] or _new_key()
     try:
-        limit = config_of(request.scope).runs_per_person or None
+        limit = config_of(request.scope).run_limit
         accepted = await runs.accept(ref.version_id, me.id, {}, None, f"{safe}-{ref.version_id.hex}", limit=limit)
     except TooMany:
         return see_other(f"/pipelines/{ref.id}/versions/{ref.number}/runs")  # saved; the form there says why it waits

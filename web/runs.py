@@ -30,15 +30,10 @@ async def new(
         earlier = await runs.progress(run, me.id)
         values |= {f"input-{name}": value for name, value in earlier.inputs.items()} | {"seed": str(earlier.seed)}
     try:
-        await runs.check_room(me.id, most(request))
+        await runs.check_room(me.id, config_of(request.scope).run_limit)
     except TooMany as error:
         return await _show_form(request, form, values, {"key": error.message})
     return await _show_form(request, form, values)
-
-
-def most(request: _Request) -> int | None:
-    """How many runs one person may have that have not ended, None for any number."""
-    return config_of(request.scope).runs_per_person or None
 
 
 @post("/pipelines/{pipeline_id:uuid}/versions/{number:int}/runs")
@@ -57,7 +52,7 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
             seed,
             request.headers.get("idempotency-key") or sent.get("key") or _new_key(),
             afresh=sent.get("afresh") == "1",
-            limit=most(request),
+            limit=config_of(request.scope).run_limit,
         )
     except Invalid as error:
         return await _show_form(request, form, sent, error.fields, status=422)
@@ -217,5 +212,5 @@ async def publish(request: _Request, run_id: UUID, me: Viewer) -> Response[bytes
 async def retry(request: _Request, run_id: UUID, me: Viewer) -> Response[bytes]:
     """Run a failed or stopped run again from the step it ended at."""
     await read_form(request, ())
-    await runs.retry(run_id, me.id, limit=most(request))
+    await runs.retry(run_id, me.id, limit=config_of(request.scope).run_limit)
     return see_other(f"/runs/{run_id}")
