@@ -14,6 +14,8 @@ from tasks.messages import Job, Preview, Progress
 if TYPE_CHECKING:
     from tasks.loading import Model, Models
 
+PROGRESS_PAUSE = 0.2
+"""Seconds between two words of progress, at least: each takes a core from the model for a moment."""
 PREVIEW_SIDE = 256
 FIRST_PREVIEW = 0.75
 """Seconds until the first preview: the page asks once a second, so what is done sooner needs none."""
@@ -57,6 +59,7 @@ class Context:
         self._models = models
         self._say = say
         self._wanted = wanted
+        self._next_progress = 0.0
         self._next_preview = time.monotonic() + FIRST_PREVIEW
 
     def model(self) -> "Model":
@@ -77,7 +80,10 @@ class Context:
 
     def progress(self, done: int, total: int) -> None:
         """Say how far the step is, in passes of the model. Raises Stopped when nobody wants it any more."""
-        self._say(Progress(done, total))
+        now = time.monotonic()
+        if now >= self._next_progress or done == total:
+            self._say(Progress(done, total))
+            self._next_progress = now + PROGRESS_PAUSE
         if self.stopping:
             raise Stopped
 

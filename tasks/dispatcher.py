@@ -50,7 +50,10 @@ class Dispatcher:
 
     async def work(self) -> None:
         """Dispatch and reap until told to stop."""
-        beside = [asyncio.create_task(self._listen()), asyncio.create_task(self._sweep())]
+        listening = events.listen(
+            self._config.database_url, events.STEPS, lambda _: self._wake.set(), began=self._wake.set
+        )
+        beside = [asyncio.create_task(listening), asyncio.create_task(self._sweep())]
         reap_at = 0.0
         while not self._stopping.is_set():
             self._wake.clear()
@@ -90,25 +93,6 @@ class Dispatcher:
             except Exception:
                 log.exception("the sweep broke")
             await asyncio.sleep(SWEEP_EVERY)
-
-    async def _listen(self) -> None:
-        """Keep an ear on the channel, with a new connection whenever the old one is lost."""
-        while True:
-            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
-                connection = await asyncpg.connect(self._config.database_url, timeout=5)
-                try:
-                    await self._hear(connection)
-                finally:
-                    connection.terminate()
-            await asyncio.sleep(1)
-
-    async def _hear(self, connection: asyncpg.Connection) -> None:
-        """Wake up at every notification, until the connection is lost."""
-        lost = asyncio.Event()
-        connection.add_termination_listener(lambda _: lost.set())
-        await connection.add_listener(events.CHANNEL, lambda *_: self._wake.set())
-        self._wake.set()
-        await lost.wait()
 
 
 def tell(swept: Swept) -> None:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 BEAT_EVERY = 2.0
 """Seconds between beats when nothing changes."""
-TELL_EVERY = 0.25
+TELL_EVERY = 0.5
 """Seconds between beats while progress changes."""
 STOP_GRACE = 20.0
 """Seconds that a step has to stop before its engine is killed."""
@@ -483,7 +483,8 @@ class Attempt:
         proof = time.monotonic()
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), BEAT_EVERY)
+                async with asyncio.timeout(BEAT_EVERY):  # wait_for of Python 3.11 may swallow that it is cancelled
+                    await self._changed.wait()
             self._changed.clear()
             try:
                 await self._prove()

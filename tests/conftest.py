@@ -120,12 +120,12 @@ def redis(config: Config) -> Iterator[Any]:
 async def app(config: Config) -> AsyncIterator["Litestar"]:
     """The site, started once a session; it binds the database for everybody.
 
-    Its pages are as they are now, never as they were a moment ago, unless a test says so.
+    Its pages and polls are as they are now, never as they were a moment ago, unless a test says so.
     """
-    from web import conditional
+    from web import conditional, unchanged
     from web.app import create_app
 
-    conditional.FRESH = 0.0
+    conditional.FRESH = unchanged.AGE = 0.0
     await database.unbind()
     site = create_app(config)
     up, leave = asyncio.Event(), asyncio.Event()

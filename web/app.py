@@ -1,5 +1,6 @@
 """The site: every route on one screen."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,6 +39,7 @@ from web import (
 from web.forms import MAX_BODY
 from web.headers import securing
 from web.render import environment
+from web.unchanged import Unchanged
 
 ROUTES: list[Any] = [
     # browse
@@ -109,8 +111,12 @@ class Site(Litestar):
                 scope = {**scope, "method": "GET"}
                 scope["state"]["head"] = True
                 send = _headless(send)  # type: ignore[arg-type]
+            request: Request[Any, Any, Any] = Request(scope)
+            if scope["method"] == "GET" and (head := self.state.unchanged.answer(request)) is not None:
+                await self._answer(conditional.Kept(head, b""), scope, send)
+                return
             await auth.identify(scope)
-            if scope["method"] == "GET" and (kept := conditional.kept(Request(scope))) is not None:
+            if scope["method"] == "GET" and (kept := conditional.kept(request)) is not None:
                 await self._answer(kept, scope, send)
                 return
         await super().__call__(scope, receive, send)
@@ -139,7 +145,14 @@ def create_app(config: Config) -> Litestar:
     return Site(
         route_handlers=ROUTES,
         lifespan=[_connected],
-        state=State({"config": config, "assets": files, "templates": environment(config, files)}),
+        state=State(
+            {
+                "config": config,
+                "assets": files,
+                "templates": environment(config, files),
+                "unchanged": Unchanged(),
+            }
+        ),
         middleware=[auth.Guard],
         before_send=[securing(config)],
         exception_handlers={Exception: errors.handle},
@@ -156,7 +169,9 @@ async def _connected(app: Litestar) -> AsyncIterator[None]:
     config: Config = app.state.config
     await db.bind(config.database_url)
     app.state.storage = Storage(config.s3_url, config.data_dir / "s3")
+    listening = asyncio.create_task(app.state.unchanged.listen(config.database_url))
     try:
         yield
     finally:
+        listening.cancel()
         await db.unbind()

@@ -10,10 +10,11 @@ from litestar import Request, Response, get, post
 from domain import forecast, run_pages, runs
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.run_pages import RunForm, RunPage, StepPage
-from web import run_words
-from web.auth import Viewer, config_of
+from web import run_words, unchanged
+from web.auth import Viewer, config_of, token_of
 from web.forms import read_form
 from web.render import page, see_other, wants_part
+from web.unchanged import Unchanged
 
 MAX_VERSION = 2**31 - 1
 _Request = Request[Any, Any, Any]
@@ -131,23 +132,23 @@ async def progress(request: _Request, run_id: UUID, viewer: Viewer | None) -> Re
     polling ends by itself. A page whose run it may no longer see is loaded again.
     """
     viewer_id = viewer.id if viewer else None
+    memory: Unchanged = request.app.state.unchanged
+    look = memory.look(str(run_id))
     try:
         run = await runs.progress(run_id, viewer_id)
     except NotFound:
         if not wants_part(request):
             raise
         return Response(content=b"", status_code=404, headers={"HX-Refresh": "true"}, media_type="text/html")
-    headers = {"ETag": f'"{run.tag}"', "HX-PTag": run.tag, "Cache-Control": "private, no-store"}
-    if run.tag in (request.headers.get("hx-ptag"), _bare(request.headers.get("if-none-match", ""))) and not run.over:
+    headers = unchanged.headers(run.tag)
+    if run.tag == unchanged.asked(request) and not run.over:
+        queued = any(step.place for step in run.steps)
+        memory.remember(look, str(run_id), token_of(request), run.tag, queued=queued)
         return Response(content=b"", status_code=304, headers=headers, media_type="text/html")
     if run.over:
         run = await runs.read(run_id, viewer_id)
         headers |= {"HX-Retarget": "#run", "HX-Reswap": "outerMorph"}
     return page(request, "runs/progress.html", headers=headers, late=False, **_words(run))
-
-
-def _bare(etag: str) -> str:
-    return etag.strip().removeprefix("W/").strip('"')
 
 
 def _words(run: RunPage, output: int = 1) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """What a run costs beyond the bare diffusers call: from POST to a page that shows the result."""
 
-import asyncio
 import json
 import re
 import statistics
 import time
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 
@@ -14,8 +14,9 @@ from domain import accounts, db, pipelines
 from domain.steps import Recipe, TextToImage
 from tests.bench import bare
 from tests.bench.processes import free_port, running
+from tests.bench.watch import Watch, watching
 
-ROUNDS = 20
+ROUNDS = 40
 STEP = TextToImage(prompt="a red circle on a blue background", num_inference_steps=20)
 
 
@@ -27,13 +28,13 @@ async def measure(data_dir: Path) -> dict[str, Any]:
     with running(["-m", "deploy.cli", "run"], env, f"{site}/"):
         database = json.loads((data_dir / "run" / "urls.json").read_text())["database"]
         await db.bind(database, max_size=2)
-        async with httpx.AsyncClient(base_url=site, timeout=60) as client:
+        async with watching(database) as watch, httpx.AsyncClient(base_url=site, timeout=60) as client:
             path = await _prepare(client, f"session-{port}")
             draw = _bare()
             for _ in range(3):
-                await _run(client, path)
+                await _run(client, path, watch)
                 draw()
-            pairs = [(await _run(client, path), draw()) for _ in range(ROUNDS)]
+            pairs = [(await _run(client, path, watch), draw()) for _ in range(ROUNDS)]
         await db.unbind()
     waits = [ours - theirs for ours, theirs in pairs]
     return {
@@ -52,23 +53,18 @@ async def _prepare(client: httpx.AsyncClient, cookie: str) -> str:
     return f"/pipelines/{made.id}/versions/{made.number}/runs"
 
 
-async def _run(client: httpx.AsyncClient, path: str) -> float:
+async def _run(client: httpx.AsyncClient, path: str, watch: Watch) -> float:
     """Seconds from sending the form to having read a page with the finished result."""
     form = (await client.get(path)).text
     sent = dict(re.findall(r'name="(_csrf|key)" value="([^"]+)"', form))
     began = time.perf_counter()
     answer = await client.post(path, data={**sent, "seed": ""})
     where = answer.headers["location"]
-    run = where.rsplit("/", 1)[1]
-    while True:
-        state = await db.fetchval("SELECT state FROM runs WHERE id = $1", run)
-        if state not in ("queued", "running"):
-            break
-        await asyncio.sleep(0.01)
+    await watch.ended([UUID(where.rsplit("/", 1)[1])])
     shown = await client.get(where)
     seconds = time.perf_counter() - began
-    if state != "succeeded" or "/artifacts/" not in shown.text:
-        raise RuntimeError(f"the run ended {state}")
+    if "/artifacts/" not in shown.text:
+        raise RuntimeError("the page shows no result")
     return seconds
 
 

@@ -1,6 +1,5 @@
 """What reuse and batches save: a run whose result is known, a fork's last step, and many alike runs at once."""
 
-import asyncio
 import json
 import re
 import secrets
@@ -19,6 +18,7 @@ from domain.steps import ImageToImage, PromptTemplate, Recipe, Step, TextToImage
 from tasks.runner import ROOM
 from tests.bench import bare
 from tests.bench.processes import free_port, running
+from tests.bench.watch import Watch, watching
 
 ROUNDS = 10
 ALIKE = 32
@@ -31,11 +31,12 @@ async def measure(data_dir: Path) -> dict[str, Any]:
     site = f"http://127.0.0.1:{port}"
     env = {"DATA_DIR": str(data_dir), "PORT": str(port), "SITE_URL": site, "SEED_EXAMPLES": "0"}
     with running(["-m", "deploy.cli", "run"], env, f"{site}/"):
-        await db.bind(json.loads((data_dir / "run" / "urls.json").read_text())["database"], max_size=4)
+        database = json.loads((data_dir / "run" / "urls.json").read_text())["database"]
+        await db.bind(database, max_size=4)
         person = await accounts.sign_up("bench@example.org", "bench", "a long enough password")
-        async with httpx.AsyncClient(base_url=site, timeout=60) as client:
+        async with watching(database) as watch, httpx.AsyncClient(base_url=site, timeout=60) as client:
             client.cookies.set(f"session-{port}", await accounts.open_session(person.id))
-            desk = Desk(client, person.id)
+            desk = Desk(client, person.id, watch)
             results = await _known(desk) | await _last_step(desk) | await _alike(desk)
         await db.unbind()
     return results
@@ -44,9 +45,10 @@ async def measure(data_dir: Path) -> dict[str, Any]:
 class Desk:
     """Somebody at work: makes pipelines, sends the form that runs them, waits for the end."""
 
-    def __init__(self, client: httpx.AsyncClient, person: UUID) -> None:
+    def __init__(self, client: httpx.AsyncClient, person: UUID, watch: Watch) -> None:
         self.client = client
         self.person = person
+        self.watch = watch
 
     async def pipeline(self, *steps: Step) -> PipelineRef:
         """A private pipeline of these steps."""
@@ -59,23 +61,12 @@ class Desk:
         began = time.perf_counter()
         answer = await self.client.post(path, data={**sent, "seed": str(seed), **fields})
         where = answer.headers["location"]
-        await ended([UUID(where.rsplit("/", 1)[1])])
+        await self.watch.ended([UUID(where.rsplit("/", 1)[1])])
         shown = await self.client.get(where)
         seconds = time.perf_counter() - began
         if "Done" not in shown.text:
             raise RuntimeError("the run did not succeed")
         return seconds
-
-
-async def ended(ids: list[UUID]) -> None:
-    """Wait until all of these runs have ended, and succeeded."""
-    waiting = "SELECT count(*) FROM runs WHERE id = ANY ($1) AND finished_at IS NULL"
-    while True:
-        if not await db.fetchval(waiting, ids):
-            break
-        await asyncio.sleep(0.005)
-    if await db.fetchval("SELECT count(*) FROM runs WHERE id = ANY ($1) AND state <> 'succeeded'", ids):
-        raise RuntimeError("a run did not succeed")
 
 
 async def _known(desk: Desk) -> dict[str, Any]:
@@ -113,7 +104,7 @@ async def _alike(desk: Desk) -> dict[str, Any]:
     await _queued(desk, pipeline, 4)
     by_hand()
     one_by_one()
-    trios = [(await _queued(desk, pipeline, ALIKE), by_hand(), one_by_one()) for _ in range(3)]
+    trios = [(await _queued(desk, pipeline, ALIKE), by_hand(), one_by_one()) for _ in range(5)]
     return {
         f"{ALIKE} alike runs": {"pictures": statistics.median(ALIKE / ours for ours, _, _ in trios)},
         f"{ALIKE} alike runs / batches by hand": {"ratio": statistics.median(hand / ours for ours, hand, _ in trios)},
@@ -127,7 +118,7 @@ async def _queued(desk: Desk, pipeline: PipelineRef, count: int) -> float:
     began = time.perf_counter()
     async with db.transaction():
         ids = [(await runs.accept(version, desk.person, {}, None, secrets.token_hex(8))).run_id for _ in range(count)]
-    await ended(ids)
+    await desk.watch.ended(ids)
     return time.perf_counter() - began
 
 

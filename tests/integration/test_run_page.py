@@ -1,5 +1,6 @@
 """The run page in every state, its polls, and the forms around it."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -7,10 +8,13 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from litestar import Request
 
-from domain import steps
+from domain import events, steps
 from domain.people import Person
-from tests.make import Make, Pipeline, png
+from tests.make import Make, Pipeline, Run, png
+from tests.queries import Queries
+from web import unchanged
 
 LogIn = Callable[[httpx.AsyncClient, Person], Awaitable[httpx.AsyncClient]]
 POLL = {"HX-Request": "true", "HX-Request-Type": "partial"}
@@ -212,6 +216,101 @@ async def test_an_unchanged_poll_is_304_by_tag_and_by_etag(
     changed = await client.get(path, headers={**POLL, "HX-PTag": tag[1]})
     assert changed.status_code == 200
     assert changed.headers["hx-ptag"] != tag[1]
+
+
+@pytest.fixture
+def remembering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unchanged polls are answered from memory, as on a site."""
+    monkeypatch.setattr(unchanged, "AGE", 30.0)
+
+
+async def _poll(client: httpx.AsyncClient, run: Run, tag: str = "") -> httpx.Response:
+    return await client.get(f"/runs/{run.id}/progress", headers={**POLL, "HX-PTag": tag} if tag else POLL)
+
+
+async def _changed(client: httpx.AsyncClient, run: Run, tag: str) -> httpx.Response:
+    """The first poll that is not 304 any more."""
+    for _ in range(250):
+        answer = await _poll(client, run, tag)
+        if answer.status_code != 304:
+            return answer
+        await asyncio.sleep(0.02)
+    raise AssertionError("the poll never learned of the change")
+
+
+@pytest.mark.usefixtures("remembering")
+async def test_an_unchanged_poll_asks_the_database_nothing_until_the_run_changes(
+    client: httpx.AsyncClient, db: Any, make: Make, pipeline: Pipeline, queries: Queries
+) -> None:
+    run = await make.run(pipeline, state="running")
+    tag = (await _poll(client, run)).headers["hx-ptag"]
+    assert (await _poll(client, run, tag)).status_code == 304
+    with queries:
+        again = await _poll(client, run, tag)
+    assert (again.status_code, again.headers["hx-ptag"], queries.count) == (304, tag, 0)
+    assert "content-security-policy" in again.headers
+    await _set(db, run.step_runs[0], progress=1, progress_total=2)
+    changed = await _changed(client, run, tag)
+    tag = changed.headers["hx-ptag"]
+    assert (await _poll(client, run, tag)).status_code == 304
+    await db.execute(
+        "INSERT INTO previews (step_run_id, done, media_type, data) VALUES ($1, 1, 'image/webp', 'a')", run.step_runs[0]
+    )
+    assert (await _changed(client, run, tag)).status_code == 200
+
+
+@pytest.mark.usefixtures("remembering")
+async def test_a_place_in_the_queue_is_told_when_another_run_moves(
+    client: httpx.AsyncClient, db: Any, make: Make, pipeline: Pipeline
+) -> None:
+    first, second = await make.run(pipeline), await make.run(pipeline)
+    tag = (await _poll(client, second)).headers["hx-ptag"]
+    assert (await _poll(client, second, tag)).status_code == 304
+    await _set(db, first.step_runs[0], state="cancelled")
+    await events.note(first.id, "cancelled")
+    assert "first in the queue" in (await _changed(client, second, tag)).text
+
+
+@pytest.mark.usefixtures("remembering")
+async def test_what_is_remembered_is_for_one_session_alone(
+    client: httpx.AsyncClient, clients: Any, app: Any, make: Make, pipeline: Pipeline
+) -> None:
+    run = await make.run(pipeline, state="running")
+    tag = (await _poll(client, run)).headers["hx-ptag"]
+    assert (await _poll(client, run, tag)).status_code == 304
+    assert (await _poll(clients(), run, tag)).status_code == 404
+    assert app.state.unchanged.answer(_request(app, client, run, tag)) is not None
+    assert app.state.unchanged.answer(_request(app, client, run, "another tag")) is None
+
+
+@pytest.mark.usefixtures("remembering")
+async def test_who_cannot_hear_of_changes_remembers_nothing(
+    client: httpx.AsyncClient, app: Any, make: Make, pipeline: Pipeline
+) -> None:
+    run = await make.run(pipeline, state="running")
+    tag = (await _poll(client, run)).headers["hx-ptag"]
+    memory = app.state.unchanged
+    try:
+        memory._ended()
+        assert (await _poll(client, run, tag)).status_code == 304
+        assert memory.answer(_request(app, client, run, tag)) is None
+        memory._began()
+        look = memory.look(str(run.id))
+        memory._hear(str(run.id))
+        memory.remember(look, str(run.id), "a token", tag, queued=False)
+        assert not memory._answers.get(str(run.id)), "it changed while it was read"
+    finally:
+        memory._began()
+
+
+def _request(app: Any, client: httpx.AsyncClient, run: Run, tag: str) -> Request[Any, Any, Any]:
+    cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    return Request(
+        {
+            "type": "http", "method": "GET", "path": f"/runs/{run.id}/progress", "litestar_app": app, "state": {},
+            "headers": [(b"cookie", cookie.encode()), (b"hx-ptag", tag.encode())], "query_string": b"",
+        }  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 async def test_a_poll_swaps_the_steps_and_the_parts_beside_them(
