@@ -91,7 +91,7 @@ bench: $(VENV)/.installed-dev $(if $(filter 1,$(GRADIO)),$(VENV)/gradio)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 # beside the environment, not in it: Gradio wants an older Pillow than the site
-$(VENV)/gradio: tests/bench/gradio.txt $(VENV)/.installed-dev
+$(VENV)/gradio: tests/bench/gradio.txt | $(VENV)/.installed-dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $@ -r $<
 	@touch $@
 

@@ -329,7 +329,7 @@ async def _difference(storage: Storage, first: str, second: str) -> float:
 @pytest.mark.parametrize("kind", [steps.TextToImage, steps.ImageToImage])
 @pytest.mark.usefixtures("ready")
 async def test_a_member_that_is_stopped_leaves_the_others_alone(make: Make, db: Any, kind: Any) -> None:
-    upload = await make.artifact(png("teal"), stored=True)
+    upload = await make.artifact(png("teal", (96, 96)), stored=True)
     given = {"upload": upload.sha256, "strength": 1.0} if kind is steps.ImageToImage else {}
     step = kind(prompt="a boat", num_inference_steps=100, **given)
     pipeline = await make.pipeline(steps=[step])
