@@ -39,7 +39,7 @@ async def measure(data_dir: Path) -> dict[str, Any]:
     theirs = {**QUIET, "PYTHONPATH": str(PACKAGES), "GRADIO_TEMP_DIR": str(data_dir / "gradio")}
     with (
         running(["-m", "deploy.cli", "run"], ours, f"{site}/"),
-        running(["-m", "tests.bench.gradio_app", str(ports[1])], theirs, f"{app}/gradio_api/info"),
+        running(["-m", "tests.bench.gradio_app", str(ports[1])], theirs, f"{app}/gradio_api/info", 180),
     ):
         async with httpx.AsyncClient(base_url=site, timeout=60) as here, httpx.AsyncClient(base_url=app) as there:
             path = await _prepare(here, data_dir, f"session-{ports[0]}")
