@@ -31,7 +31,8 @@ help:
 	@echo "make lint     ruff, mypy and the import contracts alone"
 	@echo "make faults   kill, freeze and starve every part of a site of its own, and check that no run suffers"
 	@echo "make soak     the same at random against a stream of runs: N=1000 runs, SEED=7 repeats a schedule"
-	@echo "make bench    measure it, print a table and write JSON"
+	@echo "make bench    measure it, print a table and write JSON; ARGS=\"workers gradio\" measures some parts, and"
+	@echo "              GRADIO=1 first installs what the part beside a Gradio app needs, for it alone"
 	@echo "make lock     resolve the dependencies of pyproject.toml into deploy/requirements anew"
 	@echo "make clean    remove the virtual environment and caches; data stays"
 
@@ -86,8 +87,13 @@ faults: $(VENV)/.installed-dev
 soak: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.faults.soak N=$(or $(N),1000) SEED=$(SEED)
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-dev $(if $(filter 1,$(GRADIO)),$(VENV)/gradio)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+# beside the environment, not in it: Gradio wants an older Pillow than the site
+$(VENV)/gradio: tests/bench/gradio.txt | $(VENV)/.installed-dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $@ -r $<
+	@touch $@
 
 lock: $(VENV)/.installed-dev
 	@$(BIN)/python deploy/lock.py

@@ -5,7 +5,7 @@ For use inside the transactions of `runs.py` (people) and `queue.py` (workers). 
 
 import logging
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from domain import db, steps
 from domain.errors import DomainError
 from domain.events import note, ring
 from domain.means import Means
-from domain.prepare import Given, Prepared, prepare
+from domain.prepare import Given, Prepared, incoming, prepare
 
 log = logging.getLogger("runs")
 
@@ -90,7 +90,10 @@ async def try_prepared(step: db.Record) -> tuple[Prepared | None, str]:
     """The step's parameters as they are really used, or None and the words why it cannot be run."""
     try:
         plain: steps.AnyStep = msgspec.convert(step["step"], steps.AnyStep)
-        return prepare(plain, await given_to(step), step["revision"], msgspec.convert(step["means"], Means)), ""
+        given = await given_to(step)
+        if plain.together and (pictures := incoming(plain, given.pictures)):
+            given = msgspec.structs.replace(given, sizes=await _sizes(pictures))
+        return prepare(plain, given, step["revision"], msgspec.convert(step["means"], Means)), ""
     except DomainError as error:
         return None, error.message
     except msgspec.ValidationError:
@@ -99,6 +102,14 @@ async def try_prepared(step: db.Record) -> tuple[Prepared | None, str]:
         reference = secrets.token_hex(4)
         log.exception("reference %s: step %s cannot be prepared", reference, step["id"])
         return None, f"Something broke on our side. Reference {reference}."
+
+
+async def _sizes(pictures: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Width and height in pixels of those that are known."""
+    rows = await db.fetch(
+        "SELECT sha256, width, height FROM artifacts WHERE sha256 = ANY ($1) AND width * height > 0", pictures
+    )
+    return {row["sha256"]: (row["width"], row["height"]) for row in rows}
 
 
 def resolved(step: db.Record, ready: Prepared) -> dict[str, Any]:

@@ -17,7 +17,8 @@ class Given(Struct, frozen=True, kw_only=True):
     """What a run gives a step: the run's inputs, lists and seed, and what the steps before it made.
 
     `text` is the text of the nearest step before that wrote one, its source first; `pictures` are
-    the SHA-256 of the pictures that come in, in order.
+    the SHA-256 of the pictures that come in, in order; `sizes` their width and height in pixels, and
+    those of an upload that comes in instead, as far as they are known.
     """
 
     inputs: Mapping[str, str]
@@ -25,6 +26,7 @@ class Given(Struct, frozen=True, kw_only=True):
     seed: int
     text: str = ""
     pictures: Sequence[str] = ()
+    sizes: Mapping[str, tuple[int, int]] = {}
 
 
 class Prepared(Struct, frozen=True, kw_only=True):
@@ -52,7 +54,7 @@ def prepare(step: steps.AnyStep, given: Given, revision: str, means: Means = PLA
         parameters=parameters,
         pictures=pictures,
         input_hash=receipts.input_hash(kind, step.code, revision, parameters, pictures),
-        batch_key="" if means.first_block_cache else _batch_key(step, kind, revision, parameters),
+        batch_key="" if means.first_block_cache else _batch_key(step, revision, parameters, _size(pictures, given)),
     )
 
 
@@ -86,16 +88,22 @@ def _filled(name: str, text: str, given: Given, seed: int) -> str:
         raise DomainError(f"{name.replace('_', ' ').capitalize()}: {error}") from error
 
 
-def _batch_key(step: steps.AnyStep, kind: str, revision: str, parameters: Mapping[str, Any]) -> str:
-    """Equal for steps that differ in words, seed and number of pictures only.
+def _size(pictures: Sequence[str], given: Given) -> tuple[int, int] | None:
+    """Of the one picture that comes in; None for none, for several, and for one of unknown size."""
+    return given.sizes.get(pictures[0]) if len(pictures) == 1 else None
+
+
+def _batch_key(step: steps.AnyStep, revision: str, parameters: Mapping[str, Any], size: tuple[int, int] | None) -> str:
+    """Equal for steps that differ in words, seed and number of pictures only, and in what their picture shows.
 
     Whether there is a negative prompt belongs to the key: some pipelines treat none otherwise than an empty one.
+    A step that redraws several pictures runs alone: a claim counts those that a step makes of each.
     """
-    if not step.together:
+    if not step.together or (step.takes == "image" and size is None):
         return ""
     alike = {
         name: value for name, value in parameters.items() if name not in (*TEMPLATES, "seed", "num_images_per_prompt")
     }
     alike["negative"] = bool(parameters.get("negative_prompt"))
-    content = [kind, step.code, revision, receipts.canonical(alike)]
+    content = [steps.kind_of(step), step.code, revision, receipts.canonical(alike), size]
     return receipts.digest(content)

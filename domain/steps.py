@@ -104,7 +104,7 @@ class Step(Struct, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
     code: ClassVar[int] = 1
     """Version of the code that runs the kind: raise it when equal parameters give another result."""
     together: ClassVar[bool] = False
-    """Whether alike steps of several runs can be one call."""
+    """Whether alike steps of several runs can be one call. For kinds whose model takes many pictures at once."""
 
     title: Annotated[
         str,
@@ -162,6 +162,8 @@ class ImageToImage(Step, tag="image_to_image"):
     queue = "image"
     takes = "image"
     gives = "image"
+    code = 2
+    together = True
 
     prompt: Prompt = ""
     negative_prompt: NegativePrompt = ""

@@ -63,8 +63,8 @@ dramatiq.set_broker(broker)
 @dramatiq.actor(actor_name=bell.ACTOR, queue_name="light")
 async def run_steps(queue: str) -> None:
     """Run the steps of this queue, and of the others this worker serves, until none is left."""
-    bell.busy.set()
+    bell.free.clear()
     try:
         await runner.run(queue)
     finally:
-        bell.busy.clear()
+        bell.free.set()

@@ -6,6 +6,7 @@ message changes nothing.
 """
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -25,10 +26,11 @@ HEARTBEAT_MS = 60_000
 ALWAYS = 1_000_000
 """Maintenance on every command, out of a million: a dead worker's messages return at once."""
 WAIT = 1.0
-"""Seconds that an idle consumer waits at the bell before it looks again."""
+"""Seconds that a consumer waits at the bell, or for a step to end, before it looks whether to leave."""
 
-busy = threading.Event()
-"""Set while this worker runs a step: it then leaves messages to others."""
+free = threading.Event()
+"""Cleared while this worker runs a step: it then leaves messages to others, and its consumers sleep."""
+free.set()
 
 
 class Bell(RedisBroker):
@@ -45,8 +47,10 @@ class _Consumer(_RedisConsumer):
     def __next__(self) -> Any:
         try:
             if not self.queue_name.endswith(".DQ") and not self.message_cache:
-                if busy.is_set() or self.outstanding_message_count >= self.prefetch:
-                    threading.Event().wait(0.01)
+                if not free.wait(WAIT):
+                    return None
+                if self.outstanding_message_count >= self.prefetch:
+                    time.sleep(0.01)
                     return None
                 if not self._ring():
                     return None

@@ -20,6 +20,6 @@ class Runner(NamedTuple):
 RUNNERS: dict[str, Runner] = {
     "prompt_template": Runner(prompt_template.run),
     "text_to_image": Runner(text_to_image.run, text_to_image.together),
-    "image_to_image": Runner(image_to_image.run),
+    "image_to_image": Runner(image_to_image.run, image_to_image.together),
     "upscale": Runner(upscale.run),
 }

@@ -1,5 +1,9 @@
 """Redraw pictures towards a prompt with a diffusers image-to-image pipeline."""
 
+from collections.abc import Sequence
+
+from PIL import Image
+
 from domain.errors import DomainError
 from domain.steps import ImageToImage
 from tasks import diffusion
@@ -15,26 +19,58 @@ def run(step: ImageToImage, ctx: Context) -> Result:
     Sides are brought to multiples of 8 within the model's limits. Seeds count up over all pictures.
     """
     sources = ctx.pictures()
-    if len(sources) * step.num_images_per_prompt > MAX_PICTURES:
+    count = step.num_images_per_prompt
+    if len(sources) * count > MAX_PICTURES:
         raise DomainError(
-            f"{len(sources)} pictures come in and each is redrawn {step.num_images_per_prompt} times: "
+            f"{len(sources)} pictures come in and each is redrawn {count} times: "
             f"that is more than {MAX_PICTURES}. Ask for fewer."
         )
-    seeds = diffusion.seeds(step.seed or 0, len(sources) * step.num_images_per_prompt)
-    model = ctx.model()
-    pipe = diffusion.redrawing(model, step.scheduler)
-    parameters = {
-        "prompt": step.prompt,
-        "negative_prompt": step.negative_prompt,
-        "strength": step.strength,
-        "num_inference_steps": step.num_inference_steps,
-        "guidance_scale": step.guidance_scale,
-        "num_images_per_prompt": step.num_images_per_prompt,
-    }
+    seeds = diffusion.seeds(step.seed or 0, len(sources) * count)
     made: list[Picture] = []
     for number, source in enumerate(sources):
-        image = diffusion.fitted(source, model)
-        own = seeds[number * step.num_images_per_prompt :][: step.num_images_per_prompt]
-        (images,) = diffusion.denoise(pipe, model, {**parameters, "image": image}, [own], ctx, number, len(sources))
-        made += [Picture(image, each) for image, each in zip(images, own, strict=True)]
-    return Result(pictures=made, used={"scheduler": type(pipe.scheduler).__name__})
+        own = seeds[number * count :][:count]
+        (result,) = _redrawn([step], [source], [own], ctx, number, len(sources))
+        made += result.pictures
+    return Result(pictures=made, used=result.used)
+
+
+def together(alike: Sequence[ImageToImage], ctx: Context) -> list[Result]:
+    """The same for steps with one picture each, all of one size, that differ in words, seed and number of
+    pictures only, as one call."""
+    sources = [picture for member in range(len(alike)) for picture in ctx.pictures(member)]
+    seeds = [diffusion.seeds(step.seed or 0, step.num_images_per_prompt) for step in alike]
+    return _redrawn(alike, sources, seeds, ctx)
+
+
+def _redrawn(
+    alike: Sequence[ImageToImage],
+    sources: Sequence[Image.Image],
+    seeds: Sequence[Sequence[int]],
+    ctx: Context,
+    part: int = 0,
+    parts: int = 1,
+) -> list[Result]:
+    """One call with a prompt, a picture and a seed for each picture that comes out.
+
+    Pipelines that are left to repeat a picture differ in whose noise encodes it, so that the second
+    would not be what its seed draws alone.
+    """
+    model = ctx.model()
+    pipe = diffusion.redrawing(model, alike[0].scheduler)
+    each = [(step, diffusion.fitted(source, model)) for step, source in zip(alike, sources, strict=True)]
+    rows = [row for row, own in zip(each, seeds, strict=True) for _ in own]
+    negative = [step.negative_prompt for step, _ in rows]
+    parameters = {
+        "prompt": [step.prompt for step, _ in rows],
+        "negative_prompt": negative if any(negative) else "",
+        "image": [image for _, image in rows],
+        "strength": alike[0].strength,
+        "num_inference_steps": alike[0].num_inference_steps,
+        "guidance_scale": alike[0].guidance_scale,
+    }
+    images = diffusion.denoise(pipe, model, parameters, seeds, ctx, part, parts)
+    used = {"scheduler": type(pipe.scheduler).__name__}
+    return [
+        Result(pictures=[Picture(image, seed) for image, seed in zip(made, own, strict=True)], used=used)
+        for made, own in zip(images, seeds, strict=True)
+    ]

@@ -1,19 +1,21 @@
 """`make bench`: measure, print a table, write JSON to tests/bench/results/.
 
 Only ratios within one run mean something across machines; seconds are given for the reader.
-`python -m tests.bench pages` measures one part: pages, pollers, starts, overhead, sharing or gpu.
+`python -m tests.bench pages` measures one part; `PARTS` names them all.
 """
 
 import asyncio
+import inspect
 import json
 import platform
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import gpu, overhead, pages, pollers, sharing, starts
+from tests.bench import gpu, gradio_peer, overhead, pages, pollers, sharing, starts, workers
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -31,29 +33,34 @@ AIMS = {
     "reused run, POST to result": ("<=", 0.050),
     "fork with its last step changed / that step": ("<=", 1.05),
     "32 alike runs / batches by hand": (">=", 0.95),
+    "two workers / one": (">=", 1.9),
     "web, resident": ("<=", 150.0),
     "gpu: ours at best / diffusers by default": (">=", 3.0),
 }
 
 
-def main(parts: list[str]) -> None:
-    """Measure the named parts, or all of them."""
+PARTS: dict[str, Callable[[Path], Any]] = {
+    "pages": pages.measure,
+    "pollers": pollers.measure,
+    "starts": starts.measure,
+    "overhead": overhead.measure,
+    "sharing": sharing.measure,
+    "workers": workers.measure,
+    "gradio": gradio_peer.measure,
+    "gpu": gpu.measure,
+}
+"""What each part is measured by, given a folder of its own."""
+
+
+def main(parts: Sequence[str]) -> None:
+    """Measure the named parts."""
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="offshoot-bench-") as folder:
         place = Path(folder)
         place.chmod(0o755)
-        if "pages" in parts:
-            results |= asyncio.run(pages.measure(place / "pages"))
-        if "pollers" in parts:
-            results |= asyncio.run(pollers.measure(place / "pollers"))
-        if "starts" in parts:
-            results |= starts.measure(place / "starts")
-        if "overhead" in parts:
-            results |= asyncio.run(overhead.measure(place / "overhead"))
-        if "sharing" in parts:
-            results |= asyncio.run(sharing.measure(place / "sharing"))
-        if "gpu" in parts:
-            results |= gpu.measure(place / "gpu")
+        for part in parts:
+            found = PARTS[part](place / part)
+            results |= asyncio.run(found) if inspect.iscoroutine(found) else found
     _print(results)
     _write(results)
 
@@ -86,4 +93,4 @@ def _write(results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["pages", "pollers", "starts", "overhead", "sharing", "gpu"])
+    main(sys.argv[1:] or list(PARTS))

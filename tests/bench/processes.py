@@ -39,14 +39,16 @@ def wait_for(url: str, seconds: float = 60) -> None:
 
 
 @contextmanager
-def running(arguments: list[str], env: Mapping[str, str], url: str) -> Iterator[tuple[psutil.Process, float]]:
-    """A process of ours until the block ends, and the seconds until `url` answered."""
+def running(
+    arguments: list[str], env: Mapping[str, str], url: str, patience: float = 60
+) -> Iterator[tuple[psutil.Process, float]]:
+    """A process of ours until the block ends, and the seconds until `url` answered, at most `patience`."""
     began = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, *arguments], cwd=ROOT, env={**os.environ, **env}, stdout=subprocess.DEVNULL
     )
     try:
-        wait_for(url)
+        wait_for(url, patience)
         yield psutil.Process(child.pid), time.perf_counter() - began
     finally:
         child.send_signal(signal.SIGINT)

@@ -1,6 +1,7 @@
 """Fairness: people take turns, limits hold, and alike steps are claimed together."""
 
 import asyncio
+import functools
 import secrets
 from typing import Any
 from uuid import UUID
@@ -12,9 +13,10 @@ from domain import models, queue, runs, steps
 from domain.errors import TooMany
 from domain.queue import Made
 from tests import worker as w
-from tests.make import Make, Pipeline
+from tests.make import Make, Pipeline, png
 
 DRAW = steps.TextToImage(prompt="a boat")
+SIZED: list[tuple[str, tuple[int, int]]] = [("red", (96, 64)), ("blue", (96, 64)), ("red", (64, 96))]
 
 
 @pytest.fixture
@@ -146,6 +148,41 @@ async def test_alike_steps_are_claimed_together(db: Any, make: Make, pipeline: P
     assert [each.parameters["num_images_per_prompt"] for each in held] == [1, 1, 2]
     assert {each.parameters["width"] for each in held} == {128}
     assert [len(await queue.claim("image", "ann", room=4)) for _ in range(3)] == [1, 1, 0]
+
+
+async def test_pictures_of_one_size_are_redrawn_together(db: Any, make: Make) -> None:
+    await models.register_all({})
+    wide, other_wide, tall = [(await make.artifact(png(*each))).sha256 for each in SIZED]
+    redraw = functools.partial(steps.ImageToImage, prompt="a moth", strength=0.5)
+    alike = [redraw(upload=wide), redraw(upload=other_wide, prompt="a bee"), redraw(upload=wide, seed=3)]
+    others = [redraw(upload=tall), redraw(upload=wide, strength=0.6), redraw(upload=wide, num_inference_steps=30)]
+    others += [redraw(upload=wide, scheduler="DDPMScheduler"), redraw(upload=wide, negative_prompt="dogs")]
+    others += [redraw(upload="0" * 64), redraw(upload="0" * 64, seed=3)]  # nobody knows how large these are
+    for step in [*alike, *others]:
+        await w.accept(await make.pipeline(steps=[step]))
+    claims = [await queue.claim("image", "ann", room=8) for _ in range(8)]
+    assert [len(held) for held in claims] == [len(alike), 1, 1, 1, 1, 1, 1, 1]
+    assert {held.pictures[0] for held in claims[0]} == {wide, other_wide}
+
+
+async def test_what_was_drawn_is_redrawn_together_and_several_pictures_alone(db: Any, make: Make) -> None:
+    await models.register_all({})
+    redraw = steps.ImageToImage(prompt="a moth")
+    single = await make.pipeline(steps=[DRAW, redraw])
+    pair = await make.pipeline(steps=[steps.TextToImage(prompt="two", num_images_per_prompt=2), redraw])
+    for pipeline in (single, pair, single, pair):
+        await w.accept(pipeline, secrets.randbelow(2**20))
+    second = []
+    while held := await queue.claim("image", "ann"):
+        count = held[0].parameters["num_images_per_prompt"]
+        if held[0].ordinal == 1:
+            await queue.finish(held[0], [Made((await make.artifact()).sha256) for _ in range(count)], None, {}, {})
+        else:
+            second.append(held[0])
+    for each in second:
+        await queue.hand_back(each, 0, "")
+    claims = [await queue.claim("image", "ann", room=8) for _ in range(4)]
+    assert sorted([len(each.pictures) for each in held] for held in claims) == [[], [1, 1], [2], [2]]
 
 
 async def test_a_step_that_met_trouble_runs_alone(db: Any, pipeline: Pipeline) -> None:

@@ -280,6 +280,41 @@ async def test_alike_steps_are_one_call_and_draw_what_they_draw_alone(
             assert await _difference(storage, mine["sha256"], theirs["sha256"]) <= 1.0
 
 
+@pytest.mark.usefixtures("ready")
+async def test_pictures_are_redrawn_together_as_they_are_alone(make: Make, db: Any, storage: Storage) -> None:
+    pipelines = []
+    for prompt, color in (("a red circle", "white"), ("a small blue square on the left", "navy")):
+        upload = await make.artifact(png(color, (100, 75)), stored=True)
+        pipelines.append(await make.pipeline(steps=[steps.ImageToImage(prompt=prompt, upload=upload.sha256, **DRAWN)]))
+    alone = [(await w.ended(await w.accept(pipeline, seed=4)))[1][0] for pipeline in pipelines]
+    async with db.transaction():  # both arrive at once
+        ids = [await w.accept(pipeline, seed=4) for pipeline in pipelines]
+    together = [(await w.ended(run_id))[1][0] for run_id in ids]
+    assert [row["error_message"] for row in together] == [None, None]
+    assert [row["receipt"]["batch"] for row in alone] == [None, None]
+    assert [row["receipt"]["batch"] for row in together] == [{"size": 2, "position": n} for n in range(2)]
+    for one, other in zip(alone, together, strict=True):
+        for mine, theirs in zip(await w.pictures(one["id"]), await w.pictures(other["id"]), strict=True):
+            assert (mine["seed"], mine["width"], mine["height"]) == (theirs["seed"], 96, 72)
+            assert await _difference(storage, mine["sha256"], theirs["sha256"]) <= 1.0
+
+
+@pytest.mark.usefixtures("ready")
+async def test_the_second_redrawn_picture_is_what_its_seed_redraws_alone(make: Make, storage: Storage) -> None:
+    upload = await make.artifact(png("orange", (64, 64)), stored=True)
+    seen = []
+    for seed, count in ((8, 2), (9, 1)):
+        step = steps.ImageToImage(prompt="a sun", upload=upload.sha256, num_inference_steps=FEW, seed=seed)
+        step.num_images_per_prompt = count
+        state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
+        assert state == "succeeded", row["error_message"]
+        seen.append(await w.pictures(row["id"]))
+    (first, second), (alone,) = seen
+    assert second["seed"] == alone["seed"] == 9
+    assert await _difference(storage, second["sha256"], alone["sha256"]) <= 1.0
+    assert await _difference(storage, first["sha256"], alone["sha256"]) > 1.0
+
+
 async def _difference(storage: Storage, first: str, second: str) -> float:
     """Mean absolute difference of two pictures, in steps of 1/255."""
     import numpy as np
@@ -291,9 +326,12 @@ async def _difference(storage: Storage, first: str, second: str) -> float:
     return float(np.abs(one - other).mean())
 
 
+@pytest.mark.parametrize("kind", [steps.TextToImage, steps.ImageToImage])
 @pytest.mark.usefixtures("ready")
-async def test_a_member_that_is_stopped_leaves_the_others_alone(make: Make, db: Any) -> None:
-    step = steps.TextToImage(prompt="a boat", num_inference_steps=100)
+async def test_a_member_that_is_stopped_leaves_the_others_alone(make: Make, db: Any, kind: Any) -> None:
+    upload = await make.artifact(png("teal", (96, 96)), stored=True)
+    given = {"upload": upload.sha256, "strength": 1.0} if kind is steps.ImageToImage else {}
+    step = kind(prompt="a boat", num_inference_steps=100, **given)
     pipeline = await make.pipeline(steps=[step])
     async with db.transaction():
         first, second = [await w.accept(pipeline, seed=seed) for seed in (1, 2)]
