@@ -21,7 +21,7 @@ from domain.steps import Recipe
 from tests.bench.overhead import STEP
 from tests.bench.processes import free_port, running
 
-ROUNDS = 20
+ROUNDS, WARM = 20, 3
 POLL = 0.02
 """Seconds between two looks at a run; its page looks once a second."""
 PACKAGES = Path(os.environ.get("GRADIO_PACKAGES") or Path(sys.prefix) / "gradio")
@@ -43,10 +43,10 @@ async def measure(data_dir: Path) -> dict[str, Any]:
     ):
         async with httpx.AsyncClient(base_url=site, timeout=60) as here, httpx.AsyncClient(base_url=app) as there:
             path = await _prepare(here, data_dir, f"session-{ports[0]}")
-            for number in range(3):
+            for number in range(WARM):
                 await _run(here, path)
                 await _call(there, number)
-            pairs = [(await _run(here, path), await _call(there, 3 + number)) for number in range(ROUNDS)]
+            pairs = [(await _run(here, path), await _call(there, WARM + number)) for number in range(ROUNDS)]
     return {
         "Gradio, call to result": {"seconds": statistics.median(pair[1] for pair in pairs)},
         "ours, POST to result": {"seconds": statistics.median(pair[0] for pair in pairs)},
