@@ -9,6 +9,7 @@ import asyncio
 import base64
 import binascii
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, cast, get_args
 from uuid import UUID
@@ -16,7 +17,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import db, search_query
+from domain import db, search_marks, search_query
 from domain.errors import NotFound
 from domain.lists import MEDIA, NO_PAGE, PAGE
 from domain.search_documents import WINDOW
@@ -28,8 +29,6 @@ MOST = 5_000
 """Matches that are counted and ordered."""
 SHOWN = {"kind": 8, "model": 8, "license": 8, "tag": 12}
 """Values of each facet with their counts."""
-OPEN, CLOSE = "\ue000", "\ue001"
-"""Round what matched; private characters, which `Line` has nowhere else."""
 FEW = 8
 """Windows looked at when a search only says what it does not want."""
 
@@ -42,7 +41,7 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 
 class Line(Struct, frozen=True):
-    """A pipeline as a result shows it. `title` and `prompt` have matches between `OPEN` and `CLOSE`.
+    """A pipeline as a result shows it. `title` and `prompt` have matches between `search_marks.OPEN` and `CLOSE`.
 
     `seconds` is how long the run on its cover took."""
 
@@ -100,6 +99,7 @@ class Compiled(Struct, frozen=True):
 
     stems: str
     ranked: str
+    typed: list[str] = []
     groups: dict[str, tuple[str, list[str]]] = {}
     """By field: the column (facets or marks), and values of which one must be there."""
     every: list[str] = []
@@ -198,6 +198,7 @@ async def prepare(query: Query) -> Compiled:
     return Compiled(
         stems=stems,
         ranked=ranked,
+        typed=[term.text for term in terms],
         groups=groups,
         every=[f"tag:{value}" for value in query.tag],
         no_facets=[value for value in unwanted if not value.startswith("does:")],
@@ -351,7 +352,10 @@ async def _width(compiled: Compiled, span: int) -> int:
     return min(max(math.ceil(span * MOST / expected), 1), span)
 
 
-async def _look(compiled: Compiled, order: str, place: Place | None, limit: int, newest: int, wide: int) -> _Answer:
+def _question(
+    compiled: Compiled, order: str, place: Place | None, limit: int, newest: int, wide: int
+) -> tuple[str, list[Any]]:
+    """SQL and arguments: the number of candidates (part 0), their facets (1), a page (2), those before it (3)."""
     windows = _windows(compiled, newest, wide)
     where = _where(compiled, windows=windows)
     key = _KEYS.get(order) or _rank(where, compiled)
@@ -362,8 +366,7 @@ async def _look(compiled: Compiled, order: str, place: Place | None, limit: int,
         after = f"WHERE (value, number) < ({value}::float8, {number}::bigint)"
         before = f"WHERE (value, number) >= ({value}::float8, {number}::bigint)"
         back = f"ORDER BY value, number LIMIT {limit + 1}"
-    rows = await db.fetch(
-        f"""
+    sql = f"""
         WITH found AS MATERIALIZED (
             SELECT d.pipeline_id, d.number, d.facets, {key} AS value FROM search_documents d
             WHERE {" AND ".join(where.conditions)} LIMIT {MOST + 1}
@@ -377,9 +380,13 @@ async def _look(compiled: Compiled, order: str, place: Place | None, limit: int,
         UNION ALL SELECT 1, facet, n, NULL, NULL FROM placed WHERE place <= 24
         UNION ALL (SELECT 2, '', number, pipeline_id, value FROM found {after} {page})
         UNION ALL (SELECT 3, '', number, pipeline_id, value FROM found {before} {back})
-        """,  # noqa: S608 - columns and numbered arguments only
-        *where.args,
-    )
+        """  # noqa: S608 - columns and numbered arguments only
+    return sql, where.args
+
+
+async def _look(compiled: Compiled, order: str, place: Place | None, limit: int, newest: int, wide: int) -> _Answer:
+    sql, args = _question(compiled, order, place, limit, newest, wide)
+    rows = await db.fetch(sql, *args)
     total: int = next(row["n"] for row in rows if row["part"] == 0)
     return _Answer(
         total=total,
@@ -517,16 +524,9 @@ def _corrected(query: Query, corrections: dict[str, str]) -> Query:
 
 # what a page shows
 
-_HEADLINE = f"StartSel={OPEN}, StopSel={CLOSE}, "
-_LINES = f"""
-SELECT p.id,
-    CASE WHEN $2 <> '' THEN ts_headline('search', left(translate(p.title, '{OPEN}{CLOSE}', ''), 200), $2::text::tsquery,
-        '{_HEADLINE}HighlightAll=true') ELSE translate(p.title, '{OPEN}{CLOSE}', '') END,
-    CASE WHEN $2 <> '' THEN ts_headline('search', translate(p.prompt, '{OPEN}{CLOSE}', ''), $2::text::tsquery,
-        '{_HEADLINE}MaxFragments=2, MaxWords=40, MinWords=20, FragmentDelimiter=" … "')
-        ELSE left(translate(p.prompt, '{OPEN}{CLOSE}', ''), 400) END,
-    o.handle, o.name, p.model, p.medium, p.cover_sha256, p.cover_width, p.cover_height, p.cover_text,
-    p.rating_sum::float8 / nullif(p.rating_count, 0), p.rating_count, p.generation, p.offshoot_count,
+_LINES = """
+SELECT p.id, p.title, p.prompt, o.handle, o.name, p.model, p.medium, p.cover_sha256, p.cover_width, p.cover_height,
+    p.cover_text, p.rating_sum::float8 / nullif(p.rating_count, 0), p.rating_count, p.generation, p.offshoot_count,
     (drawn.step ->> 'num_inference_steps')::int, (drawn.step ->> 'guidance_scale')::float8,
     extract(epoch FROM r.finished_at - r.started_at)::float8
 FROM unnest($1::uuid[]) WITH ORDINALITY AS wanted (id, place)
@@ -537,14 +537,30 @@ LEFT JOIN LATERAL (
     ORDER BY s.ordinal LIMIT 1
 ) drawn ON true
 ORDER BY wanted.place
-"""  # noqa: S608
+"""
+_MATCHING = "SELECT word FROM unnest($1::text[]) word WHERE search_vector(word) @@ $2::text::tsquery"
+_BETWEEN = re.compile(r" (?:&|<->|<\d+>) ")
 
 
 async def lines(found: Found) -> list[Line]:
-    """The results of a page, matches marked. One query."""
+    """The results of a page, matches marked. One query, and one for the words to mark."""
     if not found.ids:
         return []
-    return [Line(*row) for row in await db.fetch(_LINES, found.ids, found.compiled.ranked)]
+    rows = [Line(*row) for row in await db.fetch(_LINES, found.ids)]
+    texts = [text for row in rows for text in (row.title, row.prompt)]
+    words = search_marks.likely(texts, found.compiled.typed)
+    matching: set[str] = set()
+    if words and found.compiled.ranked:
+        stems = _BETWEEN.sub(" | ", found.compiled.ranked)
+        matching = {row[0] for row in await db.fetch(_MATCHING, words, stems)}
+
+    def shown(text: str) -> str:
+        return search_marks.mark(text, matching, found.compiled.typed)
+
+    return [
+        msgspec.structs.replace(row, title=shown(row.title), prompt=search_marks.excerpt(shown(row.prompt)))
+        for row in rows
+    ]
 
 
 class Less(Struct, frozen=True):

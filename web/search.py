@@ -8,7 +8,7 @@ from litestar import Request, Response, get
 from markupsafe import Markup, escape
 from msgspec import Struct
 
-from domain import licenses, search, search_query
+from domain import licenses, search, search_marks, search_query
 from domain.errors import NotFound
 from domain.lists import NO_PAGE
 from domain.search_query import Query
@@ -146,4 +146,4 @@ def _words(used: search_query.Filter) -> str:
 def marked(text: str) -> Markup:
     """Text with its matches in `<mark>`: escaped first."""
     safe = str(escape(text))
-    return Markup(safe.replace(search.OPEN, "<mark>").replace(search.CLOSE, "</mark>"))  # noqa: S704 - escaped above
+    return Markup(safe.replace(search_marks.OPEN, "<mark>").replace(search_marks.CLOSE, "</mark>"))  # noqa: S704 - escaped above

@@ -1,7 +1,7 @@
 """`make bench`: measure, print a table, write JSON to tests/bench/results/.
 
 Only ratios within one run mean something across machines; seconds are given for the reader.
-`python -m tests.bench pages` measures one part: pages, starts, overhead, sharing or gpu.
+`python -m tests.bench pages` measures one part: pages, starts, overhead, sharing, search or gpu.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import gpu, overhead, pages, sharing, starts
+from tests.bench import gpu, overhead, pages, search, sharing, starts
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -30,6 +30,8 @@ AIMS = {
     "fork with its last step changed / that step": ("<=", 1.05),
     "32 alike runs / batches by hand": (">=", 0.95),
     "web, resident": ("<=", 150.0),
+    "search p95, three words and a filter": ("<=", 0.050),
+    "suggestion p95": ("<=", 0.020),
     "gpu: ours at best / diffusers by default": (">=", 3.0),
 }
 
@@ -48,6 +50,8 @@ def main(parts: list[str]) -> None:
             results |= asyncio.run(overhead.measure(place / "overhead"))
         if "sharing" in parts:
             results |= asyncio.run(sharing.measure(place / "sharing"))
+        if "search" in parts:
+            results |= asyncio.run(search.measure(place / "search"))
         if "gpu" in parts:
             results |= gpu.measure(place / "gpu")
     _print(results)
@@ -82,4 +86,4 @@ def _write(results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["pages", "starts", "overhead", "sharing", "gpu"])
+    main(sys.argv[1:] or ["pages", "starts", "overhead", "sharing", "search", "gpu"])

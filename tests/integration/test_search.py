@@ -57,3 +57,14 @@ async def test_words_are_found_in_every_language(make: Make, db: Any, prompt: st
     await drawn(make, "The one", prompt)
     await drawn(make, "Another", "nothing of that kind")
     assert await titles(db, asked) == ["The one"]
+
+
+async def test_the_page_shows_lines_with_matches_marked(client: Any, make: Make, db: Any) -> None:
+    ada = await make.person("ada")
+    await drawn(make, "Lantern <harbor>", "A small harbor at dusk, paper lanterns", ada, tags=["night"])
+    answer = await client.get("/search?q=harbors")
+    assert answer.status_code == 200, answer.text
+    print(answer.text)
+    assert "1 result for" in answer.text
+    assert "Lantern &lt;<mark>harbor</mark>&gt;" in answer.text
+    assert "A small <mark>harbor</mark> at dusk" in answer.text
