@@ -5,7 +5,6 @@ a filter narrows inside the index. A search looks at no more than `MOST` matches
 which share marks called windows. So no question costs more than its words deserve, and none scans a table.
 """
 
-import asyncio
 import base64
 import binascii
 import math
@@ -138,24 +137,23 @@ async def find(
     if not query.terms and order == "match":
         order, place = "newest", place and msgspec.structs.replace(place, order="newest")
     compiled = await prepare(query)
-    answer = await _answer(compiled, order, place, limit)
+    answer, counts = await _answer(compiled, order, place, limit, facets)
     corrected: dict[str, str] = {}
     if not answer.total and place is None and not exactly:
         corrected = await _corrections(query)
         if corrected:
             nearest = await prepare(_corrected(query, corrected))
-            second = await _answer(nearest, order, None, limit)
+            second, others = await _answer(nearest, order, None, limit, facets)
             if second.total:
-                compiled, answer = nearest, second
+                compiled, answer, counts = nearest, second, others
             else:
                 corrected = {}
-    counts = await _facets(compiled, answer, query) if facets else {}
     before = place.before if place else 0
     return Found(
         ids=[row.id for row in answer.page[:limit]],
         total=min(answer.total, MOST),
         more=answer.more,
-        facets=counts,
+        facets={field: _shown(field, counts.get(field, []), getattr(query, field)) for field in SHOWN if facets},
         first=before + 1,
         next=_next(answer.page, order, limit, before),
         previous=None if place is None else _previous(answer.back, order, limit, before),
@@ -306,27 +304,39 @@ _KEYS = {
 _WEIGHTS = "'{0.05, 0.15, 0.5, 1.0}'"
 
 
-async def _answer(compiled: Compiled, order: str, place: Place | None, limit: int) -> _Answer:
-    """Candidates, their number, their facets and a page of them."""
+Counts = dict[str, list[tuple[str, int]]]
+"""By field: its values and how many have each."""
+
+
+async def _answer(
+    compiled: Compiled, order: str, place: Place | None, limit: int, facets: bool
+) -> tuple[_Answer, Counts]:
+    """Candidates, their number and a page of them; with `facets` also what they have, by field."""
     async with db.transaction():
         newest: int | None = (await _settings())[5]
         if newest is None:
-            return _Answer(0, False, [], [], [])
-        span = _span(compiled, newest)
-        wide = await _width(compiled, span)
-        answer = await _look(compiled, order, place, limit, newest, wide)
-        if answer.total > MOST:
-            while answer.total > MOST and wide > 1:
-                wide = max(wide // 4, 1)
-                answer = await _look(compiled, order, place, limit, newest, wide)
-            return answer
-        while answer.total < MOST // 2 and wide < span:
-            wide = min(wide * 4, span)
-            wider = await _look(compiled, order, place, limit, newest, wide)
-            if wider.total > MOST:
-                break
-            answer = wider
+            return _Answer(0, False, [], [], []), {}
+        answer = await _candidates(compiled, order, place, limit, newest)
+        return answer, await _facets(compiled, answer, newest) if facets else {}
+
+
+async def _candidates(compiled: Compiled, order: str, place: Place | None, limit: int, newest: int) -> _Answer:
+    """Look at as many of the newest windows as hold some `MOST` matches, or at all of them."""
+    span = _span(compiled, newest)
+    wide = await _width(compiled, span)
+    answer = await _look(compiled, order, place, limit, newest, wide)
+    if answer.total > MOST:
+        while answer.total > MOST and wide > 1:
+            wide = max(wide // 4, 1)
+            answer = await _look(compiled, order, place, limit, newest, wide)
         return answer
+    while answer.total < MOST // 2 and wide < span:
+        wide = min(wide * 4, span)
+        wider = await _look(compiled, order, place, limit, newest, wide)
+        if wider.total > MOST:
+            break
+        answer = wider
+    return answer
 
 
 def _span(compiled: Compiled, newest: int) -> int:
@@ -418,36 +428,32 @@ def _rank(where: _Where, compiled: Compiled) -> str:
 # facets
 
 
-async def _facets(compiled: Compiled, answer: _Answer, query: Query) -> dict[str, list[Facet]]:
+async def _facets(compiled: Compiled, answer: _Answer, newest: int) -> Counts:
     """The values of each field among the matches; of a field in use, among the matches without it."""
-    counts: dict[str, list[tuple[str, int]]] = {field: [] for field in SHOWN}
+    counts: Counts = {field: [] for field in SHOWN}
     for facet, n in answer.counts:
         field, _, value = facet.partition(":")
         counts[field].append((value, n))
-    used = [field for field in ("kind", "model", "license") if field in compiled.groups]
-    others = await asyncio.gather(*(_without(compiled, field) for field in used))
-    counts |= dict(zip(used, others, strict=True))
-    return {field: _shown(field, counts[field], getattr(query, field)) for field in SHOWN}
+    for field in ("kind", "model", "license"):
+        if field in compiled.groups:
+            counts[field] = await _without(compiled, field, newest)
+    return counts
 
 
-async def _without(compiled: Compiled, field: str) -> list[tuple[str, int]]:
+async def _without(compiled: Compiled, field: str, newest: int) -> list[tuple[str, int]]:
     """How many there are of each value of one field, if it did not narrow."""
-    async with db.transaction():
-        newest: int | None = (await _settings())[5]
-        if newest is None:
-            return []
-        relaxed = msgspec.structs.replace(
-            compiled, groups={name: group for name, group in compiled.groups.items() if name != field}
-        )
-        wide = await _width(relaxed, _span(relaxed, newest))
-        where = _where(relaxed, windows=_windows(relaxed, newest, wide))
-        rows = await db.fetch(
-            f"""SELECT facet, count(*) FROM (
-                    SELECT d.facets FROM search_documents d WHERE {" AND ".join(where.conditions)} LIMIT {MOST}
-                ) found, unnest(found.facets) facet
-                WHERE starts_with(facet, '{field}:') GROUP BY facet ORDER BY count(*) DESC, facet LIMIT 24""",  # noqa: S608
-            *where.args,
-        )
+    relaxed = msgspec.structs.replace(
+        compiled, groups={name: group for name, group in compiled.groups.items() if name != field}
+    )
+    wide = await _width(relaxed, _span(relaxed, newest))
+    where = _where(relaxed, windows=_windows(relaxed, newest, wide))
+    rows = await db.fetch(
+        f"""SELECT facet, count(*) FROM (
+                SELECT d.facets FROM search_documents d WHERE {" AND ".join(where.conditions)} LIMIT {MOST}
+            ) found, unnest(found.facets) facet
+            WHERE starts_with(facet, '{field}:') GROUP BY facet ORDER BY count(*) DESC, facet LIMIT 24""",  # noqa: S608
+        *where.args,
+    )
     return [(row[0].partition(":")[2], row[1]) for row in rows]
 
 

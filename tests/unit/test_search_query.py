@@ -134,7 +134,8 @@ def test_nothing_typed_breaks_it(text: str) -> None:
 
 PIECES = st.sampled_from(
     ["harbor", '"paper lanterns"', "-fog", '-"wide view"', "model:sdxl", 'tag:"blue hour"', "-tag:night", "by:ada",
-     "kind:gif", "-kind:text", "steps:>30", "steps:20-30", "seed:7", "rating:>=4.5", "license:mit", "16:9", "порт", "港口"]
+     "kind:gif", "-kind:text", "steps:>30", "steps:20-30", "seed:7", "rating:>=4.5", "license:mit", "16:9",
+     "порт", "港口"]
 )  # fmt: skip
 
 
