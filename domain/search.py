@@ -28,6 +28,8 @@ MOST = 5_000
 """Matches that are counted and ordered."""
 SHOWN = {"kind": 8, "model": 8, "license": 8, "tag": 12}
 """Values of each facet with their counts."""
+FILL = 0.9
+"""How near to `MOST` a second look aims."""
 FEW = 8
 """Windows looked at when a search only says what it does not want."""
 
@@ -286,6 +288,8 @@ class _Answer(Struct, frozen=True):
 
     total: int
     more: bool
+    last: int
+    """The highest number among the candidates."""
     counts: list[tuple[str, int]]
     page: list[_Row]
     back: list[_Row]
@@ -315,7 +319,7 @@ async def _answer(
     async with db.transaction():
         newest: int | None = (await _settings())[5]
         if newest is None:
-            return _Answer(0, False, [], [], []), {}
+            return _Answer(0, False, 0, [], [], []), {}
         answer = await _candidates(compiled, order, place, limit, newest)
         return answer, await _facets(compiled, answer, newest) if facets else {}
 
@@ -326,12 +330,14 @@ async def _candidates(compiled: Compiled, order: str, place: Place | None, limit
     wide = await _width(compiled, span)
     answer = await _look(compiled, order, place, limit, newest, wide)
     if answer.total > MOST:
+        # what came were the oldest: they tell how close together matches lie
         while answer.total > MOST and wide > 1:
-            wide = max(wide // 4, 1)
+            spread = max(answer.last - max(newest - wide * WINDOW, 0), 1)
+            wide = min(max(int(spread * FILL // WINDOW), 1), wide - 1)
             answer = await _look(compiled, order, place, limit, newest, wide)
         return answer
     while answer.total < MOST // 2 and wide < span:
-        wide = min(wide * 4, span)
+        wide = min(wide * 4 if answer.total < MOST // 8 else wide * 2, span)
         wider = await _look(compiled, order, place, limit, newest, wide)
         if wider.total > MOST:
             break
@@ -386,7 +392,7 @@ def _question(
             SELECT facet, n, row_number() OVER (PARTITION BY split_part(facet, ':', 1) ORDER BY n DESC, facet) AS place
             FROM counted
         )
-        SELECT 0 AS part, '' AS facet, count(*) AS n, NULL::uuid AS id, NULL::float8 AS value FROM found
+        SELECT 0 AS part, '' AS facet, count(*) AS n, NULL::uuid AS id, max(number)::float8 AS value FROM found
         UNION ALL SELECT 1, facet, n, NULL, NULL FROM placed WHERE place <= 24
         UNION ALL (SELECT 2, '', number, pipeline_id, value FROM found {after} {page})
         UNION ALL (SELECT 3, '', number, pipeline_id, value FROM found {before} {back})
@@ -397,9 +403,10 @@ def _question(
 async def _look(compiled: Compiled, order: str, place: Place | None, limit: int, newest: int, wide: int) -> _Answer:
     sql, args = _question(compiled, order, place, limit, newest, wide)
     rows = await db.fetch(sql, *args)
-    total: int = next(row["n"] for row in rows if row["part"] == 0)
+    total, last = next((row["n"], row["value"]) for row in rows if row["part"] == 0)
     return _Answer(
         total=total,
+        last=int(last or 0),
         more=total > MOST or wide <= newest // WINDOW,
         counts=[(row["facet"], row["n"]) for row in rows if row["part"] == 1],
         page=[_Row(row["id"], row["n"], row["value"]) for row in rows if row["part"] == 2],

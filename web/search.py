@@ -103,6 +103,7 @@ def _context(query: Query, order: str, form: Mapping[str, list[str]], faults: Ma
         "query": query,
         "said": said,
         "typed": search_query.typed(query),
+        "sent": " ".join(form.get("q", ())),
         "orders": ORDERS,
         "order": "newest" if order == "match" and not query.terms else order,
         "facets": FACETS,
