@@ -105,7 +105,7 @@ def _context(query: Query, order: str, form: Mapping[str, list[str]], faults: Ma
         "typed": search_query.typed(query),
         "sent": " ".join(form.get("q", ())),
         "orders": ORDERS,
-        "order": "newest" if order == "match" and not query.terms else order,
+        "order": order,
         "facets": FACETS,
         "ratings": RATINGS,
         "faults": faults,

@@ -1,5 +1,6 @@
 // Polls rest in a hidden tab and back off 1, 2, 5 s after errors; focus lands where the page
-// changed; a box whose words became filters loses them; a[data-dialog] opens that dialog, not the page that asks the same; .copy copies.
+// changed; a box whose words became filters loses them; a[data-dialog] opens that dialog, not the
+// page that asks the same; .copy copies.
 (() => {
   const on = (name, act) => document.addEventListener(name, (event) => act(event, event.detail?.ctx));
   const polls = (ctx) => ctx?.sourceEvent?.type === "every";

@@ -56,7 +56,6 @@ async def test_finding_with_filters_slips_and_suggestions(open_page: OpenPage, a
     await expect(page.get_by_role("heading", name="30 results for “lanterns”")).to_be_visible()
     await expect(page.locator("mark").first).to_be_visible()
 
-    await page.screenshot(path="/tmp/w/g1_wide.png"); await page.set_viewport_size(PHONE); await page.screenshot(path="/tmp/w/g1_phone.png"); await page.emulate_media(color_scheme="dark"); await page.set_viewport_size({"width":1440,"height":900}); await page.screenshot(path="/tmp/w/g1_dark.png") # SHOT
     box = page.get_by_label("Words to find")
     await page.get_by_role("checkbox", name="flux").check()
     await expect(page.get_by_role("heading", name="10 results")).to_be_visible()
@@ -69,7 +68,6 @@ async def test_finding_with_filters_slips_and_suggestions(open_page: OpenPage, a
     await expect(page.get_by_role("alert")).to_contain_text("steps: wants a number")
     await expect(page.get_by_role("heading", name="10 results")).to_be_visible()
     await expect(box).to_be_focused()
-    await page.screenshot(path="/tmp/w/g1_bad.png") # SHOT
     await box.fill("lanterns kind:text")
     await box.press("Enter")
     await expect(page.get_by_role("heading", name="2 results")).to_be_visible()
@@ -108,7 +106,6 @@ async def test_finding_without_javascript(open_page: OpenPage, asked: str) -> No
     await expect(page.get_by_role("article").first).to_contain_text("Lantern harbor")
     await page.get_by_label("Words to find").fill("lanterns")
     await page.get_by_text("Filters", exact=True).click()
-    await page.screenshot(path="/tmp/w/g1_plain.png", full_page=True) # SHOT
     await page.get_by_role("checkbox", name="sdxl").check()
     await page.get_by_role("button", name="Use filters").click()
     await expect(page.get_by_role("heading", name="20 results for “lanterns”")).to_be_visible()
