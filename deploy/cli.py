@@ -41,6 +41,8 @@ def _run(given: argparse.Namespace) -> int:
         return commands.migrate()
     if given.command == "examples":
         return commands.examples()
+    if given.command == "index":
+        return commands.index()
     if given.action == "add":
         from domain import means
 
@@ -56,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("run", help="start everything on this machine and say where the site is")
     commands.add_parser("migrate", help="bring the database to the schema of this version")
     commands.add_parser("examples", help="fill an empty gallery by running the example pipelines")
+    commands.add_parser("index", help="make what search reads anew; the site may run")
     verify = commands.add_parser("verify", help="read every stored file again and compare it with its SHA-256")
     verify.add_argument("--sample", type=_number, metavar="N", help="only N files, chosen by chance")
     backup = commands.add_parser("backup", help="copy the database and every file it refers to; the site may run")

@@ -10,7 +10,7 @@ from deploy import migrations
 from deploy.embedded import Services, Urls
 from deploy.problems import Problem
 from deploy.surroundings import Surroundings
-from domain import db, models
+from domain import db, models, search_documents
 from domain.means import PLAIN, Means, spell
 
 NOT_NEEDED = "unix:///not-needed"
@@ -109,5 +109,15 @@ def examples() -> int:
     async def work() -> None:
         count = len(await planted.plant())
         print(f"{count} example runs are queued." if count else "The gallery is not empty, so nothing was added.")
+
+    return _with_database(work)
+
+
+def index() -> int:
+    """`offshoot index`"""
+
+    async def work() -> None:
+        count = await search_documents.rebuild()
+        print(f"Search reads {count} pipelines anew.")
 
     return _with_database(work)

@@ -4,6 +4,7 @@ A list's entry is a pipeline, a result's entry is a published run. Only what eve
 is here: feed readers don't log in.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -98,6 +99,17 @@ async def of_list(of: Filter, after: str | None = None, limit: int = PAGE) -> Pa
     rows = await db.fetch(sql, *args)
     previous = await _previous(of, place, rows, limit) if place is not None else None
     return Page([_entry(row) for row in rows[:limit]], lists.next_of(of.order, rows, limit, place), previous)
+
+
+_CHOSEN = f"""
+SELECT p.published_at, {_ENTRY} FROM unnest($1::uuid[]) WITH ORDINALITY AS chosen (id, place)
+JOIN pipelines p ON p.id = chosen.id {_JOINS}
+WHERE {LISTED} ORDER BY chosen.place"""  # noqa: S608 - constants only
+
+
+async def entries(ids: Sequence[UUID]) -> list[Entry]:
+    """The listed ones of these pipelines, in the order given."""
+    return [_entry(row) for row in await db.fetch(_CHOSEN, list(ids))]
 
 
 async def _previous(of: Filter, place: Place, rows: list[db.Record], limit: int) -> str:

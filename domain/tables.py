@@ -19,7 +19,19 @@ from piccolo.columns import (
     Text,
     Timestamptz,
 )
+from piccolo.columns.base import Column
 from piccolo.table import Table
+
+
+class TSVector(Column):
+    """Stems with their places, for full-text search."""
+
+    value_type = str
+
+    @property
+    def column_type(self) -> str:
+        """The SQL type."""
+        return "TSVECTOR"
 
 
 class Person(Table, tablename="people"):
@@ -220,6 +232,41 @@ class Rating(Table, tablename="ratings"):
     updated_at = Timestamptz(null=False, default=None)
 
 
+class SearchDocument(Table, tablename="search_documents"):
+    pipeline_id = ForeignKey(Pipeline, primary_key=True, null=False, default=None)
+    number = BigInt(null=False, unique=True, default=None)
+    published_at = Timestamptz(null=False, default=None)
+    score = DoublePrecision(null=False, default=None)
+    rating = DoublePrecision(null=True, default=None)
+    offshoots = Integer(null=False, default=None)
+    facets = Array(base_column=Text(), null=False, default=None)
+    marks = Array(base_column=Text(), null=False, default=None)
+    document = TSVector(null=False, default=None)
+
+
+class SearchText(Table, tablename="search_texts"):
+    pipeline_id = ForeignKey(Pipeline, primary_key=True, null=False, default=None)
+    title = Text(null=False, default=None)
+    folded = Text(null=False, default=None)
+    words = Array(base_column=Text(), null=False, default=None)
+
+
+class SearchWord(Table, tablename="search_words"):
+    kind = Text(null=False, default=None)
+    word = Text(null=False, default=None)
+    documents = Integer(null=False, default=None)
+
+
+class SearchChange(Table, tablename="search_changes"):
+    id = BigInt(primary_key=True, null=False, default=None)
+    gone = Array(base_column=Text(), null=False, default=None)
+    come = Array(base_column=Text(), null=False, default=None)
+
+
+class SearchStale(Table, tablename="search_stale"):
+    pipeline_id = ForeignKey(Pipeline, primary_key=True, null=False, default=None)
+
+
 TABLES: tuple[type[Table], ...] = (
     Person,
     Session,
@@ -236,4 +283,9 @@ TABLES: tuple[type[Table], ...] = (
     Preview,
     Event,
     Rating,
+    SearchDocument,
+    SearchText,
+    SearchWord,
+    SearchChange,
+    SearchStale,
 )

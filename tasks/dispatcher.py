@@ -1,7 +1,7 @@
 """`python -m tasks.dispatcher`: PostgreSQL → Dramatiq, and the reaper. Run as many as you like.
 
 Rings for every queued step as soon as PostgreSQL says so, and looks every second besides. Every hour it
-sweeps up files that nothing refers to.
+sweeps up files that nothing refers to. Beside that it brings search up to date with what could wait.
 Survives PostgreSQL and Redis going away and coming back.
 """
 
@@ -16,7 +16,7 @@ import asyncpg
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
-from domain import db, events, queue
+from domain import db, events, queue, search_documents
 from domain.config import Config, ConfigError
 from domain.errors import DomainError
 from domain.storage import Storage
@@ -30,6 +30,7 @@ REAP_EVERY = 5.0
 BATCH = 100
 FIRST_SWEEP = 60.0
 SWEEP_EVERY = 3600.0
+INDEX_EVERY = 2.0
 AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, redis.RedisError, TimeoutError)
 
 
@@ -50,10 +51,7 @@ class Dispatcher:
 
     async def work(self) -> None:
         """Dispatch and reap until told to stop."""
-        listening = events.listen(
-            self._config.database_url, events.STEPS, lambda _: self._wake.set(), began=self._wake.set
-        )
-        beside = [asyncio.create_task(listening), asyncio.create_task(self._sweep())]
+        beside = [asyncio.create_task(part) for part in (self._listen(), self._sweep(), self._index())]
         reap_at = 0.0
         while not self._stopping.is_set():
             self._wake.clear()
@@ -93,6 +91,22 @@ class Dispatcher:
             except Exception:
                 log.exception("the sweep broke")
             await asyncio.sleep(SWEEP_EVERY)
+
+    async def _index(self) -> None:
+        """Refresh what search reads, without a pause while there is more."""
+        while True:
+            busy = 0
+            try:
+                busy = await search_documents.catch_up()
+            except AWAY as error:
+                log.debug("search waits: %s", error)
+            except Exception:
+                log.exception("search could not be brought up to date")
+            await asyncio.sleep(0 if busy else INDEX_EVERY)
+
+    async def _listen(self) -> None:
+        """Wake up whenever a step is queued."""
+        await events.listen(self._config.database_url, events.STEPS, lambda _: self._wake.set(), began=self._wake.set)
 
 
 def tell(swept: Swept) -> None:

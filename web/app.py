@@ -30,6 +30,7 @@ from web import (
     profiles,
     ratings,
     runs,
+    search,
     sessions,
     settings,
     tags,
@@ -46,12 +47,15 @@ ROUTES: list[Any] = [
     gallery.show,
     tags.show,
     ratings.save,
+    search.show,
+    search.suggest,
     # follow
     feeds.of_gallery,
     feeds.of_tag,
     feeds.of_person,
     feeds.of_results,
     feeds.of_lineage,
+    feeds.of_search,
     # compose
     pipelines.show,
     pipelines.family,

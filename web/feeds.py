@@ -11,7 +11,7 @@ from uuid import UUID
 
 from litestar import Request, Response, get
 
-from domain import feeds, people
+from domain import feeds, people, search, search_query
 from domain.errors import NotFound
 from domain.lists import NO_PAGE, Filter
 from web import conditional
@@ -116,6 +116,19 @@ async def of_lineage(request: Request[Any, Any, Any], pipeline_id: UUID) -> Resp
     title = f"{subject.title} · Offshoots"
     about = f"What people grew from “{subject.title}” by {subject.handle}."
     return _answer(request, page, title, about, f"/pipelines/{pipeline_id}/lineage", {})
+
+
+@get([f"/search/feed.{kind}" for kind in FORMATS], before_request=_unchanged, include_in_schema=False)
+async def of_search(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """What a search finds, newest first: ?q=, ?order=, ?after=."""
+    asked = _asked(request, "q", "order", "after")
+    query = search_query.parse(asked.get("q", ""))
+    order, words = asked.get("order", "newest"), search_query.write(query)
+    found = await search.find(query, order, asked.get("after"), exactly=True, facets=False)
+    page = feeds.Page(await feeds.entries(found.ids), found.next, found.previous)
+    title = f"{config_of(request.scope).site_name} · Search: {words or 'everything'}"
+    return _answer(request, page, title, f"Pipelines found by {words or 'everything'}.", "/search",
+                   {"q": words, "order": order})  # fmt: skip
 
 
 def _asked(request: Request[Any, Any, Any], *known: str) -> dict[str, str]:

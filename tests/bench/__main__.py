@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import gpu, gradio_peer, overhead, pages, pollers, sharing, starts, workers
+from tests.bench import gpu, gradio_peer, overhead, pages, pollers, search, sharing, starts, workers
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -36,6 +36,8 @@ AIMS = {
     "32 alike runs / batches by hand": (">=", 0.95),
     "two workers / one": (">=", 1.9),
     "web, resident": ("<=", 150.0),
+    "search p95, three words and a filter": ("<=", 0.050),
+    "suggestion p95": ("<=", 0.020),
     "gpu: ours at best / diffusers by default": (">=", 3.0),
 }
 
@@ -47,6 +49,7 @@ PARTS: dict[str, Callable[[Path], Any]] = {
     "sharing": sharing.measure,
     "workers": workers.measure,
     "gradio": gradio_peer.measure,
+    "search": search.measure,
     "gpu": gpu.measure,
 }
 """What each part is measured by, given a folder of its own."""

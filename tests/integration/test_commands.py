@@ -100,3 +100,7 @@ async def test_examples_leave_a_used_site_alone(make: Make, db: Any) -> None:
     await make.pipeline()
     assert await examples.plant() == []
     assert await db.fetchval("SELECT count(*) FROM people") == 1
+
+
+def test_what_search_reads_is_made_anew(offshoot: Command) -> None:
+    assert offshoot("index") == (0, "Search reads 0 pipelines anew.")

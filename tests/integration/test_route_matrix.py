@@ -35,6 +35,11 @@ MATRIX = {
     # lists and feeds
     "GET /": ALL,
     "GET /tags/{tag:str}": ALL,
+    "GET /search": ALL,
+    "GET /search/suggestions": ALL,
+    "GET /search/feed.rss": ALL,
+    "GET /search/feed.atom": ALL,
+    "GET /search/feed.json": ALL,
     "GET /gallery/feed.rss": ALL,
     "GET /gallery/feed.atom": ALL,
     "GET /gallery/feed.json": ALL,
@@ -183,6 +188,11 @@ async def ask(browser: httpx.AsyncClient, row: str, about: Thing, may_know: bool
 
 LISTS = (
     "/",
+    "/search",
+    "/search?q=secret",
+    "/search?q=secert",
+    "/search/suggestions?q=secret",
+    "/search/feed.json?q=secret",
     "/tags/sea",
     "/@olga",
     "/@olga?tab=runs",

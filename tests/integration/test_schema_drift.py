@@ -20,12 +20,14 @@ TYPES = {
     "TEXT": "text",
     "TEXT[]": "text[]",
     "TIMESTAMPTZ": "timestamp with time zone",
+    "TSVECTOR": "tsvector",
     "UUID": "uuid",
 }
 COMPOSITE_KEYS = {
     "renditions": ("source", "width"),
     "outputs": ("step_run_id", "position"),
     "ratings": ("pipeline_id", "person_id"),
+    "search_words": ("kind", "word"),
 }
 """Primary keys over several columns, which Piccolo cannot say."""
 
@@ -64,6 +66,11 @@ ONLY_IN_THE_DATABASE = {
     "step_runs_leases",
     "step_runs_recent",
     "step_runs_turn",
+    # search: GIN, beginnings of titles, partial
+    "search_documents_found",
+    "search_texts_folded",
+    "search_words_alike",
+    "search_words_unused",
     # the other side of foreign keys
     "events_run",
     "outputs_sha256",
@@ -113,6 +120,8 @@ DEFAULTS = {
         progress progress_total phase""",
     "events": "id data at",
     "ratings": "created_at updated_at",
+    "search_documents": "number",
+    "search_changes": "id",
 }
 """The columns that an INSERT may leave out because the server fills them."""
 EXTENSIONS = {"plpgsql", "vector", "pg_trgm", "unaccent"}

@@ -1,0 +1,169 @@
+"""What search reads: a row for every listed pipeline, kept in step with it, and the words that people may mean.
+
+`cards.refresh` ends with `refresh`, in the same transaction. Votes, hiding and new names are followed by triggers of
+the database. `catch_up` does what can wait: documents marked stale, and the counts of words.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from domain import db
+from domain.lists import LISTED
+
+WINDOW = 8_192
+"""Neighbors in `number` that share a mark, so that the newest can be asked for alone."""
+RUNS = 20
+"""Published runs of a pipeline, the newest, whose prompts and seeds are found."""
+MAX_TEXT = 20_000
+"""Characters of each part of a document."""
+BATCH = 200
+FOLD = 1_000
+
+_LOCK = "SELECT FROM pipelines WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+
+_REFRESH = f"""
+WITH listed AS (
+    SELECT p.*, o.handle, o.name, coalesce(v.recipe, '{{}}') AS recipe
+    FROM pipelines p JOIN people o ON o.id = p.owner_id
+    LEFT JOIN versions v ON v.pipeline_id = p.id AND v.number = p.latest_version
+    WHERE p.id = ANY($1::uuid[]) AND {LISTED}
+), made AS MATERIALIZED (
+    SELECT p.id, p.title, p.published_at, p.rating_score, p.offshoot_count,
+        p.rating_sum::float8 / nullif(p.rating_count, 0) AS rating,
+        coalesce(known.number, nextval('search_documents_number_seq')) AS number,
+        said.prompts, array_remove(used.models || lower(p.model), '') AS models, used.kinds, used.passes,
+        said.seeds || used.seeds AS seeds, p.medium, lower(p.license) AS license, p.tags, lower(p.handle) AS handle,
+        left(concat_ws(' ', p.description, array_to_string(p.tags, ' '), p.handle, p.name, p.model, used.words,
+            p.license), {MAX_TEXT}) AS rest
+    FROM listed p
+    LEFT JOIN search_documents known ON known.pipeline_id = p.id
+    CROSS JOIN LATERAL (
+        SELECT coalesce(array_agg(DISTINCT lower(step ->> 'model')) FILTER (WHERE step ->> 'model' <> ''), '{{}}')
+                AS models,
+            coalesce(array_agg(DISTINCT step ->> 'kind') FILTER (WHERE step ->> 'kind' <> ''), '{{}}') AS kinds,
+            coalesce(array_agg(DISTINCT step ->> 'num_inference_steps')
+                FILTER (WHERE step ->> 'num_inference_steps' <> ''), '{{}}') AS passes,
+            coalesce(array_agg(DISTINCT step ->> 'seed') FILTER (WHERE step ->> 'seed' <> ''), '{{}}') AS seeds,
+            string_agg(concat_ws(' ', step ->> 'prompt', step ->> 'template'), E'\\n' ORDER BY place) AS prompts,
+            string_agg(concat_ws(' ', step ->> 'title', step ->> 'model', step ->> 'scheduler',
+                (step ->> 'width') || 'x' || (step ->> 'height')), ' ' ORDER BY place) AS words
+        FROM jsonb_array_elements(p.recipe -> 'steps') WITH ORDINALITY AS steps (step, place)
+    ) used
+    CROSS JOIN LATERAL (
+        SELECT left(concat_ws(E'\\n', p.prompt, used.prompts, string_agg(DISTINCT s.resolved ->> 'prompt', E'\\n')),
+                {MAX_TEXT}) AS prompts,
+            coalesce(array_agg(DISTINCT r.seed::text) FILTER (WHERE r.seed IS NOT NULL), '{{}}') AS seeds
+        FROM (SELECT id, seed FROM runs WHERE pipeline_id = p.id AND visibility = 'published'
+              ORDER BY published_at DESC, id DESC LIMIT {RUNS}) r
+        LEFT JOIN step_runs s ON s.run_id = r.id AND s.resolved ->> 'prompt' <> ''
+    ) said
+), documents AS (
+    INSERT INTO search_documents AS d
+        (pipeline_id, number, published_at, score, rating, offshoots, facets, marks, document)
+    SELECT id, number, published_at, rating_score, rating, offshoot_count,
+        array(SELECT DISTINCT facet FROM unnest(
+            ARRAY['kind:' || medium, 'license:' || license]
+            || array(SELECT 'model:' || model FROM unnest(models) model)
+            || array(SELECT 'tag:' || tag FROM unnest(tags) tag)) facet ORDER BY facet),
+        array(SELECT DISTINCT mark FROM unnest(
+            ARRAY['by:' || handle, 'window:' || number / {WINDOW}] || search_rating_mark(rating)
+            || array(SELECT 'does:' || kind FROM unnest(kinds) kind)
+            || array(SELECT 'steps:' || pass FROM unnest(passes) pass)
+            || array(SELECT 'seed:' || seed FROM unnest(seeds) seed)) mark ORDER BY mark),
+        setweight(search_vector(title), 'A') || setweight(search_vector(prompts), 'B')
+            || setweight(search_vector(rest), 'C')
+    FROM made
+    ON CONFLICT (pipeline_id) DO UPDATE SET published_at = excluded.published_at, score = excluded.score,
+        rating = excluded.rating, offshoots = excluded.offshoots, facets = excluded.facets, marks = excluded.marks,
+        document = excluded.document
+    WHERE (d.published_at, d.score, d.rating, d.offshoots, d.facets, d.marks, d.document) IS DISTINCT FROM
+        (excluded.published_at, excluded.score, excluded.rating, excluded.offshoots, excluded.facets, excluded.marks,
+         excluded.document)
+)
+INSERT INTO search_texts AS t (pipeline_id, title, folded, words)
+SELECT id, title, btrim(search_fold(title)),
+    array(SELECT DISTINCT entry FROM unnest(
+        array(SELECT 'word:' || word FROM unnest(tsvector_to_array(
+            to_tsvector('simple', search_fold(concat_ws(' ', title, prompts, rest))))) word
+            WHERE length(word) BETWEEN 3 AND 40 AND word ~ '^[^0-9].*[^0-9]$')
+        || array(SELECT 'tag:' || tag FROM unnest(tags) tag)
+        || array(SELECT 'model:' || model FROM unnest(models) model) || ARRAY['by:' || handle]) entry ORDER BY entry)
+FROM made
+ON CONFLICT (pipeline_id) DO UPDATE SET title = excluded.title, folded = excluded.folded, words = excluded.words
+WHERE (t.title, t.words) IS DISTINCT FROM (excluded.title, excluded.words)
+"""  # noqa: S608 - constants only
+
+_FORGET = f"""
+WITH hidden AS (SELECT p.id FROM pipelines p WHERE p.id = ANY($1::uuid[]) AND NOT ({LISTED})),
+documents AS (DELETE FROM search_documents USING hidden WHERE pipeline_id = hidden.id)
+DELETE FROM search_texts USING hidden WHERE pipeline_id = hidden.id
+"""  # noqa: S608
+
+_FOLD = """
+WITH taken AS (
+    DELETE FROM search_changes WHERE id IN (SELECT id FROM search_changes ORDER BY id LIMIT $1) RETURNING gone, come
+), sums AS (
+    SELECT entry, sum(change)::int AS change FROM (
+        SELECT unnest(come) AS entry, 1 AS change FROM taken UNION ALL SELECT unnest(gone), -1 FROM taken
+    ) each_one GROUP BY entry HAVING sum(change) <> 0
+), kept AS (
+    INSERT INTO search_words AS w (kind, word, documents)
+    SELECT split_part(entry, ':', 1), substr(entry, strpos(entry, ':') + 1), change FROM sums ORDER BY entry
+    ON CONFLICT (kind, word) DO UPDATE SET documents = w.documents + excluded.documents
+)
+SELECT count(*) FROM taken
+"""
+
+_STALE = """
+DELETE FROM search_stale WHERE pipeline_id IN (
+    SELECT s.pipeline_id FROM search_stale s JOIN pipelines p ON p.id = s.pipeline_id
+    LIMIT $1 FOR NO KEY UPDATE OF s, p SKIP LOCKED
+) RETURNING pipeline_id
+"""
+"""Skips what others write just now: waiting for several rows in one's own order could lock them out for ever."""
+
+
+async def refresh(pipeline_ids: Sequence[UUID]) -> None:
+    """Bring the documents of these pipelines up to date, and remove those that are listed no longer.
+
+    Call it inside the transaction that changed a pipeline, its versions or its runs. Unknown ids do nothing.
+    """
+    async with db.transaction():
+        ids = list(pipeline_ids)
+        await db.execute(_LOCK, ids)
+        await db.execute(_FORGET, ids)
+        await db.execute(_REFRESH, ids)
+
+
+async def catch_up(limit: int = BATCH) -> int:
+    """Refresh some documents marked stale and count the words of some changes; how many there were.
+
+    Any number may be at it: each takes documents of its own, and one at a time counts.
+    """
+    async with db.transaction():
+        stale = [row["pipeline_id"] for row in await db.fetch(_STALE, limit)]
+        if stale:
+            await refresh(stale)
+    return len(stale) + await _fold()
+
+
+async def _fold() -> int:
+    """Add the changes that lie ready to the counts of words."""
+    async with db.transaction():
+        if not await db.fetchval("SELECT EXISTS (SELECT FROM search_changes)"):
+            return 0
+        if not await db.fetchval("SELECT pg_try_advisory_xact_lock(hashtext('search_words'))"):
+            return 0
+        changes: int = await db.fetchval(_FOLD, FOLD)
+        await db.execute("DELETE FROM search_words WHERE documents <= 0")
+    return changes
+
+
+async def rebuild() -> int:
+    """Mark every listed pipeline stale and catch up; how many there are. The site may run meanwhile."""
+    marked = await db.execute(
+        f"INSERT INTO search_stale SELECT p.id FROM pipelines p WHERE {LISTED} ON CONFLICT DO NOTHING"  # noqa: S608
+    )
+    while await catch_up():
+        pass
+    return marked
