@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +37,12 @@ def resolve(extra: str, constraints: Path) -> list[str]:
     return [line for line in kept if not CUDA.match(line)]
 
 
+def weights() -> list[str]:
+    """The packages that a worker reads files of and imports nothing from: pinned by hand, without dependencies."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    return list(extras["encoder"])
+
+
 def main() -> None:
     """Resolve the three sets so that they agree, and write them."""
     constraints = Path(sys.argv[1]) if len(sys.argv) > 1 else None
@@ -45,8 +52,8 @@ def main() -> None:
         known: list[str] = []
         for name, head in HEADS.items():
             lines = [line for line in resolve("" if name == "site" else name, limits) if line not in known]
-            older = OLDER_PYTHON if name == "site" else []
-            (FOLDER / f"{name}.txt").write_text("\n".join([head, *sorted([*lines, *older]), ""]))
+            besides = {"site": OLDER_PYTHON, "worker": weights()}.get(name, [])
+            (FOLDER / f"{name}.txt").write_text("\n".join([head, *sorted([*lines, *besides]), ""]))
             known += lines
             limits.write_text("\n".join([limits.read_text(), *lines]))
 

@@ -7,7 +7,7 @@ transaction: publishing, unpublishing, saving, forking, deleting.
 from typing import Any
 from uuid import UUID
 
-from domain import db, ranking
+from domain import db, neighbors, ranking
 from domain.steps import KINDS
 
 PROMPT_LENGTH = 1_000
@@ -79,6 +79,7 @@ async def refresh(pipeline_id: UUID) -> None:
         await recount(pipeline_id)
         if pipeline["parent_id"] is not None:
             await recount(pipeline["parent_id"])
+        await neighbors.note(pipeline_id)
 
 
 async def recount(pipeline_id: UUID) -> None:

@@ -19,7 +19,28 @@ from piccolo.columns import (
     Text,
     Timestamptz,
 )
+from piccolo.columns.base import Column
 from piccolo.table import Table
+
+
+class Vector(Column):
+    """A sentence's direction, for pgvector."""
+
+    value_type = list
+
+    @property
+    def column_type(self) -> str:
+        return "VECTOR(384)"
+
+
+class Bits(Column):
+    """A perceptual hash."""
+
+    value_type = str
+
+    @property
+    def column_type(self) -> str:
+        return "BIT(64)"
 
 
 class Person(Table, tablename="people"):
@@ -220,6 +241,20 @@ class Rating(Table, tablename="ratings"):
     updated_at = Timestamptz(null=False, default=None)
 
 
+class Embedding(Table, tablename="embeddings"):
+    pipeline_id = ForeignKey(Pipeline, primary_key=True, null=False, default=None)
+    digest = Text(null=False, default=None)
+    encoder = Text(null=False, default=None)
+    vector = Vector(null=True, default=None)
+
+
+class Likeness(Table, tablename="likenesses"):
+    sha256 = ForeignKey(Artifact, primary_key=True, null=False, default=None)
+    due = Boolean(null=False, default=None)
+    phash = Bits(null=True, default=None)
+    tint = Integer(null=True, default=None)
+
+
 TABLES: tuple[type[Table], ...] = (
     Person,
     Session,
@@ -236,4 +271,6 @@ TABLES: tuple[type[Table], ...] = (
     Preview,
     Event,
     Rating,
+    Embedding,
+    Likeness,
 )

@@ -31,6 +31,7 @@ from web import (
     runs,
     sessions,
     settings,
+    similar,
     tags,
     uploads,
     versions,
@@ -43,6 +44,7 @@ ROUTES: list[Any] = [
     # browse
     gallery.show,
     tags.show,
+    similar.show,
     ratings.save,
     # follow
     feeds.of_gallery,
@@ -50,6 +52,7 @@ ROUTES: list[Any] = [
     feeds.of_person,
     feeds.of_results,
     feeds.of_lineage,
+    feeds.of_similar,
     # compose
     pipelines.show,
     pipelines.family,

@@ -12,6 +12,7 @@ from domain import tables
 
 TYPES = {
     "BIGINT": "bigint",
+    "BIT(64)": "bit(64)",
     "BOOLEAN": "boolean",
     "BYTEA": "bytea",
     "DOUBLE PRECISION": "double precision",
@@ -21,6 +22,7 @@ TYPES = {
     "TEXT[]": "text[]",
     "TIMESTAMPTZ": "timestamp with time zone",
     "UUID": "uuid",
+    "VECTOR(384)": "vector(384)",
 }
 COMPOSITE_KEYS = {
     "renditions": ("source", "width"),
@@ -64,6 +66,11 @@ ONLY_IN_THE_DATABASE = {
     "step_runs_leases",
     "step_runs_recent",
     "step_runs_turn",
+    # similar prompts and pictures: HNSW, and what is still to be filled in
+    "embeddings_encoder",
+    "embeddings_near",
+    "likenesses_due",
+    "likenesses_near",
     # the other side of foreign keys
     "events_run",
     "outputs_sha256",
@@ -113,6 +120,8 @@ DEFAULTS = {
         progress progress_total phase""",
     "events": "id data at",
     "ratings": "created_at updated_at",
+    "embeddings": "encoder",
+    "likenesses": "due",
 }
 """The columns that an INSERT may leave out because the server fills them."""
 EXTENSIONS = {"plpgsql", "vector", "pg_trgm", "unaccent"}
