@@ -52,11 +52,12 @@ SELECT id FROM page ORDER BY id DESC LIMIT 1
 
 _DUE = f"""
 WITH due AS (
-    (SELECT pipeline_id, digest FROM embeddings WHERE encoder < $1 ORDER BY encoder LIMIT $2)
+    (SELECT pipeline_id, digest, encoder FROM embeddings WHERE encoder < $1 ORDER BY encoder LIMIT $2)
     UNION ALL
-    (SELECT pipeline_id, digest FROM embeddings WHERE encoder > $1 ORDER BY encoder LIMIT $2)
+    (SELECT pipeline_id, digest, encoder FROM embeddings WHERE encoder > $1 ORDER BY encoder LIMIT $2)
 )
 SELECT p.id AS pipeline_id, due.digest, {TEXT} AS text FROM due JOIN pipelines p ON p.id = due.pipeline_id
+ORDER BY due.encoder LIMIT $2
 """  # noqa: S608 - constants only
 
 _FILL = "UPDATE embeddings SET encoder = $3, vector = $4 WHERE pipeline_id = $1 AND digest = $2"
@@ -125,7 +126,7 @@ async def missing(after: UUID) -> UUID | None:
 
 
 async def due(encoder: str, limit: int) -> list[Due]:
-    """Pipelines that have no vector of this encoder, new ones first; up to twice `limit`."""
+    """Pipelines that have no vector of this encoder, at most `limit`, those without any first."""
     return [Due(**row) for row in await db.fetch(_DUE, encoder, limit)]
 
 

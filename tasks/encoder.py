@@ -83,7 +83,7 @@ class Encoder:
             raise DomainError(f"{path} has changed since this worker started")
         quiet()
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        self._tokenizer = AutoTokenizer.from_pretrained(ref.path, **options)  # type: ignore[no-untyped-call]
+        self._tokenizer = AutoTokenizer.from_pretrained(ref.path, **options)
         self._model = AutoModel.from_pretrained(ref.path, use_safetensors=True, **options).eval()
         self._longest = min(WORDS, self._tokenizer.model_max_length)
 

@@ -57,7 +57,7 @@ CHANGES = {
     "stretched": lambda image: image.resize((image.width, image.width)),
     "jpeg": lambda image: saved(image, "JPEG", quality=40),
     "webp": lambda image: saved(image, "WEBP", quality=50),
-    "palette": lambda image: image.quantize(64),
+    "palette": lambda image: image.quantize(256),
     "noise": noisy,
     "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.05),
     "with alpha": lambda image: image.convert("RGBA"),
