@@ -6,6 +6,9 @@ It runs on the CPU, whatever draws: a prompt takes it some ten milliseconds, and
 import importlib.util
 import json
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -87,21 +90,34 @@ class Encoder:
         self._model = AutoModel.from_pretrained(ref.path, use_safetensors=True, **options).eval()
         self._longest = min(WORDS, self._tokenizer.model_max_length)
 
-    def vectors(self, texts: list[str]) -> list[list[float]]:
-        """A unit vector of `SIZE` numbers for each text.
+    def vector(self, text: str) -> list[float]:
+        """The text's unit vector, `SIZE` numbers.
 
         The mean of the last layer over the words of the text, scaled to length one: as the model card of
         all-MiniLM-L6-v2 has it, and Reimers and Gurevych, Sentence-BERT, 2019, section 3.
         """
         import torch
 
-        words = self._tokenizer(texts, padding=True, truncation=True, max_length=self._longest, return_tensors="pt")
+        words = self._tokenizer(text, truncation=True, max_length=self._longest, return_tensors="pt")
         with torch.inference_mode():
             layer = self._model(**words).last_hidden_state
             real = words["attention_mask"].unsqueeze(-1).to(layer.dtype)
             mean = (layer * real).sum(1) / real.sum(1).clamp(min=1e-9)
-            unit: list[list[float]] = torch.nn.functional.normalize(mean, dim=1).tolist()
+            unit: list[float] = torch.nn.functional.normalize(mean, dim=1)[0].tolist()
         return unit
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """For so little, more threads cost three times the work, and as much time again where others want a core."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Encoders:
@@ -110,10 +126,12 @@ class Encoders:
     def __init__(self) -> None:
         self._loaded: tuple[EncoderRef, Encoder] | None = None
 
-    def embed(self, asked: Embed) -> Embedded:
-        """The texts' vectors, or why there are none. Never raises."""
+    def embed(self, asked: Embed, awaited: Callable[[], bool] = lambda: False) -> Embedded:
+        """The vectors of the first texts, until somebody is `awaited`, or why there are none. Never raises."""
         try:
-            return Embedded(self._get(asked.encoder).vectors(asked.texts))
+            encoder = self._get(asked.encoder)
+            with _one_thread():
+                return Embedded([encoder.vector(text) for text in takewhile(lambda _: not awaited(), asked.texts)])
         except Exception as error:
             log.warning("the encoder %s: %s: %s", asked.encoder.id, type(error).__name__, error)
             loaded = self._loaded is not None

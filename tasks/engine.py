@@ -149,6 +149,8 @@ class Engine:
     async def embed(self, asked: Embed) -> Embedded:
         """What the child answers, once it has ended the job that it may be at. One call at a time.
 
+        A job that comes meanwhile cuts it short: only the first texts have vectors then.
+
         Raises EngineDied, also when there is no child: `start` it between jobs.
         """
         if self._child is None:
@@ -297,7 +299,7 @@ class Child:
             if isinstance(message, Warm):
                 self._warm(message)
             elif isinstance(message, Embed):
-                self._say(self._encoders.embed(message))
+                self._say(self._encoders.embed(message, lambda: not self._inbox.empty()))
             else:
                 end = self._ended(message)
                 if isinstance(end, Failed) and end.code == "memory":

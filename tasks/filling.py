@@ -1,7 +1,7 @@
 """What a worker does when nobody waits: vectors of prompts and hashes of pictures, a few at a time.
 
 The encoder runs in the engine, which takes one thing after the other, so a run that comes meanwhile waits for
-one helping at most. A worker that is never idle squeezes one in now and then. Two workers may do the same:
+one prompt at most. A worker that is never idle squeezes some in now and then. Two workers may do the same:
 nothing is locked while the engine works, so that nobody's saving waits for it, and the second changes nothing.
 """
 
@@ -27,8 +27,8 @@ from tasks.messages import Embed, EncoderRef
 
 log = logging.getLogger("filling")
 
-TEXTS = 8
-"""In one helping: a run may have to wait for it, about a tenth of a second."""
+TEXTS = 16
+"""In one helping. A run that comes cuts it short."""
 PICTURES = 4
 AHEAD = 64
 """Due ones that a helping is drawn from by chance, so that two workers seldom take the same."""
@@ -104,7 +104,7 @@ class Filling:
         """Vectors of all, or of each alone where they fail together; None for one that fails for good."""
         answer = await self._engine.embed(Embed(encoder, [one.text for one in chosen]))
         if not answer.error:
-            return list(zip(chosen, answer.vectors, strict=True))
+            return list(zip(chosen, answer.vectors, strict=False))
         if not answer.lasting:
             raise Troubled(answer.error)
         if len(chosen) == 1:

@@ -60,14 +60,14 @@ class EncoderRef(Struct, frozen=True):
 
 
 class Embed(Struct, frozen=True, tag="embed"):
-    """Turn texts into vectors. Waits behind a running job."""
+    """Turn texts into vectors. Waits behind a running job, and leaves off for one that comes."""
 
     encoder: EncoderRef
     texts: list[str]
 
 
 class Embedded(Struct, frozen=True, tag="embedded"):
-    """A vector for each text, or why there are none: `error`, with `lasting` where trying again would not help."""
+    """Vectors of the first texts, or why there are none: `error`, `lasting` where trying again would not help."""
 
     vectors: list[list[float]] = []
     error: str = ""
