@@ -21,8 +21,8 @@ FEW = 6
 MANY = 48
 """Cards on the page of all."""
 FAR = 0.7
-"""The cosine distance from which prompts have nothing to do with each other. Over random pairs of English sentences
-the default encoder's similarity stays under 0.3 nearly always, so nothing is shown rather than anything."""
+"""The cosine distance from which prompts have nothing to do with each other. With the default encoder, cats are 0.49
+from kittens and a dragon 0.59 from a knight; of pairs of unlike prompts nineteen in twenty are farther than 0.7."""
 PAGE = 1000
 """Pipelines that `missing` looks through at once."""
 

@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +127,14 @@ class Encoders:
         self._loaded: tuple[EncoderRef, Encoder] | None = None
 
     def embed(self, asked: Embed, awaited: Callable[[], bool] = lambda: False) -> Embedded:
-        """The vectors of the first texts, until somebody is `awaited`, or why there are none. Never raises."""
+        """The vectors of the first texts (one at least) until something `awaited` is there, or why there are none.
+
+        Never raises."""
         try:
             encoder = self._get(asked.encoder)
             with _one_thread():
-                return Embedded([encoder.vector(text) for text in takewhile(lambda _: not awaited(), asked.texts)])
+                wanted = chain(asked.texts[:1], takewhile(lambda _: not awaited(), asked.texts[1:]))
+                return Embedded([encoder.vector(text) for text in wanted])
         except Exception as error:
             log.warning("the encoder %s: %s: %s", asked.encoder.id, type(error).__name__, error)
             loaded = self._loaded is not None

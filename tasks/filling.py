@@ -34,7 +34,7 @@ AHEAD = 64
 """Due ones that a helping is drawn from by chance, so that two workers seldom take the same."""
 LOOK_EVERY = 3.0
 """Seconds until an idle worker that found nothing looks again."""
-BUSY_EVERY = 30.0
+BUSY_EVERY = 10.0
 """Seconds between two helpings of a worker that always has runs."""
 PATIENCE = 60.0
 """Seconds to leave it alone after something failed; twice as long each time."""

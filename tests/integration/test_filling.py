@@ -121,7 +121,14 @@ async def test_a_run_goes_on_beside_it(engine: Engine, minilm: EncoderRef) -> No
     assert isinstance(heard[-1], Ended)
     answer = await asked
     assert not answer.error
-    assert len(answer.vectors) <= 8
+    assert 1 <= len(answer.vectors) <= 8
+
+
+def test_a_job_that_waits_lets_one_more_through(minilm: EncoderRef) -> None:
+    loaded = encoder.Encoders()
+    assert len(loaded.embed(Embed(minilm, ["a boat"] * 3), lambda: True).vectors) == 1
+    assert len(loaded.embed(Embed(minilm, ["a boat"] * 3), lambda: False).vectors) == 3
+    assert loaded.embed(Embed(minilm, []), lambda: False).vectors == []
 
 
 # -- when
