@@ -43,7 +43,7 @@ async def test_from_one_boat_to_the_other(open_page: OpenPage) -> None:
         await until_compared(visitor, first)
         like = visitor.locator("section", has=visitor.get_by_role("heading", name="More like this"))
         await expect(like.get_by_role("link", name="A boat at night")).to_be_visible()
-        await like.get_by_role("link", name="See all that are like it").click()
+        await like.get_by_role("link", name="See all like it").click()
         await expect(visitor.get_by_role("heading", level=1)).to_have_text("More like A boat at noon")
         await expect(visitor.get_by_role("group", name="Follow what is like this").get_by_role("link")).to_have_count(3)
         wide = await visitor.evaluate("document.documentElement.scrollWidth > innerWidth") if javascript else False
