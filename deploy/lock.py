@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,6 +42,12 @@ def resolve(source: Path, extra: str, constraints: Path) -> list[str]:
     return [line for line in kept if not CUDA.match(line)]
 
 
+def weights() -> list[str]:
+    """The packages that a worker reads files of and imports nothing from: pinned by hand, without dependencies."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    return list(extras["encoder"])
+
+
 def main() -> None:
     """Resolve the three sets so that they agree, then Gradio beside them, and write all four."""
     constraints = Path(sys.argv[1]) if len(sys.argv) > 1 else None
@@ -51,8 +58,8 @@ def main() -> None:
         for name, head in HEADS.items():
             found = resolve(ROOT / "pyproject.toml", "" if name == "site" else name, limits)
             lines = [line for line in found if line not in known]
-            older = OLDER_PYTHON if name == "site" else []
-            (FOLDER / f"{name}.txt").write_text("\n".join([head, *sorted([*lines, *older]), ""]))
+            besides = {"site": OLDER_PYTHON, "worker": weights()}.get(name, [])
+            (FOLDER / f"{name}.txt").write_text("\n".join([head, *sorted([*lines, *besides]), ""]))
             known += lines
             limits.write_text("\n".join([limits.read_text(), *lines]))
         beside(known, limits)

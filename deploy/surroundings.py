@@ -69,6 +69,7 @@ class Surroundings:
             "SITE_URL": self.site_url,
             "DATA_DIR": str(config.data_dir),
             "MODELS": config.models_setting,
+            "ENCODER": config.encoder,
             "PYTHONUNBUFFERED": "1",
             "MALLOC_ARENA_MAX": "2",
         }

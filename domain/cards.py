@@ -7,7 +7,7 @@ transaction: publishing, unpublishing, saving, forking, deleting.
 from typing import Any
 from uuid import UUID
 
-from domain import db, ranking, search_documents
+from domain import db, neighbors, ranking, search_documents
 from domain.steps import KINDS
 
 PROMPT_LENGTH = 1_000
@@ -80,6 +80,7 @@ async def refresh(pipeline_id: UUID) -> None:
         if pipeline["parent_id"] is not None:
             await recount(pipeline["parent_id"])
         await search_documents.refresh([pipeline_id])
+        await neighbors.note(pipeline_id)
 
 
 async def recount(pipeline_id: UUID) -> None:

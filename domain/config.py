@@ -14,6 +14,7 @@ from domain.means import Means
 
 ROOT = Path(__file__).resolve().parents[1]
 QUEUES = ("light", "image", "text", "audio", "mesh")
+ENCODERS = ("minilm", "off")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -41,6 +42,7 @@ SETTINGS = (
     Setting("MODELS", "More models to register at start: NAME=PATH or NAME=PATH;MEANS, separated by commas", ""),
     Setting("DEVICE", "Where models run: auto, cpu, cuda, cuda:1, mps", "auto"),
     Setting("QUEUES", "Queues this machine's worker serves", "light,image"),
+    Setting("ENCODER", "What finds similar prompts: minilm, off, or the path of a sentence model's folder", "minilm"),
     Setting(
         "BATCH_LIMIT", "Pictures that alike steps of several runs may make in one call, 1 for none; 0 by device", "0"
     ),
@@ -72,6 +74,8 @@ class Config:
     means: dict[str, Means]
     device: str
     queues: tuple[str, ...]
+    encoder: str
+    """`minilm`, `off` or a whole path."""
     batch_limit: int
     model_memory: int
     engine_memory: int
@@ -126,6 +130,7 @@ class Config:
             means={name: chosen for name, (_, chosen) in given_models.items()},
             device=_device(value["DEVICE"]),
             queues=_queues(value["QUEUES"]),
+            encoder=_encoder(value["ENCODER"]),
             batch_limit=_count("BATCH_LIMIT", value["BATCH_LIMIT"]),
             model_memory=_megabytes("MODEL_MEMORY", value["MODEL_MEMORY"]),
             engine_memory=_megabytes("ENGINE_MEMORY", value["ENGINE_MEMORY"]),
@@ -216,6 +221,14 @@ def _queues(value: str) -> tuple[str, ...]:
     if not queues or set(queues) - set(QUEUES):
         raise ConfigError(f"QUEUES must name some of {', '.join(QUEUES)}, with commas between them, not {value!r}.")
     return queues
+
+
+def _encoder(value: str) -> str:
+    if value in ENCODERS:
+        return value
+    if "/" not in value:
+        raise ConfigError(f"ENCODER must be {', '.join(ENCODERS)} or the path of a folder, not {value!r}.")
+    return str(Path(value).expanduser().resolve())
 
 
 def _port(value: str) -> int:

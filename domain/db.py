@@ -16,6 +16,14 @@ from piccolo.engine.postgres import PostgresEngine
 
 from domain import tables
 
+SERVER_SETTINGS = {
+    "timezone": "UTC",
+    "jit": "off",
+    # pgvector's nearest neighbors: how many it keeps in sight, and how far it goes on past those a query filters out
+    "hnsw.ef_search": "100",
+    "hnsw.iterative_scan": "strict_order",
+    "hnsw.max_scan_tuples": "5000",
+}
 _engine: PostgresEngine | None = None
 
 
@@ -35,9 +43,7 @@ async def bind(url: str, *, max_size: int = 10) -> None:
     engine = PostgresEngine(config={"dsn": url}, extensions=())
     for table in tables.TABLES:
         table._meta.db = engine
-    await engine.start_connection_pool(
-        min_size=1, max_size=max_size, init=_prepare, server_settings={"timezone": "UTC", "jit": "off"}
-    )
+    await engine.start_connection_pool(min_size=1, max_size=max_size, init=_prepare, server_settings=SERVER_SETTINGS)
     _engine = engine
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from domain import db, lists
+from domain import db, lists, neighbors
 from domain.errors import NotFound
 from domain.lists import LISTED, PAGE, Filter, Place
 
@@ -176,6 +176,14 @@ WHERE $1 IS NOT NULL AND {LISTED}"""  # noqa: S608 - constants only
 async def of_lineage(pipeline_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
     """A page of everything listed that grew from a pipeline, near or far."""
     return await _paged(_LINEAGE, "p.published_at", "p.id", pipeline_id, after, limit)
+
+
+_SIMILAR = neighbors.sql(f"n.distance, {_ENTRY}", _JOINS, neighbors.MANY)
+
+
+async def of_similar(pipeline_id: UUID) -> Page:
+    """The listed pipelines nearest in meaning, the nearest first: one page and no more."""
+    return Page([_entry(row) for row in await db.fetch(_SIMILAR, pipeline_id)], None)
 
 
 async def _paged(sql: str, at: str, id_: str, pipeline_id: UUID, after: str | None, limit: int) -> Page:

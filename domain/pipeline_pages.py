@@ -8,8 +8,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import db, diff, licenses, lineage, ranking, steps
+from domain import db, diff, licenses, likeness, lineage, neighbors, ranking, steps
 from domain.errors import NotFound
+from domain.gallery import Card
 
 RUNS = 12
 """Published runs, and as many of the viewer's own, that a page shows; older ones have their own address."""
@@ -214,6 +215,10 @@ class PipelinePage(Struct, kw_only=True):
     changes: diff.Changes | None
     """Against the parent; None for the first of a line, or where the parent is hidden."""
     lineage: lineage.Lineage
+    similar: list[Card] = []
+    """Listed pipelines nearest in meaning."""
+    lookalikes: list[likeness.Lookalike] = []
+    """Published results that look almost like the one that stands large."""
 
     @property
     def label(self) -> list[tuple[str, Any]]:
@@ -316,7 +321,7 @@ async def read(
 
     `run_id` and `output` choose what stands large, and with it the version shown; `before` begins
     the list of versions below that number. Numbers are those a database integer holds. Raises
-    NotFound for what does not exist and for what the viewer may not see alike. Eight queries at most.
+    NotFound for what does not exist and for what the viewer may not see alike. Ten queries at most.
     """
     row = await db.fetchrow(_PIPELINE, pipeline_id, viewer_id)
     if row is None:
@@ -359,6 +364,8 @@ async def read(
         parent=parent,
         changes=diff.changes(parent.recipe, recipe) if parent and parent.recipe else None,
         lineage=await lineage.around(pipeline_id, viewer_id),
+        similar=await neighbors.around(pipeline_id) if row["visibility"] == "public" else [],
+        lookalikes=await likeness.around(shot.sha256, pipeline_id) if shot and shot.sha256 and shot.published else [],
     )
 
 

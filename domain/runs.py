@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import cards, db, steps
+from domain import cards, db, likeness, steps
 from domain.advance import advance
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.events import note
@@ -306,6 +306,7 @@ async def publish(run_id: UUID, person_id: UUID, *, to_everyone: bool = False) -
             )
         await db.execute("UPDATE runs SET visibility = 'published', published_at = now() WHERE id = $1", run_id)
         await note(run_id, "published")
+        await likeness.note(run_id)
         await cards.refresh(run["pipeline_id"])
 
 
@@ -333,6 +334,7 @@ async def unpublish(run_id: UUID, person_id: UUID) -> None:
             return
         await db.execute("UPDATE runs SET visibility = 'private', published_at = NULL WHERE id = $1", run_id)
         await note(run_id, "unpublished")
+        await likeness.forget(run_id)
         await cards.refresh(run["pipeline_id"])
 
 

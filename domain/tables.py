@@ -34,6 +34,26 @@ class TSVector(Column):
         return "TSVECTOR"
 
 
+class Vector(Column):
+    """A sentence's direction, for pgvector."""
+
+    value_type = list
+
+    @property
+    def column_type(self) -> str:
+        return "VECTOR(384)"
+
+
+class Bits(Column):
+    """A perceptual hash."""
+
+    value_type = str
+
+    @property
+    def column_type(self) -> str:
+        return "BIT(64)"
+
+
 class Person(Table, tablename="people"):
     id = UUID(primary_key=True, null=False, default=None)
     email = Text(null=False, default=None)
@@ -267,6 +287,20 @@ class SearchStale(Table, tablename="search_stale"):
     pipeline_id = ForeignKey(Pipeline, primary_key=True, null=False, default=None)
 
 
+class Embedding(Table, tablename="embeddings"):
+    pipeline_id = ForeignKey(Pipeline, primary_key=True, null=False, default=None)
+    digest = Text(null=False, default=None)
+    encoder = Text(null=False, default=None)
+    vector = Vector(null=True, default=None)
+
+
+class Likeness(Table, tablename="likenesses"):
+    sha256 = ForeignKey(Artifact, primary_key=True, null=False, default=None)
+    due = Boolean(null=False, default=None)
+    phash = Bits(null=True, default=None)
+    tint = Integer(null=True, default=None)
+
+
 TABLES: tuple[type[Table], ...] = (
     Person,
     Session,
@@ -288,4 +322,6 @@ TABLES: tuple[type[Table], ...] = (
     SearchWord,
     SearchChange,
     SearchStale,
+    Embedding,
+    Likeness,
 )

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -25,10 +25,13 @@ from domain import receipts, steps
 from domain.errors import DomainError
 from tasks import diffusion, files, memory
 from tasks.context import Context, Result, Stopped
+from tasks.encoder import Encoders
 from tasks.leash import die_with_parent
 from tasks.loading import Models, warm_up
 from tasks.messages import (
     Done,
+    Embed,
+    Embedded,
     Ended,
     Failed,
     FromEngine,
@@ -91,6 +94,7 @@ class Engine:
         self._killed: type[EngineDied] | None = None
         self._connection: Connection | None = None
         self._heard: asyncio.Queue[FromEngine | None] = asyncio.Queue()
+        self._embedded: asyncio.Queue[Embedded | None] = asyncio.Queue()
         self._sender = ThreadPoolExecutor(1, "engine-sender")
 
     @property
@@ -116,10 +120,9 @@ class Engine:
         self._child = spawn.Process(target=main, args=arguments, name="engine", daemon=True)
         self._child.start()
         theirs.close()
-        self._heard = asyncio.Queue()
-        threading.Thread(
-            target=_listen, args=(self._connection, self._heard, asyncio.get_running_loop()), daemon=True
-        ).start()
+        self._heard, self._embedded = asyncio.Queue(), asyncio.Queue()
+        hear = _hearing(self._heard, self._embedded)
+        threading.Thread(target=_listen, args=(self._connection, hear, asyncio.get_running_loop()), daemon=True).start()
         if self._warm is not None:
             self._send(Warm(self._warm))
 
@@ -142,6 +145,21 @@ class Engine:
             watcher.cancel()
             if not ended:
                 self.kill()  # an abandoned job would speak into the next one
+
+    async def embed(self, asked: Embed) -> Embedded:
+        """What the child answers, once it has ended the job that it may be at. One call at a time.
+
+        A job that comes meanwhile cuts it short: only the first texts have vectors then.
+
+        Raises EngineDied, also when there is no child: `start` it between jobs.
+        """
+        if self._child is None:
+            raise EngineDied
+        self._send(asked)
+        answer = await self._embedded.get()
+        if answer is None:
+            raise EngineDied
+        return answer
 
     async def _next(self) -> FromEngine:
         """What the child says next. Raises EngineDied."""
@@ -184,7 +202,9 @@ class Engine:
             self._killed = cause
             self._child.kill()
             self._child.join(5)
-            self._heard.put_nowait(None)  # one that a driver keeps from ending must not be waited for
+            # one that a driver keeps from ending must not be waited for
+            self._heard.put_nowait(None)
+            self._embedded.put_nowait(None)
 
     def close(self) -> None:
         """End the child for good: politely when it is idle, else at once."""
@@ -216,7 +236,22 @@ def _deliver(connection: Connection, data: bytes) -> None:
         log.warning("the engine is gone")
 
 
-def _listen(connection: Connection, heard: "asyncio.Queue[FromEngine | None]", loop: asyncio.AbstractEventLoop) -> None:
+Hear = Callable[[FromEngine | None], None]
+
+
+def _hearing(heard: "asyncio.Queue[FromEngine | None]", embedded: "asyncio.Queue[Embedded | None]") -> Hear:
+    """Vectors to one queue, what is said of jobs to the other; that the child ended, to both."""
+
+    def hear(message: FromEngine | None) -> None:
+        if not isinstance(message, Embedded):
+            heard.put_nowait(message)
+        if message is None or isinstance(message, Embedded):
+            embedded.put_nowait(message)
+
+    return hear
+
+
+def _listen(connection: Connection, hear: Hear, loop: asyncio.AbstractEventLoop) -> None:
     """Carry the child's messages into the loop; None when it ended."""
     message: FromEngine | None
     while True:
@@ -225,7 +260,7 @@ def _listen(connection: Connection, heard: "asyncio.Queue[FromEngine | None]", l
         except (EOFError, OSError, msgspec.DecodeError):
             message = None
         try:
-            loop.call_soon_threadsafe(heard.put_nowait, message)
+            loop.call_soon_threadsafe(hear, message)
         except RuntimeError:
             return  # the loop is closed: the worker is leaving
         if message is None:
@@ -251,7 +286,8 @@ class Child:
     def __init__(self, connection: Connection, device: str, model_memory: int) -> None:
         self._connection = connection
         self._models = Models(device, model_memory, lambda doing: self._say(Loading(doing)))
-        self._inbox: queue.Queue[Job | Warm | None] = queue.Queue()
+        self._encoders = Encoders()
+        self._inbox: queue.Queue[Job | Warm | Embed | None] = queue.Queue()
         self._stopped: set[tuple[str, int]] = set()
         self._working = False
 
@@ -262,6 +298,8 @@ class Child:
             self._working = True
             if isinstance(message, Warm):
                 self._warm(message)
+            elif isinstance(message, Embed):
+                self._say(self._encoders.embed(message, lambda: not self._inbox.empty()))
             else:
                 end = self._ended(message)
                 if isinstance(end, Failed) and end.code == "memory":

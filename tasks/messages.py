@@ -46,6 +46,34 @@ class Stop(Struct, frozen=True, tag="stop"):
     member: int
 
 
+class EncoderRef(Struct, frozen=True):
+    """A sentence model: where its files lie, and the hash they must have."""
+
+    name: str
+    path: str
+    revision: str
+
+    @property
+    def id(self) -> str:
+        """Its name in the database: vectors of different encoders say nothing to each other."""
+        return f"{self.name}@{self.revision[:16]}"
+
+
+class Embed(Struct, frozen=True, tag="embed"):
+    """Turn texts into vectors. Waits behind a running job, and leaves off for one that comes."""
+
+    encoder: EncoderRef
+    texts: list[str]
+
+
+class Embedded(Struct, frozen=True, tag="embedded"):
+    """Vectors of the first texts, or why there are none: `error`, `lasting` where trying again would not help."""
+
+    vectors: list[list[float]] = []
+    error: str = ""
+    lasting: bool = False
+
+
 class Loading(Struct, frozen=True, tag="loading"):
     """A model is being loaded: its files are checked, opened, moved, or it draws to warm up."""
 
@@ -114,8 +142,8 @@ class Failed(Struct, frozen=True, tag="failed"):
     message: str
 
 
-ToEngine = Job | Warm | Stop
-FromEngine = Loading | Progress | Preview | Saving | Done | Ended | Failed
+ToEngine = Job | Warm | Stop | Embed
+FromEngine = Loading | Progress | Preview | Saving | Done | Ended | Failed | Embedded
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_engine: msgspec.msgpack.Decoder[ToEngine] = msgspec.msgpack.Decoder(ToEngine)

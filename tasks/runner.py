@@ -19,8 +19,9 @@ from domain.config import Config
 from domain.errors import DomainError, NotFound, Unavailable
 from domain.queue import Claim, Lost, Made
 from domain.storage import Storage, key_of
-from tasks import dispatcher, messages
+from tasks import dispatcher, encoder, messages
 from tasks.engine import Engine, EngineDied, EngineSilent, EngineTooLarge, Limits
+from tasks.filling import Filling
 from tasks.messages import Done, Ended, Failed, File, Job, Loading, ModelRef, Preview, Progress, Saving
 
 log = logging.getLogger("runner")
@@ -79,6 +80,7 @@ class Runner:
         self._engine: Engine | None = None
         self._settling: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[None] | None = None
+        self._filling: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Start in the background: a worker that waits for PostgreSQL can still be told to leave."""
@@ -93,6 +95,18 @@ class Runner:
             self._engine.start()
         with contextlib.suppress(Unavailable):
             await self._storage.open_bucket()
+        self._filling = asyncio.create_task(self._fill())
+
+    async def _fill(self) -> None:
+        """Beside the steps: what finds similar prompts and pictures. A worker that runs no model encodes nothing."""
+        assert self._engine is not None
+        chosen = None
+        try:
+            if self._serves - {"light"}:
+                chosen = await asyncio.to_thread(encoder.find, self._config.encoder)
+        except DomainError as error:
+            log.warning("ENCODER: %s. Similar prompts are not looked for.", error.message)
+        await Filling(self._engine, self._storage, chosen, self._idle).work()
 
     async def _warm(self) -> ModelRef | None:
         if "image" not in self._serves:
@@ -108,8 +122,9 @@ class Runner:
     async def drain(self) -> None:
         """Let the running step finish, or hand it back; take no other."""
         self._draining = True
-        if self._starting is not None:
-            self._starting.cancel()
+        for task in (self._starting, self._filling):
+            if task is not None:
+                task.cancel()
         try:
             await asyncio.wait_for(self._idle.wait(), DRAIN)
         except TimeoutError:

@@ -33,6 +33,7 @@ from web import (
     search,
     sessions,
     settings,
+    similar,
     tags,
     uploads,
     versions,
@@ -46,6 +47,7 @@ ROUTES: list[Any] = [
     # browse
     gallery.show,
     tags.show,
+    similar.show,
     ratings.save,
     search.show,
     search.suggest,
@@ -56,6 +58,7 @@ ROUTES: list[Any] = [
     feeds.of_results,
     feeds.of_lineage,
     feeds.of_search,
+    feeds.of_similar,
     # compose
     pipelines.show,
     pipelines.family,

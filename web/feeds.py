@@ -131,6 +131,21 @@ async def of_search(request: Request[Any, Any, Any]) -> Response[bytes]:
                    {"q": words, "order": order})  # fmt: skip
 
 
+@get(
+    [f"/pipelines/{{pipeline_id:uuid}}/similar.{kind}" for kind in FORMATS],
+    before_request=_unchanged,
+    include_in_schema=False,
+)
+async def of_similar(request: Request[Any, Any, Any], pipeline_id: UUID) -> Response[bytes]:
+    """The pipelines nearest in meaning to one, the nearest first."""
+    _asked(request)
+    subject = await feeds.subject(pipeline_id)
+    page = await feeds.of_similar(pipeline_id)
+    title = f"{subject.title} · More like this"
+    about = f"Pipelines whose words mean nearly the same as “{subject.title}” by {subject.handle}."
+    return _answer(request, page, title, about, f"/pipelines/{pipeline_id}/similar", {}, dated=False)
+
+
 def _asked(request: Request[Any, Any, Any], *known: str) -> dict[str, str]:
     """The query's words. Raises NotFound for any other, such as a page number."""
     asked = {name: value for name, value in request.query_params.items() if value != ""}
@@ -140,9 +155,16 @@ def _asked(request: Request[Any, Any, Any], *known: str) -> dict[str, str]:
 
 
 def _answer(
-    request: Request[Any, Any, Any], page: feeds.Page, title: str, about: str, home: str, query: Mapping[str, str]
+    request: Request[Any, Any, Any],
+    page: feeds.Page,
+    title: str,
+    about: str,
+    home: str,
+    query: Mapping[str, str],
+    *,
+    dated: bool = True,
 ) -> Response[bytes]:
-    """The feed in the format of the address, or 304 if the reader has it."""
+    """The feed in the format of the address, or 304 if the reader has it. `dated`: see `_conditional`."""
     config = config_of(request.scope)
     path: str = request.scope["path"]
     kind = path.rpartition(".")[2]
@@ -164,7 +186,7 @@ def _answer(
         updated=max((entry.updated for entry in page.entries), default=BEGAN),
         entries=page.entries,
     )
-    return _conditional(request, kind, channel, dated=query.get("order", "newest") == "newest")
+    return _conditional(request, kind, channel, dated=dated and query.get("order", "newest") == "newest")
 
 
 def _conditional(request: Request[Any, Any, Any], kind: str, channel: Channel, dated: bool) -> Response[bytes]:

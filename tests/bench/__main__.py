@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import gpu, gradio_peer, overhead, pages, pollers, search, sharing, starts, workers
+from tests.bench import gpu, gradio_peer, neighbors, overhead, pages, pollers, search, sharing, starts, workers
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -38,6 +38,8 @@ AIMS = {
     "web, resident": ("<=", 150.0),
     "search p95, three words and a filter": ("<=", 0.050),
     "suggestion p95": ("<=", 0.020),
+    "more like this at 100,000, p95": ("<=", 0.020),
+    "of the true nearest 6 at 100,000, found": (">=", 0.95),
     "gpu: ours at best / diffusers by default": (">=", 3.0),
 }
 
@@ -50,6 +52,7 @@ PARTS: dict[str, Callable[[Path], Any]] = {
     "workers": workers.measure,
     "gradio": gradio_peer.measure,
     "search": search.measure,
+    "neighbors": neighbors.measure,
     "gpu": gpu.measure,
 }
 """What each part is measured by, given a folder of its own."""

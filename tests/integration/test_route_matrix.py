@@ -55,9 +55,13 @@ MATRIX = {
     "GET /pipelines/{pipeline_id:uuid}/lineage.rss": LISTED,
     "GET /pipelines/{pipeline_id:uuid}/lineage.atom": LISTED,
     "GET /pipelines/{pipeline_id:uuid}/lineage.json": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/similar.rss": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/similar.atom": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/similar.json": LISTED,
     # pipelines
     "GET /pipelines/{pipeline_id:uuid}": SEEN,
     "GET /pipelines/{pipeline_id:uuid}/lineage": SEEN,
+    "GET /pipelines/{pipeline_id:uuid}/similar": SEEN,
     "GET /pipelines/new": MEMBERS,
     "GET /pipelines/{pipeline_id:uuid}/edit": OWN,
     "POST /pipelines": "303 303 303 303 303",

@@ -12,6 +12,7 @@ from domain import tables
 
 TYPES = {
     "BIGINT": "bigint",
+    "BIT(64)": "bit(64)",
     "BOOLEAN": "boolean",
     "BYTEA": "bytea",
     "DOUBLE PRECISION": "double precision",
@@ -22,6 +23,7 @@ TYPES = {
     "TIMESTAMPTZ": "timestamp with time zone",
     "TSVECTOR": "tsvector",
     "UUID": "uuid",
+    "VECTOR(384)": "vector(384)",
 }
 COMPOSITE_KEYS = {
     "renditions": ("source", "width"),
@@ -71,6 +73,11 @@ ONLY_IN_THE_DATABASE = {
     "search_texts_folded",
     "search_words_alike",
     "search_words_unused",
+    # similar prompts and pictures: HNSW, and what is still to be filled in
+    "embeddings_encoder",
+    "embeddings_near",
+    "likenesses_due",
+    "likenesses_near",
     # the other side of foreign keys
     "events_run",
     "outputs_sha256",
@@ -122,6 +129,8 @@ DEFAULTS = {
     "ratings": "created_at updated_at",
     "search_documents": "number",
     "search_changes": "id",
+    "embeddings": "encoder",
+    "likenesses": "due",
 }
 """The columns that an INSERT may leave out because the server fills them."""
 EXTENSIONS = {"plpgsql", "vector", "pg_trgm", "unaccent"}

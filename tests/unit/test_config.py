@@ -72,6 +72,8 @@ def test_a_needed_setting_that_is_missing_is_named(name: str) -> None:
         ("DEVICE", "cuda:"),
         ("QUEUES", "image,heavy"),
         ("QUEUES", ","),
+        ("ENCODER", "minilmm"),
+        ("ENCODER", "on"),
         ("LOG_LEVEL", "chatty"),
         ("SECRET_KEY", "short"),
         ("PORT", "0"),
@@ -109,6 +111,8 @@ def test_a_password_that_breaks_an_address_is_not_shown(name: str) -> None:
         ("S3_URL", "https://key:se%2Fcret@s3.example/bucket?region=eu-north-1"),
         ("DEVICE", "cuda:3"),
         ("QUEUES", "light"),
+        ("ENCODER", "off"),
+        ("ENCODER", "~/models/sentences"),
         ("LOG_LEVEL", "DEBUG"),
     ],
 )
@@ -166,9 +170,12 @@ def test_the_address_follows_from_host_and_port(env: dict[str, str], url: str, d
 def test_children_get_plain_urls_and_absolute_paths() -> None:
     from deploy.embedded import Urls
 
-    given = Surroundings.read({"MODELS": "one=models/one", "DATA_DIR": "elsewhere", "PATH": "/bin"})
+    given = Surroundings.read(
+        {"MODELS": "one=models/one", "ENCODER": "models/sentences", "DATA_DIR": "elsewhere", "PATH": "/bin"}
+    )
     env = given.of_children(Urls("postgresql://a/b", "redis://c", "http://k:s@d/e"), "s" * 64)
     assert Config.from_env(env).models == {"one": Path("models/one").resolve()}
+    assert Config.from_env(env).encoder == str(Path("models/sentences").resolve())
     assert env["DATA_DIR"] == str(Path("elsewhere").resolve())
     assert env["SECRET_KEY"] == "s" * 64
     assert env["PATH"] == "/bin"
