@@ -182,7 +182,7 @@ async def items(
         [row["run_id"] for row in shown if row["run_id"]],
     )
     page = [
-        Item(*row[:4], found.get(row["run_id"] or row["pipeline_id"]) if row[1] == "shown" else None)
+        Item(row[0], row[1], row["note"], row["added_at"], found.get(row["run_id"] or row["pipeline_id"]))
         for row in rows[:limit]
     ]
     return ItemPage(page, str(page[-1].id) if len(rows) > limit else None)
@@ -191,7 +191,7 @@ async def items(
 async def item(collection_id: UUID, person_id: UUID, item_id: UUID) -> Item:
     """One item of one's own collection. Raises NotFound."""
     row = await db.fetchrow(
-        """SELECT i.id, 'shown', i.note, i.added_at FROM collection_items i JOIN collections c ON c.id = i.collection_id
+        """SELECT i.id, i.note, i.added_at FROM collection_items i JOIN collections c ON c.id = i.collection_id
            WHERE i.id = $1 AND c.id = $2 AND c.owner_id = $3""",
         item_id,
         collection_id,
@@ -199,7 +199,7 @@ async def item(collection_id: UUID, person_id: UUID, item_id: UUID) -> Item:
     )
     if row is None:
         raise NotFound(GONE)
-    return Item(*row, None)
+    return Item(row["id"], "shown", row["note"], row["added_at"], None)
 
 
 async def of_person(owner_id: UUID, viewer_id: UUID | None, after: str | None = None, limit: int = PAGE) -> LinePage:

@@ -6,7 +6,7 @@ what everybody may see, and nothing tells them that more is there. Every change 
 
 import re
 import unicodedata
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
@@ -251,14 +251,15 @@ async def _item(collection_id: UUID, person_id: UUID, item_id: UUID) -> db.Recor
     return row
 
 
-async def _item_of(collection_id: UUID, pipeline_id: UUID, run_id: UUID | None) -> Any:
-    return await db.fetchval(
+async def _item_of(collection_id: UUID, pipeline_id: UUID, run_id: UUID | None) -> UUID | None:
+    found: UUID | None = await db.fetchval(
         """SELECT id FROM collection_items
            WHERE collection_id = $1 AND pipeline_id = $2 AND run_id IS NOT DISTINCT FROM $3::uuid""",
         collection_id,
         pipeline_id,
         run_id,
     )
+    return found
 
 
 async def _touch(collection_id: UUID) -> None:
