@@ -74,28 +74,49 @@ class _Found(Struct):
     subjects: list[str]
 
 
+_EDGE = f"""
+SELECT CASE WHEN count(*) = {{limit}} THEN min(at) ELSE '-infinity' END AS at FROM (
+    SELECT at FROM (
+        SELECT x.at FROM unnest($2::uuid[]) f (id) CROSS JOIN LATERAL (
+            SELECT p.published_at AS at FROM pipelines p WHERE p.owner_id = f.id AND {LISTED}{{p}}
+            ORDER BY p.published_at DESC, p.id DESC LIMIT 1) x
+        UNION ALL
+        SELECT x.at FROM unnest($4::uuid[]) f (id) CROSS JOIN LATERAL (
+            SELECT r.published_at AS at FROM runs r
+            WHERE r.pipeline_id = f.id AND r.visibility = 'published' AND r.owner_id <> $1{{r}}
+            ORDER BY r.published_at DESC, r.id DESC LIMIT 1) x
+    ) newest ORDER BY at DESC LIMIT {{limit}}
+) page
+"""  # noqa: S608 - constants only
+"""A time that a page surely does not reach behind: as many entries as fit are known to be newer. With it each
+of hundreds who are followed costs a look into an index, and not a page."""
+
 _BY_PEOPLE = f"""
 SELECT x.published_at AS at, x.id, 'pipeline' AS kind, x.id AS pipeline_id, NULL::int AS number, '' AS note,
     'person' AS way, f.id::text AS subject
 FROM unnest($2::uuid[]) f (id) CROSS JOIN LATERAL (
-    SELECT p.published_at, p.id FROM pipelines p WHERE p.owner_id = f.id AND {LISTED}{{p}}
+    SELECT p.published_at, p.id FROM pipelines p
+    WHERE p.owner_id = f.id AND {LISTED} AND p.published_at >= (SELECT at FROM edge){{p}}
     ORDER BY p.published_at DESC, p.id DESC LIMIT {{limit}}) x
 UNION ALL
 SELECT x.published_at, x.id, 'run', x.pipeline_id, NULL, '', 'person', f.id::text
 FROM unnest($2::uuid[]) f (id) CROSS JOIN LATERAL (
-    SELECT r.published_at, r.id, r.pipeline_id FROM runs r JOIN pipelines p ON p.id = r.pipeline_id
+    SELECT r.published_at, r.id, r.pipeline_id,
+        p.owner_id = f.id AND p.published_at IS NOT DISTINCT FROM r.published_at AS first
+    FROM runs r JOIN pipelines p ON p.id = r.pipeline_id
     WHERE r.owner_id = f.id AND r.visibility = 'published' AND p.visibility = 'public' AND p.deleted_at IS NULL
-        AND (p.owner_id <> f.id OR p.published_at IS NULL OR r.published_at > p.published_at){{r}}
+        AND r.published_at >= (SELECT at FROM edge){{r}}
     ORDER BY r.published_at DESC, r.id DESC LIMIT {{limit}}) x
+WHERE NOT x.first
 """  # noqa: S608 - constants only
-"""Their own run that put a pipeline into the gallery is there as the pipeline."""
+"""The run that put its pipeline into the gallery is there as the pipeline: one for one, so the page stays full."""
 
 _BY_TAGS = f"""
 SELECT x.published_at AS at, x.id, 'pipeline' AS kind, x.id AS pipeline_id, NULL::int AS number, '' AS note,
     'tag' AS way, t.tag AS subject
 FROM (
     SELECT p.published_at, p.id, p.tags FROM pipelines p
-    WHERE p.tags && $3::text[] AND p.owner_id <> $1 AND {LISTED}{{p}}
+    WHERE p.tags && $3::text[] AND p.owner_id <> $1 AND {LISTED} AND p.published_at >= (SELECT at FROM edge){{p}}
     ORDER BY p.published_at DESC, p.id DESC LIMIT {{limit}}
 ) x JOIN LATERAL unnest(x.tags) t (tag) ON t.tag = ANY($3)
 """  # noqa: S608 - constants only
@@ -104,27 +125,29 @@ _BY_PIPELINES = f"""
 SELECT x.published_at AS at, x.id, 'pipeline' AS kind, x.id AS pipeline_id, NULL::int AS number, '' AS note,
     'offshoot' AS way, f.id::text AS subject
 FROM unnest($4::uuid[]) f (id) CROSS JOIN LATERAL (
-    SELECT p.published_at, p.id FROM pipelines p WHERE p.parent_id = f.id AND p.owner_id <> $1 AND {LISTED}{{p}}
+    SELECT p.published_at, p.id FROM pipelines p WHERE p.parent_id = f.id AND p.owner_id <> $1 AND {LISTED}
+        AND p.published_at >= (SELECT at FROM edge){{p}}
     ORDER BY p.published_at DESC, p.id DESC LIMIT {{limit}}) x
 UNION ALL
 SELECT x.published_at, x.id, 'run', f.id, NULL, '', 'result', f.id::text
 FROM unnest($4::uuid[]) f (id) CROSS JOIN LATERAL (
-    SELECT r.published_at, r.id FROM runs r
-    WHERE r.pipeline_id = f.id AND r.visibility = 'published' AND r.owner_id <> $1{{r}}
+    SELECT r.published_at, r.id FROM runs r WHERE r.pipeline_id = f.id AND r.visibility = 'published'
+        AND r.owner_id <> $1 AND r.published_at >= (SELECT at FROM edge){{r}}
     ORDER BY r.published_at DESC, r.id DESC LIMIT {{limit}}) x
 UNION ALL
 SELECT x.created_at, x.id, 'version', f.id, x.number, x.note, 'version', f.id::text
 FROM unnest($4::uuid[]) f (id) JOIN pipelines p ON p.id = f.id AND p.owner_id <> $1 CROSS JOIN LATERAL (
-    SELECT v.created_at, v.id, v.number, v.note FROM versions v WHERE v.pipeline_id = f.id AND v.number > 1{{v}}
+    SELECT v.created_at, v.id, v.number, v.note FROM versions v WHERE v.pipeline_id = f.id AND v.number > 1
+        AND v.created_at >= (SELECT at FROM edge){{v}}
     ORDER BY v.created_at DESC, v.id DESC LIMIT {{limit}}) x
 """  # noqa: S608 - constants only
 
 _MERGED = """
+WITH edge AS MATERIALIZED ({edge})
 SELECT at, id, min(kind), min(pipeline_id::text)::uuid, min(number), min(note),
     array_agg(way ORDER BY way, subject), array_agg(subject ORDER BY way, subject)
-FROM ({}) found
-WHERE $1::uuid IS NOT NULL AND $2::uuid[] IS NOT NULL AND $3::text[] IS NOT NULL AND $4::uuid[] IS NOT NULL
-GROUP BY at, id ORDER BY at DESC, id DESC LIMIT {}
+FROM ({found}) found WHERE $3::text[] IS NOT NULL
+GROUP BY at, id ORDER BY at DESC, id DESC LIMIT {limit}
 """
 
 
@@ -186,11 +209,12 @@ async def _search(
             name: f" AND ({name}.{'created_at' if name == 'v' else 'published_at'}, {name}.id) < ($5, $6)"
             for name in later
         }
+    edge = _EDGE.format(**later, limit=limit + 1)
     union = " UNION ALL ".join(f"({sql.format(**later, limit=limit + 1)})" for sql in parts)
     async with db.transaction():
         # how common a tag is decides the way to it, so each question gets a plan of its own
         await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-        rows = await db.fetch(_MERGED.format(union, limit + 1), *args)
+        rows = await db.fetch(_MERGED.format(edge=edge, found=union, limit=limit + 1), *args)
     return followed, [_Found(*row) for row in rows[:limit]], lists.next_of("newest", rows, limit, place)
 
 

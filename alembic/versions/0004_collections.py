@@ -84,11 +84,14 @@ CREATE INDEX feed_keys_collection_id ON feed_keys (collection_id) WHERE collecti
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
+        # building waits for old transactions but holds up nobody
         op.execute("SET statement_timeout = '30min'")
+        op.execute("SET lock_timeout = '10min'")
         for name, definition in INDEXES.items():
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
             op.execute(f"CREATE INDEX CONCURRENTLY {name} ON {definition}")
         op.execute("SET statement_timeout = '60s'")
+        op.execute("SET lock_timeout = '4s'")
     for statement in TABLES.split(";\n"):
         if statement.strip():
             op.execute(statement)

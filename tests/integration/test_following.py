@@ -1,5 +1,6 @@
 """Following people, tags and pipelines, and what is new from them."""
 
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,7 +24,7 @@ async def told(person: Any, **options: Any) -> list[tuple[str, str, list[str]]]:
 
 async def test_the_button_is_on_people_tags_and_pipelines(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:
     bo = await make.person("bo")
-    pipeline = await make.pipeline(bo, tags=["the sea"], published=True)
+    pipeline = await make.listed(bo, tags=["the sea"])
     await log_in(client, await make.person("ada"))
     for base in ("/@bo", "/tags/the%20sea", f"/pipelines/{pipeline.id}"):
         for followed, pressed in (("1", "true"), ("1", "true"), ("0", "false"), ("0", "false")):
@@ -70,18 +71,18 @@ async def test_no_more_than_fit(make: Make, db: Any) -> None:
 
 async def test_why_each_is_there(make: Make) -> None:
     ada, bo, cy = [await make.person(handle) for handle in ("ada", "bo", "cy")]
-    harbor = await make.pipeline(cy, title="Harbor", tags=["sea"], published=True)
+    harbor = await make.listed(cy, title="Harbor", tags=["sea"])
     await follows.follow_person(ada.id, bo.id)
     await follows.follow_tag(ada.id, "night")
     await follows.follow_pipeline(ada.id, harbor.id)
     await make.version(harbor, note="brighter")
     await make.run(harbor, cy, state="succeeded", published=True)
     await make.run(harbor, bo, state="succeeded", published=True)
-    await make.pipeline(bo, title="By bo", tags=["night", "sea"], published=True)
-    await make.pipeline(bo, title="Grown by bo", parent=harbor, tags=["night"], published=True)
-    await make.pipeline(cy, title="At night", tags=["night"], published=True)
-    await make.pipeline(cy, title="Neither", tags=["sea"], published=True)
-    await make.pipeline(ada, title="My own", tags=["night"], parent=harbor, published=True)
+    await make.listed(bo, title="By bo", tags=["night", "sea"])
+    await make.listed(bo, title="Grown by bo", parent=harbor, tags=["night"])
+    await make.listed(cy, title="At night", tags=["night"])
+    await make.listed(cy, title="Neither", tags=["sea"])
+    await make.listed(ada, title="My own", tags=["night"], parent=harbor)
     await make.run(harbor, ada, state="succeeded", published=True)
     assert await told(ada) == [
         ("pipeline", "At night", ["tag"]),
@@ -100,7 +101,7 @@ async def test_why_each_is_there(make: Make) -> None:
 
 async def test_nothing_private_is_new(make: Make, db: Any) -> None:
     ada, bo = await make.person("ada"), await make.person("bo")
-    harbor = await make.pipeline(bo, title="Harbor", tags=["sea"], published=True)
+    harbor = await make.listed(bo, title="Harbor", tags=["sea"])
     await follows.follow_person(ada.id, bo.id)
     await follows.follow_tag(ada.id, "sea")
     await follows.follow_pipeline(ada.id, harbor.id)
@@ -109,7 +110,7 @@ async def test_nothing_private_is_new(make: Make, db: Any) -> None:
     for visibility in ("private", "unlisted"):
         await make.pipeline(bo, visibility=visibility, tags=["sea"], parent=harbor, published=True)
     await make.pipeline(bo, tags=["sea"], published=True, deleted_at=datetime.now(UTC))
-    assert [kind for kind, _, _ in await told(ada)] == ["version", "pipeline", "run"]
+    assert [kind for kind, _, _ in await told(ada)] == ["version", "run", "pipeline"]
     await db.execute("UPDATE pipelines SET visibility = 'private' WHERE id = $1", harbor.id)
     assert await told(ada) == []
     (listed, *_) = (await follows.mine(ada.id)).followed
@@ -204,3 +205,34 @@ async def test_many_take_as_many_queries_as_few(
     with queries:
         assert (await client.get("/following")).status_code == 200
     assert queries.count <= 6, queries  # session, whom, what, pipelines, runs, feed
+
+
+async def test_small_pages_hold_what_one_large_page_holds(make: Make, db: Any) -> None:
+    """However many are followed, and however unevenly they publish."""
+    ada = await make.person("ada")
+    people = [await make.person() for _ in range(9)]
+    chance = random.Random(5)
+    for number in range(30):
+        owner = people[min(chance.randrange(12), 8)]
+        pipeline = await make.listed(owner, tags=["sea"] if number % 5 == 0 else [])
+        for guest in chance.sample(people, chance.randrange(3)):
+            await make.run(pipeline, guest, state="succeeded", published=True)
+        if number % 4 == 0:
+            await make.version(pipeline)
+        if number % 3 == 0:
+            await follows.follow_pipeline(ada.id, pipeline.id)
+    for person in people[:8]:
+        await follows.follow_person(ada.id, person.id)
+    await follows.follow_tag(ada.id, "sea")
+    whole = (await following.news(ada.id, limit=1000)).news
+    assert {one.kind for one in whole} == {"pipeline", "run", "version"}
+    for limit in (1, 5, 7, 24):
+        seen: list[following.News] = []
+        after: str | None = None
+        while True:
+            page = await following.news(ada.id, after, limit=limit)
+            seen += page.news
+            after = page.next
+            if after is None:
+                break
+        assert seen == whole, limit

@@ -45,7 +45,7 @@ async def address_of(client: httpx.AsyncClient, page: str) -> str:
 async def lists_of(make: Make, ada: Any) -> dict[str, tuple[str, dict[str, str]]]:
     """Ada's three private lists with one thing each: the page, and the form that gives it an address."""
     bo = await make.person("bo")
-    pipeline = await make.pipeline(bo, title="Harbor", tags=["sea"], published=True)
+    pipeline = await make.listed(bo, title="Harbor", tags=["sea"])
     made = await collections.create(ada.id, Details("Kept", "", "private"))
     await collections.add(made, ada.id, pipeline.id, note="look")
     await bookmarks.add(pipeline.id, ada.id)
@@ -199,7 +199,7 @@ async def test_what_only_one_person_may_see_is_in_no_feed(
 
 async def test_what_a_following_feed_says(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:
     ada, bo = await make.person("ada"), await make.person("bo")
-    harbor = await make.pipeline(bo, title="Harbor", tags=["sea"], published=True)
+    harbor = await make.listed(bo, title="Harbor", tags=["sea"])
     await follows.follow_pipeline(ada.id, harbor.id)
     await follows.follow_tag(ada.id, "sea")
     await make.version(harbor, note="*brighter*")
@@ -208,12 +208,12 @@ async def test_what_a_following_feed_says(client: httpx.AsyncClient, make: Make,
     await client.post("/feeds", data={"list": "following"})
     address = await address_of(client, "/following")
     items = (await client.get(f"{address}.json")).json()["items"]
-    assert [item["title"] for item in items] == ["Harbor, result 2", "Harbor, version 2", "Harbor", "Harbor, result 1"]
+    assert [item["title"] for item in items] == ["Harbor, result 2", "Harbor, version 2", "Harbor, result 1", "Harbor"]
     assert items[0]["url"] == f"http://127.0.0.1:8000/runs/{run.id}"
     assert items[1]["url"] == f"http://127.0.0.1:8000/pipelines/{harbor.id}/versions/2"
     assert "A new version of “Harbor”, which you follow" in items[1]["content_html"]
     assert "<em>brighter</em>" in items[1]["content_html"]
-    assert "Tagged “sea”, which you follow" in items[2]["content_html"]
+    assert "Tagged “sea”, which you follow" in items[3]["content_html"]
     for kind in FORMATS:
         assert len(await entries(client, f"{address}.{kind}", kind)) == 4
 
