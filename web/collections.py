@@ -235,6 +235,7 @@ async def _choose(
         "collections/choose.html",
         block="form",
         status=status,
+        part=wants_part(request),
         thing=await _thing(pipeline_id, run_id),
         choices=choices,
         form={"collection": free, "title": "", "visibility": "private", "note": "", **form},

@@ -264,6 +264,8 @@ async def test_making_one_and_putting_things_in(client: httpx.AsyncClient, make:
     pipeline = await make.pipeline(title="Harbor", published=True)
     form = await client.get(f"/pipelines/{pipeline.id}/collections")
     assert '<option value="new" selected>' in form.text
+    part = await client.get(f"/pipelines/{pipeline.id}/collections", headers=HTMX)
+    assert part.text.strip().startswith("<form")
     sent = {"collection": "new", "title": "  مرافئ   Harbors ", "visibility": "public", "note": "first\r\nlight"}
     answers = await asyncio.gather(
         *(client.post(f"/pipelines/{pipeline.id}/collections", data=sent) for _ in range(2))  # a double click
