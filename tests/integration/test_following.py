@@ -1,5 +1,6 @@
 """Following people, tags and pipelines, and what is new from them."""
 
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -236,3 +237,32 @@ async def test_small_pages_hold_what_one_large_page_holds(make: Make, db: Any) -
             if after is None:
                 break
         assert seen == whole, limit
+
+
+def rows_read(plan: dict[str, Any]) -> float:
+    """How many rows the scans of a plan returned, over all their loops."""
+    own = plan["Actual Rows"] * plan["Actual Loops"] if "Relation Name" in plan else 0
+    return float(own) + sum(rows_read(part) for part in plan.get("Plans", ()))
+
+
+async def test_following_five_hundred_reads_a_row_or_two_of_each(make: Make, db: Any, queries: Queries) -> None:
+    ada = await make.person("ada")
+    await db.execute(
+        """INSERT INTO people (email, handle, password_hash)
+           SELECT n || '@example.org', 'crowd' || translate(n::text, '01', 'xy'), '!' FROM generate_series(1, 500) n"""
+    )
+    await db.execute(
+        """INSERT INTO pipelines (owner_id, title, visibility, published_at, tags)
+           SELECT o.id, 'Card', 'public', now() - make_interval(mins => (n * 500 + hashint4(n) % 500)), '{}'
+           FROM people o, generate_series(1, 30) n WHERE o.id <> $1""",
+        ada.id,
+    )
+    await db.execute("INSERT INTO follows (follower_id, person_id) SELECT $1, id FROM people WHERE id <> $1", ada.id)
+    await db.execute("ANALYZE pipelines, runs, follows, people")
+    with queries:
+        page = await following.news(ada.id)
+    assert len(page.news) == 24
+    (sql,) = [statement for statement in queries.statements if "edge" in statement]
+    people = [row["id"] for row in await db.fetch("SELECT id FROM people WHERE id <> $1", ada.id)]
+    (told,) = await db.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", ada.id, people, [], [])
+    assert rows_read(json.loads(told[0])[0]["Plan"]) < 2_500, told[0]
