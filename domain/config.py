@@ -33,7 +33,7 @@ SETTINGS = (
     Setting("DATABASE_URL", "PostgreSQL 18 or newer with pgvector, pg_trgm and unaccent"),
     Setting("REDIS_URL", "Redis or Valkey, a database of its own"),
     Setting("S3_URL", "http(s)://KEY:SECRET@HOST:PORT/BUCKET?region=REGION, any S3 server"),
-    Setting("SECRET_KEY", "32 characters or more; signs form tokens and links to artifacts"),
+    Setting("SECRET_KEY", "32 characters or more; signs form tokens, links to artifacts and private feeds' addresses"),
     Setting("SITE_URL", "The address people type, without a path", "http://127.0.0.1:8000"),
     Setting("SITE_NAME", "The name in titles and feeds", "Offshoot"),
     Setting("HOST", "Address the web server listens on", "127.0.0.1"),

@@ -28,6 +28,13 @@ class NotFound(DomainError):
     title = "Nothing grows here"
 
 
+class Withdrawn(DomainError):
+    """It did exist at this address, and never will again."""
+
+    status = 410
+    title = "This address was withdrawn"
+
+
 class NeedsLogin(DomainError):
     """The page exists, but only for somebody who is logged in."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain import db, lists, neighbors
 from domain.errors import NotFound
@@ -32,7 +33,8 @@ class Picture(Struct, frozen=True):
 class Entry(Struct, frozen=True):
     """One entry. `run_id` is None for a pipeline; `text` is the result in words, where it is one.
 
-    `parent_id` and `parent_title` name the pipeline it grew from, if everybody may see that.
+    `parent_id` and `parent_title` name the pipeline it grew from, if everybody may see that. `version`
+    is the number of a saved version, where the entry is about one; `note` what its list says of it.
     """
 
     id: UUID
@@ -55,6 +57,8 @@ class Entry(Struct, frozen=True):
     parent_id: UUID | None
     parent_title: str | None
     picture: Picture | None
+    version: int | None = None
+    note: str = ""
 
 
 class Page(Struct, frozen=True):
@@ -136,7 +140,7 @@ async def subject(pipeline_id: UUID) -> Subject:
     return Subject(*row)
 
 
-_RESULTS = f"""
+_RUNS = f"""
 SELECT r.published_at, r.id AS entry_id, p.id, r.id, r.number, p.title,
     coalesce(drawn.prompt, p.prompt), coalesce(last.output_text, ''), coalesce(drawn.model, p.model), r.seed,
     p.description, p.license, p.tags, o.handle, o.name, p.generation, r.published_at, r.published_at,
@@ -154,8 +158,9 @@ LEFT JOIN LATERAL (
     SELECT u.sha256 FROM step_runs s JOIN outputs u ON u.step_run_id = s.id
     WHERE s.run_id = r.id ORDER BY s.ordinal DESC, u.position LIMIT 1
 ) cover ON true
-LEFT JOIN artifacts a ON a.sha256 = cover.sha256
-WHERE r.pipeline_id = $1 AND r.visibility = 'published'"""  # noqa: S608 - constants only
+LEFT JOIN artifacts a ON a.sha256 = cover.sha256"""  # noqa: S608 - constants only
+
+_RESULTS = f"{_RUNS} WHERE r.pipeline_id = $1 AND r.visibility = 'published'"
 
 
 async def of_results(pipeline_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
@@ -184,6 +189,27 @@ _SIMILAR = neighbors.sql(f"n.distance, {_ENTRY}", _JOINS, neighbors.MANY)
 async def of_similar(pipeline_id: UUID) -> Page:
     """The listed pipelines nearest in meaning, the nearest first: one page and no more."""
     return Page([_entry(row) for row in await db.fetch(_SIMILAR, pipeline_id)], None)
+
+
+_PIPELINES = f"SELECT p.published_at, {_ENTRY} FROM pipelines p {_JOINS} WHERE p.id = ANY($1)"  # noqa: S608 - constants
+
+
+async def by_ids(pipelines: Sequence[UUID], runs: Sequence[UUID] = ()) -> dict[UUID, Entry]:
+    """Entries of pipelines and runs by their ids, in two queries at most; who may see them is the caller's to know.
+
+    A pipeline that no list holds has no time of publication: `told` gives it one.
+    """
+    found: dict[UUID, Entry] = {}
+    if pipelines:
+        found |= {row[1]: _entry(row) for row in await db.fetch(_PIPELINES, list(pipelines))}
+    if runs:
+        found |= {row[1]: _entry(row) for row in await db.fetch(f"{_RUNS} WHERE r.id = ANY($1)", list(runs))}
+    return found
+
+
+def told(entry: Entry, at: datetime, note: str = "") -> Entry:
+    """The entry as it came into somebody's list: at that time, and with what the list says of it."""
+    return replace(entry, published=at, updated=max(at, entry.updated or at), note=note)
 
 
 async def _paged(sql: str, at: str, id_: str, pipeline_id: UUID, after: str | None, limit: int) -> Page:

@@ -12,12 +12,14 @@ PAGE = 24
 
 
 class Figures(Struct, frozen=True):
-    """The numbers on a profile. `rating` is the mean of all stars received, None before the first."""
+    """The numbers on a profile. `rating` is the mean of all stars received, None before the first;
+    `followers` are counted up to 10,000."""
 
     pipelines: int
     runs: int
     offshoots: int
     rating: float | None
+    followers: int
 
 
 class Result(Struct, frozen=True):
@@ -74,14 +76,15 @@ async def figures(person_id: UUID, own: bool) -> Figures:
                  WHERE r.owner_id = $1 AND r.visibility = 'published' AND (m.listed OR $2)) AS runs,
                (SELECT count(*) FROM pipelines p JOIN pipelines parent ON parent.id = p.parent_id
                  WHERE parent.owner_id = $1 AND p.owner_id <> $1
-                   AND p.visibility = 'public' AND p.deleted_at IS NULL) AS offshoots
+                   AND p.visibility = 'public' AND p.deleted_at IS NULL) AS offshoots,
+               (SELECT count(*) FROM (SELECT FROM follows WHERE person_id = $1 LIMIT 10000) f) AS followers
         FROM mine
         """,
         person_id,
         own,
     )
     assert row is not None  # an aggregate always answers
-    return Figures(row["pipelines"], row["runs"], row["offshoots"], row["rating"])
+    return Figures(row["pipelines"], row["runs"], row["offshoots"], row["rating"], row["followers"])
 
 
 async def unlisted(person_id: UUID, after: str | None = None, limit: int = PAGE) -> OwnPage:

@@ -301,6 +301,49 @@ class Likeness(Table, tablename="likenesses"):
     tint = Integer(null=True, default=None)
 
 
+class Collection(Table, tablename="collections"):
+    id = UUID(primary_key=True, null=False, default=None)
+    owner_id = ForeignKey(Person, null=False, default=None)
+    title = Text(null=False, default=None)
+    about = Text(null=False, default=None)
+    visibility = Text(null=False, default=None)
+    created_at = Timestamptz(null=False, default=None)
+    updated_at = Timestamptz(null=False, default=None)
+
+
+class CollectionItem(Table, tablename="collection_items"):
+    id = UUID(primary_key=True, null=False, default=None)
+    collection_id = ForeignKey(Collection, null=False, default=None)
+    position = Integer(null=False, default=None)
+    pipeline_id = ForeignKey(Pipeline, null=False, default=None)
+    run_id = ForeignKey(Run, null=True, default=None)
+    note = Text(null=False, default=None)
+    added_at = Timestamptz(null=False, default=None)
+
+
+class Bookmark(Table, tablename="bookmarks"):
+    person_id = ForeignKey(Person, null=False, default=None)
+    pipeline_id = ForeignKey(Pipeline, null=False, default=None)
+    created_at = Timestamptz(null=False, default=None)
+
+
+class Follow(Table, tablename="follows"):
+    id = UUID(primary_key=True, null=False, default=None)
+    follower_id = ForeignKey(Person, null=False, default=None)
+    person_id = ForeignKey(Person, null=True, default=None)
+    tag = Text(null=True, default=None)
+    pipeline_id = ForeignKey(Pipeline, null=True, default=None)
+    created_at = Timestamptz(null=False, default=None)
+
+
+class FeedKey(Table, tablename="feed_keys"):
+    id = UUID(primary_key=True, null=False, default=None)
+    person_id = ForeignKey(Person, null=False, default=None)
+    list = Text(null=False, default=None)
+    collection_id = ForeignKey(Collection, null=True, default=None)
+    created_at = Timestamptz(null=False, default=None)
+
+
 TABLES: tuple[type[Table], ...] = (
     Person,
     Session,
@@ -324,4 +367,9 @@ TABLES: tuple[type[Table], ...] = (
     SearchStale,
     Embedding,
     Likeness,
+    Collection,
+    CollectionItem,
+    Bookmark,
+    Follow,
+    FeedKey,
 )

@@ -127,6 +127,15 @@ class Make:
             run_id = (await self.run(version, owner, state="succeeded", published=True, color=color)).id
         return Pipeline(pipeline_id, owner.id, version.id, run_id)
 
+    async def listed(self, owner: Person | None = None, **options: Any) -> Pipeline:
+        """A pipeline whose run was published as people do it: both at the same moment."""
+        from domain import runs
+
+        made = await self.pipeline(owner, **options)
+        run = await self.run(made, state="succeeded")
+        await runs.publish(run.id, made.owner_id)
+        return Pipeline(made.id, made.owner_id, made.version_id, run.id)
+
     async def version(
         self,
         pipeline: Pipeline,

@@ -8,6 +8,17 @@ import uvicorn
 from domain.config import Config, ConfigError
 from web.app import create_app
 from web.protocol import Protocol
+from web.signatures import without_token
+
+
+class WithoutTokens(logging.Filter):
+    """Keeps the addresses of private feeds out of the access log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every line pass, the secret part of an address left out."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(without_token(arg) if isinstance(arg, str) else arg for arg in record.args)
+        return True
 
 
 def main() -> None:
@@ -18,6 +29,7 @@ def main() -> None:
         sys.exit(str(error))
     level = config.log_level
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.access").addFilter(WithoutTokens())
     uvicorn.run(
         create_app(config),
         host=config.host,

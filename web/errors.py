@@ -17,6 +17,7 @@ from domain.errors import DomainError, Invalid, NeedsLogin
 from web import auth
 from web.forms import Kept, Unstorable
 from web.render import here, page, see_other, wants_part
+from web.signatures import without_token
 
 log = logging.getLogger("web")
 
@@ -74,7 +75,8 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     status, title, message, headers = _explain(error)
     reference = request_id(request.scope)
     if status >= 500:
-        log.error("%s %s failed, request %s", request.method, quote(request.scope["path"]), reference, exc_info=error)
+        path = quote(without_token(request.scope["path"]))
+        log.error("%s %s failed, request %s", request.method, path, reference, exc_info=error)
     if _wants_json(request):
         return _problem(error, status, title, message, reference, headers)
     if isinstance(error, (auth.Stale, Unstorable)) and _can_send_again(request, error.kept):

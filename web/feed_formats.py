@@ -46,7 +46,10 @@ class Channel(Struct, frozen=True):
 
     def page(self, entry: Entry) -> str:
         """The address an entry leads to."""
-        return f"{self.site}/runs/{entry.run_id}" if entry.run_id else self.pipeline(entry.pipeline_id)
+        if entry.run_id:
+            return f"{self.site}/runs/{entry.run_id}"
+        version = f"/versions/{entry.version}" if entry.version else ""
+        return self.pipeline(entry.pipeline_id) + version
 
     def pipeline(self, pipeline_id: object) -> str:
         """A pipeline's address."""
@@ -73,13 +76,17 @@ def clean(text: str) -> str:
 
 
 def title_of(entry: Entry) -> str:
-    """An entry's title; a result carries its number."""
+    """An entry's title; a result carries its number, and so does a version."""
+    if entry.version:
+        return f"{entry.title}, version {entry.version}"
     return f"{entry.title}, result {entry.number}" if entry.run_id else entry.title
 
 
 def html_of(channel: Channel, entry: Entry) -> str:
-    """The entry as HTML: picture, prompt, what it grew from, description, license."""
+    """The entry as HTML: what its list says of it, picture, prompt, what it grew from, description, license."""
     parts: list[Markup] = []
+    if entry.note:
+        parts.append(Markup('<p dir="auto">{}</p>').format(entry.note))
     if entry.picture is not None and entry.picture.media_type.startswith("image/"):
         shown = channel.file(entry.picture, rendition(entry.picture.width, 640))
         parts.append(

@@ -11,13 +11,15 @@ from uuid import UUID
 
 from litestar import Request, Response, get
 
-from domain import feeds, people, search, search_query
-from domain.errors import NotFound
+from domain import bookmarks, collections, feed_keys, feeds, following, people, search, search_query
+from domain.errors import NotFound, Withdrawn
+from domain.feed_keys import Key
 from domain.lists import NO_PAGE, Filter
 from web import conditional
 from web.auth import config_of
 from web.feed_formats import TYPES, WRITERS, Channel
 from web.gallery import KINDS, ORDERS, address, known_tag, tag_address
+from web.signatures import feed_key
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 """When a feed without entries was last changed."""
@@ -146,6 +148,46 @@ async def of_similar(request: Request[Any, Any, Any], pipeline_id: UUID) -> Resp
     return _answer(request, page, title, about, f"/pipelines/{pipeline_id}/similar", {}, dated=False)
 
 
+@get(
+    [f"/collections/{{collection_id:uuid}}/feed.{kind}" for kind in FORMATS],
+    before_request=_unchanged,
+    include_in_schema=False,
+)
+async def of_collection(request: Request[Any, Any, Any], collection_id: UUID) -> Response[bytes]:
+    """A public collection, what was added last first: ?after=."""
+    asked = _asked(request, "after")
+    found = await collections.read(collection_id, None)
+    page = await collections.feed(collection_id, asked.get("after"))
+    about = f"What {found.owner} collects in “{found.title}”."
+    return _answer(request, page, found.title, about, f"/collections/{collection_id}", {})
+
+
+@get([f"/feeds/{{token:str}}/feed.{kind}" for kind in FORMATS], include_in_schema=False)
+async def of_key(request: Request[Any, Any, Any], token: str) -> Response[bytes]:
+    """A list that only one person may read, at an address that only they have: ?after=."""
+    asked = _asked(request, "after")
+    key_id = feed_key(config_of(request.scope).secret_key, token)
+    if key_id is None:
+        raise NotFound("There is no feed at this address.")
+    key = await feed_keys.find(key_id)
+    if key is None:
+        raise Withdrawn("Whoever it belonged to took it back or made another. Look for the new one on its list’s page.")
+    page, title, home = await _opened(key, asked.get("after"))
+    title = f"{config_of(request.scope).site_name} · {title}"
+    return _answer(request, page, title, "Only for you: keep this address to yourself.", home, {}, private=True)
+
+
+async def _opened(key: Key, after: str | None) -> tuple[feeds.Page, str, str]:
+    """A page of the list that a key opens, its title, and the address of its page."""
+    if key.collection_id is not None:
+        found = await collections.read(key.collection_id, key.person_id)
+        return await collections.feed(found.id, after, private=True), found.title, f"/collections/{found.id}"
+    if key.list == "following":
+        return await following.feed(key.person_id, after), "Following", "/following"
+    person = await people.by_id(key.person_id)
+    return await bookmarks.feed(person.id, after), "Bookmarks", f"/@{person.handle}?tab=bookmarks"
+
+
 def _asked(request: Request[Any, Any, Any], *known: str) -> dict[str, str]:
     """The query's words. Raises NotFound for any other, such as a page number."""
     asked = {name: value for name, value in request.query_params.items() if value != ""}
@@ -163,8 +205,12 @@ def _answer(
     query: Mapping[str, str],
     *,
     dated: bool = True,
+    private: bool = False,
 ) -> Response[bytes]:
-    """The feed in the format of the address, or 304 if the reader has it. `dated`: see `_conditional`."""
+    """The feed in the format of the address, or 304 if the reader has it. `dated`: see `_conditional`.
+
+    `private`: no cache but the reader's own keeps it, and no robot lists it.
+    """
     config = config_of(request.scope)
     path: str = request.scope["path"]
     kind = path.rpartition(".")[2]
@@ -186,7 +232,20 @@ def _answer(
         updated=max((entry.updated for entry in page.entries), default=BEGAN),
         entries=page.entries,
     )
+    if private:
+        return _private(request, kind, channel)
     return _conditional(request, kind, channel, dated=dated and query.get("order", "newest") == "newest")
+
+
+def _private(request: Request[Any, Any, Any], kind: str, channel: Channel) -> Response[bytes]:
+    """A feed for one reader: nothing of it is remembered here, so that a withdrawn address is closed at once."""
+    body = WRITERS[kind](channel)
+    tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
+    status = 304 if _current(request, tag) else 200
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "X-Robots-Tag": "noindex"}
+    return Response(
+        content=b"" if status == 304 else body, status_code=status, headers=headers, media_type=_type(request)
+    )
 
 
 def _conditional(request: Request[Any, Any, Any], kind: str, channel: Channel, dated: bool) -> Response[bytes]:

@@ -84,8 +84,11 @@ async def listing(
     base: str,
     feed: str,
     opening: str = "",
+    follow: object = None,
 ) -> Response[bytes]:
-    """One page of cards at the address `base`; to htmx only the cards to append and the next pager."""
+    """One page of cards at the address `base`; to htmx only the cards to append and the next pager.
+
+    `follow` is the button of what the list is about (`web.follows.Button`), where it can be followed."""
     order, kind = asked.get("order", "newest"), asked.get("kind", "")
     found = await gallery.cards(order, kind or None, tag, after=asked.get("after"))
     shown = Shown(base, feed, order, kind, tag)
@@ -97,6 +100,7 @@ async def listing(
         list=found,
         later="after" in asked,
         opening=opening,
+        follow=follow,
         frame=_frame(request, shown),
         **shown.context,
     )
@@ -141,6 +145,7 @@ class Frame(Struct, frozen=True):
     """What stands round a list's cards, as HTML that is the same for everybody."""
 
     alternates: Markup
+    heading: Markup
     tabs: Markup
 
 
@@ -159,7 +164,7 @@ def _frame(request: Request[Any, Any, Any], shown: Shown) -> Frame:
         context = template.new_context(
             {**shown.context, "feed": shown.feed, "query": query, "orders": ORDERS, "kinds": KINDS}
         )
-        blocks = ("".join(template.blocks[name](context)) for name in ("alternates", "tabs"))
+        blocks = ("".join(template.blocks[name](context)) for name in ("alternates", "heading", "tabs"))
         _frames[key] = Frame(*(Markup(html) for html in blocks))  # noqa: S704 - escaped in the template
     return _frames[key]
 

@@ -4,8 +4,9 @@ from typing import Any
 
 from litestar import Request, Response, get
 
+from web import follows
 from web.gallery import address, known_tag, listing, query_of, tag_address
-from web.render import see_other
+from web.render import see_other, wants_part
 
 
 @get("/tags/{tag:str}", include_in_schema=False)
@@ -17,4 +18,5 @@ async def show(request: Request[Any, Any, Any], tag: str) -> Response[bytes]:
     asked.pop("tag", None)
     if kept != tag:
         return see_other(address(base, asked))
-    return await listing(request, asked, tag=kept, base=base, feed=f"{base}/feed")
+    follow = None if wants_part(request) else await follows.of_tag(request, kept)
+    return await listing(request, asked, tag=kept, base=base, feed=f"{base}/feed", follow=follow)

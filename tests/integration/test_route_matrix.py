@@ -17,8 +17,8 @@ from litestar import Litestar
 from litestar.routes import HTTPRoute
 from msgspec import Struct
 
+from domain import collections, tables
 from domain import db as database
-from domain import tables
 from domain.people import Person
 from tests.make import Make
 from tests.sessions import log_in, with_csrf
@@ -75,6 +75,36 @@ MATRIX = {
     "POST /pipelines/{pipeline_id:uuid}/forks": "303 303 303 303 303 | 303 404 404 404 303",
     "POST /pipelines/{pipeline_id:uuid}/rating": "303 303 303 303 403 | 303 404 404 404 403",
     "POST /uploads": "303 422 422 422 422",
+    # collections, bookmarks, follows, private feeds
+    "POST /pipelines/{pipeline_id:uuid}/bookmark": "303 303 303 303 303 | 303 404 404 404 303",
+    "POST /pipelines/{pipeline_id:uuid}/follow": "303 303 303 303 303 | 303 404 404 404 303",
+    "POST /tags/{tag:str}/follow": "303 303 303 303 303",
+    "POST /{handle:str}/follow": "303 303 303 303 403",
+    "GET /following": MEMBERS,
+    "GET /follows": MEMBERS,
+    "GET /collections/new": MEMBERS,
+    "POST /collections": "303 422 422 422 422",
+    "GET /collections/{collection_id:uuid}": SEEN,
+    "GET /collections/{collection_id:uuid}/feed.rss": LISTED,
+    "GET /collections/{collection_id:uuid}/feed.atom": LISTED,
+    "GET /collections/{collection_id:uuid}/feed.json": LISTED,
+    "GET /collections/{collection_id:uuid}/edit": OWN,
+    "POST /collections/{collection_id:uuid}/edit": "303 404 404 404 303 | 303 404 404 404 303",
+    "GET /collections/{collection_id:uuid}/deletion": OWN,
+    "POST /collections/{collection_id:uuid}/deletion": "303 404 404 404 303 | 303 404 404 404 303",
+    "POST /collections/{collection_id:uuid}/items/{item_id:uuid}/position": "303 404 404 404 303 | 303 404 404 404 303",
+    "POST /collections/{collection_id:uuid}/items/{item_id:uuid}/removal": "303 404 404 404 303 | 303 404 404 404 303",
+    "GET /collections/{collection_id:uuid}/items/{item_id:uuid}/note": OWN,
+    "POST /collections/{collection_id:uuid}/items/{item_id:uuid}/note": "303 404 404 404 303 | 303 404 404 404 303",
+    "GET /pipelines/{pipeline_id:uuid}/collections": "303 200 200 200 200 | 303 404 404 404 200",
+    "POST /pipelines/{pipeline_id:uuid}/collections": "303 422 422 422 422 | 303 404 404 404 422",
+    "GET /runs/{run_id:uuid}/collections": "303 200 200 200 200 | 303 404 404 404 404",
+    "POST /runs/{run_id:uuid}/collections": "303 422 422 422 422 | 303 404 404 404 404",
+    "GET /feeds/{token:str}/feed.rss": "404 404 404 404 404",  # with a forged address
+    "GET /feeds/{token:str}/feed.atom": "404 404 404 404 404",
+    "GET /feeds/{token:str}/feed.json": "404 404 404 404 404",
+    "POST /feeds": "303 404 404 404 303 | 303 404 404 404 303",
+    "POST /feeds/withdrawal": "303 404 404 404 303 | 303 404 404 404 303",
     # runs
     "GET /pipelines/{pipeline_id:uuid}/versions/{number:int}/runs": "303 200 200 200 200 | 303 404 404 404 200",
     "POST /pipelines/{pipeline_id:uuid}/versions/{number:int}/runs": "303 303 303 303 303 | 303 404 404 404 303",
@@ -111,6 +141,14 @@ FORMS: Mapping[str, dict[str, str]] = {
     "POST /pipelines/{pipeline_id:uuid}/rating": {"stars": "4"},
     "POST /runs/{run_id:uuid}/publication": {"published": "1"},
     "POST /settings/theme": {"theme": "dark"},
+    "POST /pipelines/{pipeline_id:uuid}/bookmark": {"bookmarked": "1"},
+    "POST /pipelines/{pipeline_id:uuid}/follow": {"followed": "1"},
+    "POST /tags/{tag:str}/follow": {"followed": "1"},
+    "POST /{handle:str}/follow": {"followed": "1"},
+    "POST /collections/{collection_id:uuid}/edit": {"title": "Harbors"},
+    "POST /collections/{collection_id:uuid}/items/{item_id:uuid}/position": {"to": "up"},
+    "POST /feeds": {"list": "collection"},
+    "POST /feeds/withdrawal": {"list": "collection"},
 }
 SECRET = "Secret harbor"
 
@@ -122,10 +160,12 @@ class Thing(Struct):
     run_id: UUID
     step_run_id: UUID
     sha256: str
+    collection_id: UUID
+    item_id: UUID
 
 
 async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
-    """A pipeline with a run that is done, its picture in the store, and a preview left over."""
+    """A pipeline with a run that is done, its picture in the store, a preview left over, and a collection of it."""
     visibility = "public" if public else "private"
     title = "Harbor" if public else SECRET
     pipeline = await make.pipeline(owner, visibility=visibility, title=title, tags=["sea"])
@@ -134,7 +174,9 @@ async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
     await storage.put(f"{sha256[:2]}/{sha256}", b"picture", "image/png")
     await database.execute("UPDATE artifacts SET bytes = 7 WHERE sha256 = $1", sha256)
     await database.execute("INSERT INTO previews VALUES ($1, 1, 'image/webp', $2)", run.step_runs[0], b"rough")
-    return Thing(pipeline.id, run.id, run.step_runs[0], sha256)
+    collection_id = await collections.create(owner.id, collections.Details(title, "", visibility))
+    item_id = await collections.add(collection_id, owner.id, pipeline.id)
+    return Thing(pipeline.id, run.id, run.step_runs[0], sha256, collection_id, item_id)
 
 
 def table(app: Litestar) -> list[str]:
@@ -179,11 +221,14 @@ async def ask(browser: httpx.AsyncClient, row: str, about: Thing, may_know: bool
         "handle": "@olga", "tag": "sea", "number": 1, "width": 320, "path": "css/base.css",
         "pipeline_id": about.pipeline_id, "run_id": about.run_id, "step_run_id": about.step_run_id,
         "sha256": about.sha256, "token": "forged",
+        "collection_id": about.collection_id, "item_id": about.item_id,
     }  # fmt: skip
     url = re.sub(r"/?\{(\w+):\w+\}", lambda found: f"/{values[found[1]]}", path)
     form = FORMS.get(row, {})
     if row.endswith("/runs") and method == "POST":
         form = {"key": f"{about.pipeline_id}{id(browser)}"}
+    if form.get("list") == "collection":
+        form = {**form, "collection": str(about.collection_id)}
     answer = await browser.request(method, url, data=form or None)
     if answer.status_code in (403, 404) and not may_know:
         assert SECRET not in answer.text
@@ -201,6 +246,7 @@ LISTS = (
     "/@olga",
     "/@olga?tab=runs",
     "/@olga?tab=offshoots",
+    "/@olga?tab=collections",
     "/gallery/feed.json",
     "/@olga/feed.rss",
     "/tags/sea/feed.atom",
@@ -219,6 +265,7 @@ async def test_17_no_list_tells_of_private_things(
     text = (await client.get(path)).text
     assert SECRET not in text
     assert str(about.pipeline_id) not in text
+    assert str(about.collection_id) not in text
     assert about.sha256 not in text
 
 
@@ -227,6 +274,7 @@ async def test_17_private_and_unknown_look_the_same(client: httpx.AsyncClient, m
     for private, unknown in (
         (f"/pipelines/{about.pipeline_id}", "/pipelines/0198f2a0-0000-7000-8000-000000000000"),
         (f"/runs/{about.run_id}", "/runs/0198f2a0-0000-7000-8000-000000000000"),
+        (f"/collections/{about.collection_id}", "/collections/0198f2a0-0000-7000-8000-000000000000"),
         (f"/artifacts/{about.sha256}", f"/artifacts/{'0' * 64}"),
     ):
         answers = [await client.get(path) for path in (private, unknown)]

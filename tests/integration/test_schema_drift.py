@@ -30,11 +30,15 @@ COMPOSITE_KEYS = {
     "outputs": ("step_run_id", "position"),
     "ratings": ("pipeline_id", "person_id"),
     "search_words": ("kind", "word"),
+    "bookmarks": ("person_id", "pipeline_id"),
 }
 """Primary keys over several columns, which Piccolo cannot say."""
 
 ONLY_IN_THE_DATABASE = {
     # unique constraints over several columns
+    "collection_items_collection_id_pipeline_id_run_id_key",
+    "feed_keys_person_id_list_collection_id_key",
+    "follows_follower_id_person_id_tag_pipeline_id_key",
     "drafts_person_id_pipeline_id_key",
     "runs_owner_id_idempotency_key_key",
     "runs_pipeline_id_number_key",
@@ -55,6 +59,14 @@ ONLY_IN_THE_DATABASE = {
     "runs_published",
     "runs_published_owner",
     "pipelines_owner_newest",
+    # lists of one person, and what is new for followers
+    "bookmarks_newest",
+    "collection_items_newest",
+    "collection_items_place",
+    "collections_owner",
+    "follows_newest",
+    "pipelines_parent_newest",
+    "runs_published_by",
     # who uses an upload: expressions
     "drafts_uploads",
     "versions_uploads",
@@ -79,6 +91,12 @@ ONLY_IN_THE_DATABASE = {
     "likenesses_due",
     "likenesses_near",
     # the other side of foreign keys
+    "bookmarks_pipeline",
+    "collection_items_pipeline",
+    "collection_items_run",
+    "feed_keys_collection_id",
+    "follows_person",
+    "follows_pipeline",
     "events_run",
     "outputs_sha256",
     "pipelines_cover",
@@ -97,6 +115,11 @@ ONLY_IN_THE_DATABASE = {
 CHECKS = {
     "artifacts_sha256_check",
     "artifacts_state_check",
+    "collections_visibility_check",
+    "feed_keys_collection",
+    "feed_keys_list_check",
+    "follows_one",
+    "follows_others",
     "people_role_check",
     "pipelines_generation_check",
     "pipelines_medium_check",
@@ -131,6 +154,11 @@ DEFAULTS = {
     "search_changes": "id",
     "embeddings": "encoder",
     "likenesses": "due",
+    "collections": "id about visibility created_at updated_at",
+    "collection_items": "id note added_at",
+    "bookmarks": "created_at",
+    "follows": "id created_at",
+    "feed_keys": "id created_at",
 }
 """The columns that an INSERT may leave out because the server fills them."""
 EXTENSIONS = {"plpgsql", "vector", "pg_trgm", "unaccent"}
