@@ -7,7 +7,7 @@ transaction: publishing, unpublishing, saving, forking, deleting.
 from typing import Any
 from uuid import UUID
 
-from domain import db, ranking
+from domain import db, notifications, ranking
 from domain.steps import KINDS
 
 PROMPT_LENGTH = 1_000
@@ -64,7 +64,7 @@ WHERE id = $1
 
 
 async def refresh(pipeline_id: UUID) -> None:
-    """Recompute the card columns of one pipeline, and its parent's count of offshoots.
+    """Recompute the card columns of one pipeline, and its parent's count of offshoots; tell the parent's owner of it.
 
     Call it inside the transaction that changed the pipeline, its runs or its versions. Rows are
     locked from child to parent, always in that order. Does nothing for an unknown id.
@@ -79,6 +79,7 @@ async def refresh(pipeline_id: UUID) -> None:
         await recount(pipeline_id)
         if pipeline["parent_id"] is not None:
             await recount(pipeline["parent_id"])
+            await notifications.tell_of_offshoot(pipeline_id)
 
 
 async def recount(pipeline_id: UUID) -> None:

@@ -15,7 +15,7 @@ from domain import artifacts, drafts, lineage, models, pipelines, ratings, runs,
 from domain.errors import Invalid, NotFound, TooLarge, TooMany
 from domain.models import ModelChoice
 from domain.pipelines import Details, Editing, PipelinePage, PipelineRef
-from web import composer
+from web import comments, composer
 from web.auth import Viewer, config_of, viewer_of
 from web.composer import Form
 from web.forms import read_files, read_form, read_typed
@@ -43,10 +43,10 @@ async def show(
     viewer_id = viewer.id if viewer else None
     below = number_or_404(before) if before is not None else None
     found = await pipelines.read(pipeline_id, viewer_id, run_id=run, output=output, before=below)
-    return show_page(request, found, f"/pipelines/{pipeline_id}")
+    return await show_page(request, found, f"/pipelines/{pipeline_id}")
 
 
-def show_page(request: _Request, found: PipelinePage, base: str) -> Response[bytes]:
+async def show_page(request: _Request, found: PipelinePage, base: str) -> Response[bytes]:
     """The page's template; `base` is the address that thumbnails add their choice to."""
     return page(
         request,
@@ -57,6 +57,7 @@ def show_page(request: _Request, found: PipelinePage, base: str) -> Response[byt
         pipeline_id=found.id,
         own=found.mine,
         score=ratings.Score(found.rating, found.rating_count, found.my_stars),
+        **await comments.beneath(comments.under_pipeline(found), viewer_of(request)),
     )
 
 

@@ -28,7 +28,7 @@ async def show(
     viewer_id = viewer.id if viewer else None
     wanted, below = number_or_404(number), number_or_404(before) if before is not None else None
     found = await pipelines.read(pipeline_id, viewer_id, wanted, run_id=run, output=output, before=below)
-    return show_page(request, found, f"/pipelines/{pipeline_id}/versions/{number}")
+    return await show_page(request, found, f"/pipelines/{pipeline_id}/versions/{number}")
 
 
 @get("/pipelines/{pipeline_id:uuid}/versions/{number:int}/recipe.json")

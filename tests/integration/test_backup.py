@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from deploy import backup
-from deploy.migrations import ROOT
+from deploy.migrations import ROOT, head
 from deploy.ports import free_port
 from deploy.problems import Problem
 from domain import artifacts
@@ -277,7 +277,7 @@ async def test_what_is_damaged_or_taken_is_refused_in_one_line(
         await refused(words, "restore", tmp_path, **empty)
         (chosen / name).write_bytes(kept)
     kept = (chosen / "manifest.json").read_bytes()
-    (chosen / "manifest.json").write_bytes(kept.replace(b'"schema": "0001"', b'"schema": "9999"'))
+    (chosen / "manifest.json").write_bytes(kept.replace(f'"schema": "{head()}"'.encode(), b'"schema": "9999"'))
     await refused("made by a newer Offshoot (its schema is 9999)", "restore", tmp_path, **empty)
     (chosen / "manifest.json").write_bytes(kept)
     status, said = await ours.offshoot("restore", tmp_path, **empty)

@@ -50,6 +50,28 @@ MATRIX = {
     "GET /pipelines/{pipeline_id:uuid}/lineage.rss": LISTED,
     "GET /pipelines/{pipeline_id:uuid}/lineage.atom": LISTED,
     "GET /pipelines/{pipeline_id:uuid}/lineage.json": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/comments.rss": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/comments.atom": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/comments.json": LISTED,
+    "GET /runs/{run_id:uuid}/comments.rss": LISTED,
+    "GET /runs/{run_id:uuid}/comments.atom": LISTED,
+    "GET /runs/{run_id:uuid}/comments.json": LISTED,
+    # comments; a private run has none, a private pipeline its owner's
+    "GET /pipelines/{pipeline_id:uuid}/comments": SEEN,
+    "POST /pipelines/{pipeline_id:uuid}/comments": "303 303 303 303 303 | 303 404 404 404 303",
+    "GET /runs/{run_id:uuid}/comments": LISTED,
+    "POST /runs/{run_id:uuid}/comments": "303 303 303 303 303 | 303 404 404 404 404",
+    "GET /comments/{comment_id:uuid}": "303 303 303 303 303 | 404 404 404 404 303",
+    "GET /comments/{comment_id:uuid}/replies": "303 200 200 200 200 | 303 404 404 404 200",
+    "POST /comments/{comment_id:uuid}/replies": "303 303 303 303 303 | 303 404 404 404 303",
+    "GET /comments/{comment_id:uuid}/edit": "303 403 403 403 200 | 303 404 404 404 200",
+    "POST /comments/{comment_id:uuid}/edit": "303 403 403 403 303 | 303 404 404 404 303",
+    "GET /comments/{comment_id:uuid}/deletion": "303 403 200 200 200 | 303 404 404 404 200",
+    "POST /comments/{comment_id:uuid}/deletion": "303 403 303 303 303 | 303 404 404 404 303",
+    # notifications: the one named is the owner's
+    "GET /notifications": MEMBERS,
+    "POST /notifications/reading": "303 303 303 303 303",
+    "POST /notifications/{notification_id:uuid}/reading": "303 404 404 404 303 | 303 404 404 404 404",
     # pipelines
     "GET /pipelines/{pipeline_id:uuid}": SEEN,
     "GET /pipelines/{pipeline_id:uuid}/lineage": SEEN,
@@ -102,6 +124,11 @@ FORMS: Mapping[str, dict[str, str]] = {
     "POST /pipelines/{pipeline_id:uuid}/rating": {"stars": "4"},
     "POST /runs/{run_id:uuid}/publication": {"published": "1"},
     "POST /settings/theme": {"theme": "dark"},
+    "POST /pipelines/{pipeline_id:uuid}/comments": {"body": "Calm"},
+    "POST /runs/{run_id:uuid}/comments": {"body": "Calm"},
+    "POST /comments/{comment_id:uuid}/replies": {"body": "Calm"},
+    "POST /comments/{comment_id:uuid}/edit": {"body": "Calmer"},
+    "POST /notifications/reading": {"until": "0198f2a0-0000-7000-8000-000000000000"},
 }
 SECRET = "Secret harbor"
 
@@ -113,6 +140,8 @@ class Thing(Struct):
     run_id: UUID
     step_run_id: UUID
     sha256: str
+    comment_id: UUID
+    notification_id: UUID
 
 
 async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
@@ -125,7 +154,23 @@ async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
     await storage.put(f"{sha256[:2]}/{sha256}", b"picture", "image/png")
     await database.execute("UPDATE artifacts SET bytes = 7 WHERE sha256 = $1", sha256)
     await database.execute("INSERT INTO previews VALUES ($1, 1, 'image/webp', $2)", run.step_runs[0], b"rough")
-    return Thing(pipeline.id, run.id, run.step_runs[0], sha256)
+    comment_id = await make.comment(pipeline, owner, title)
+    notification_id: UUID = await database.fetchval(
+        """INSERT INTO notifications (person_id, kind, actor_id, comment_id) VALUES ($1, 'reply', $2, $3)
+           RETURNING id""",
+        owner.id,
+        (await make.person()).id,
+        comment_id if public else await _gone(make, owner),
+    )
+    return Thing(pipeline.id, run.id, run.step_runs[0], sha256, comment_id, notification_id)
+
+
+async def _gone(make: Make, owner: Person) -> UUID:
+    """A comment that nobody can see any more."""
+    pipeline = await make.pipeline()
+    comment_id = await make.comment(pipeline, owner)
+    await database.execute("UPDATE pipelines SET deleted_at = now() WHERE id = $1", pipeline.id)
+    return comment_id
 
 
 def table(app: Litestar) -> list[str]:
@@ -169,7 +214,8 @@ async def ask(browser: httpx.AsyncClient, row: str, about: Thing, may_know: bool
     values = {
         "handle": "@olga", "tag": "sea", "number": 1, "width": 320, "path": "css/base.css",
         "pipeline_id": about.pipeline_id, "run_id": about.run_id, "step_run_id": about.step_run_id,
-        "sha256": about.sha256, "token": "forged",
+        "sha256": about.sha256, "token": "forged", "comment_id": about.comment_id,
+        "notification_id": about.notification_id,
     }  # fmt: skip
     url = re.sub(r"/?\{(\w+):\w+\}", lambda found: f"/{values[found[1]]}", path)
     form = FORMS.get(row, {})
@@ -214,6 +260,8 @@ async def test_17_private_and_unknown_look_the_same(client: httpx.AsyncClient, m
         (f"/pipelines/{about.pipeline_id}", "/pipelines/0198f2a0-0000-7000-8000-000000000000"),
         (f"/runs/{about.run_id}", "/runs/0198f2a0-0000-7000-8000-000000000000"),
         (f"/artifacts/{about.sha256}", f"/artifacts/{'0' * 64}"),
+        (f"/comments/{about.comment_id}", "/comments/0198f2a0-0000-7000-8000-000000000000"),
+        (f"/pipelines/{about.pipeline_id}/comments", "/pipelines/0198f2a0-0000-7000-8000-000000000000/comments"),
     ):
         answers = [await client.get(path) for path in (private, unknown)]
         bodies = [
