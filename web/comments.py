@@ -54,7 +54,7 @@ def under_pipeline(found: PipelinePage) -> Subject:
 
 async def beneath(subject: Subject, viewer: Viewer | None, after: UUID | None = None) -> dict[str, Any]:
     """What the templates need to show a subject's comments and the form, in one query."""
-    found = await talk.read(subject, viewer and viewer.id, viewer.role if viewer else "", after)
+    found = await talk.read(subject, viewer.id if viewer else None, viewer.role if viewer else "", after)
     return {**_about(subject), "talk": found, "form": writing(subject)}
 
 
@@ -62,7 +62,7 @@ async def beneath_run(run: RunPage, viewer: Viewer | None) -> dict[str, Any]:
     """The same for a run's page; nothing unless it is published."""
     if not run.published or not run.pipeline_title:
         return {"talk": None}
-    return await beneath(await subjects.run(run.id, viewer and viewer.id), viewer)
+    return await beneath(await subjects.run(run.id, viewer.id if viewer else None), viewer)
 
 
 def writing(subject: Subject, body: str = "", error: str = "") -> Form:
@@ -122,13 +122,13 @@ async def of_pipeline(
     request: _Request, pipeline_id: UUID, viewer: Viewer | None, after: UUID | None = None
 ) -> Response[bytes]:
     """All comments on a pipeline, the oldest first; ?after= the last comment of the page before."""
-    return await _index(request, await subjects.pipeline(pipeline_id, viewer and viewer.id), viewer, after)
+    return await _index(request, await subjects.pipeline(pipeline_id, viewer.id if viewer else None), viewer, after)
 
 
 @get("/runs/{run_id:uuid}/comments")
 async def of_run(request: _Request, run_id: UUID, viewer: Viewer | None, after: UUID | None = None) -> Response[bytes]:
     """The same for a published run."""
-    return await _index(request, await subjects.run(run_id, viewer and viewer.id), viewer, after)
+    return await _index(request, await subjects.run(run_id, viewer.id if viewer else None), viewer, after)
 
 
 async def _index(request: _Request, subject: Subject, viewer: Viewer | None, after: UUID | None) -> Response[bytes]:
@@ -273,7 +273,7 @@ def _show_form(
 
 async def _place(comment_id: UUID, viewer: Viewer | None) -> str:
     """The address of the page that a comment stands on, and of its place there."""
-    place = await talk.place(comment_id, viewer and viewer.id)
+    place = await talk.place(comment_id, viewer.id if viewer else None)
     url = address_of(place.subject)
     if place.after is not None:
         url = f"{url}/comments?after={place.after}"

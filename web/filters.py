@@ -97,6 +97,16 @@ def said(text: str, mentioned: tuple[str, ...]) -> Markup:
     return _rebuilt(tokens)
 
 
+def plain(text: str) -> str:
+    """Markdown's words without their marks, in one line."""
+    spoken = [
+        "".join(" " if part.type.endswith("break") else part.content for part in token.children or ())
+        or token.content * (token.type in ("fence", "code_block"))
+        for token in MARKDOWN.parse(text)
+    ]
+    return " ".join(" ".join(spoken).split())
+
+
 def _linked(token: Token, known: Mapping[str, str]) -> list[Token]:
     """A token of plain text, cut at the handles of `known` people, which become links."""
     parts: list[Token] = []
@@ -187,5 +197,6 @@ FILTERS: dict[str, Any] = {
     "plural": plural,
     "initial": initial,
     "markdown": markdown,
+    "plain": plain,
     "said": said,
 }
