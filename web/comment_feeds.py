@@ -16,7 +16,7 @@ from domain.subjects import Subject
 from domain.talk import Comment
 from web.feed_formats import Channel, clean, generator, urn
 from web.feeds import BEGAN, FORMATS, _asked, _unchanged, channel_of, conditionally, kind_of
-from web.filters import said
+from web.filters import plain, said
 
 _Request = Request[Any, Any, Any]
 
@@ -106,6 +106,7 @@ def _add(item: FeedEntry, channel: Channel, comment: Comment, name: str, kind: s
     item.published(comment.created_at)
     item.updated(comment.edited_at or comment.created_at)
     item.content(_html(channel, comment), type="html")
+    item.summary(clean(plain(comment.body)))
     if kind == "rss":
         item.dc.dc_creator(clean(_author(comment)))
         return
