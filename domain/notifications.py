@@ -20,11 +20,17 @@ COUNTED = 10
 """Unread ones that are counted; more are "9+"."""
 
 _THING = f"""
-LEFT JOIN comments c ON c.id = n.comment_id
-LEFT JOIN runs r ON r.id = c.run_id
-JOIN pipelines p ON p.id = coalesce(n.pipeline_id, c.pipeline_id, r.pipeline_id)
-WHERE (c.id IS NULL OR c.deleted_at IS NULL) AND {seen("n.person_id")}
-"""
+CROSS JOIN LATERAL (
+    SELECT c.id AS comment_id, c.body, p.id AS pipeline_id, p.title, p.parent_id, r.number
+    FROM (SELECT) nothing
+    LEFT JOIN comments c ON c.id = n.comment_id
+    LEFT JOIN runs r ON r.id = c.run_id
+    JOIN pipelines p ON p.id = coalesce(n.pipeline_id, c.pipeline_id, r.pipeline_id)
+    WHERE (c.id IS NULL OR c.deleted_at IS NULL) AND {seen("n.person_id")}
+    OFFSET 0
+) thing
+"""  # noqa: S608 - constants only
+"""What notification `n` tells of, if its person may see it. OFFSET 0: one after the other, until there are enough."""
 
 
 def unread(person: str) -> str:
@@ -62,22 +68,19 @@ class NotificationList(Struct, frozen=True):
 
 
 _LINES = f"""
-SELECT n.id, n.kind, n.read_at IS NULL AS unread, n.created_at, a.handle, a.name, c.id AS comment_id,
-    coalesce(left(c.body, 300), '') AS excerpt, p.id AS pipeline_id, p.title, r.number,
-    coalesce(parent.title, '') AS parent_title
-FROM notifications n
-JOIN people a ON a.id = n.actor_id
-LEFT JOIN pipelines parent ON n.kind = 'fork'
-    AND parent.id = (SELECT f.parent_id FROM pipelines f WHERE f.id = n.pipeline_id)
-{_THING} AND n.person_id = $1
+SELECT n.id, n.kind, n.read_at IS NULL AS unread, n.created_at, a.handle, a.name, thing.comment_id,
+    coalesce(left(thing.body, 300), '') AS excerpt, thing.pipeline_id, thing.title, thing.number,
+    coalesce((SELECT title FROM pipelines WHERE n.kind = 'fork' AND id = thing.parent_id), '') AS parent_title
+FROM notifications n JOIN people a ON a.id = n.actor_id {_THING}
+WHERE n.person_id = $1
 """  # noqa: S608 - constants only
-_LIST = f"{_LINES} AND ($2::uuid IS NULL OR n.id < $2) ORDER BY n.id DESC LIMIT $3"
 _ONE = f"{_LINES} AND n.id = $2"
 
 
 async def listed(person_id: UUID, after: UUID | None = None, limit: int = PAGE) -> NotificationList:
     """A person's notifications older than `after`, newest first, in one query."""
-    rows = await db.fetch(_LIST, person_id, after, limit + 1)
+    older = ("AND n.id < $2", after) if after else ("",)
+    rows = await db.fetch(f"{_LINES} {older[0]} ORDER BY n.id DESC LIMIT {limit + 1}", person_id, *older[1:])
     found = [_notification(row) for row in rows[:limit]]
     return NotificationList(found, found[-1].id if len(rows) > limit else None)
 

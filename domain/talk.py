@@ -82,9 +82,9 @@ LEFT JOIN people a ON a.id = c.author_id
 LEFT JOIN comments first ON first.id = c.parent_id
 LEFT JOIN people b ON b.id = first.author_id
 """
-_SHOWN = """(c.deleted_at IS NULL OR c.parent_id IS NULL AND EXISTS (
-    SELECT FROM comments reply WHERE reply.parent_id = c.id AND reply.deleted_at IS NULL))"""
-"""A deleted comment keeps its place while it has replies."""
+_SHOWN = """(c.deleted_at IS NULL OR c.parent_id IS NULL AND (
+    SELECT true FROM comments reply WHERE reply.parent_id = c.id AND reply.deleted_at IS NULL LIMIT 1))"""
+"""A deleted comment keeps its place while it has replies. EXISTS would be looked up in all comments at once."""
 
 
 async def read(
@@ -186,11 +186,11 @@ async def _newest(subject: Subject, side: str, way: str, edge: UUID | None, limi
     return await db.fetch(
         f"""
         SELECT {_COLUMNS} FROM comments c {_PEOPLE}
-        WHERE c.{subject.column} = $1 AND c.deleted_at IS NULL AND ($2::uuid IS NULL OR c.id {side} $2)
+        WHERE c.{subject.column} = $1 AND c.deleted_at IS NULL {f"AND c.id {side} $2" if edge else ""}
         ORDER BY c.id {way} LIMIT {limit + 1}
         """,  # noqa: S608 - constants only
         subject.id,
-        edge,
+        *((edge,) if edge else ()),
     )
 
 
