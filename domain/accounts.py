@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from domain import db, handles, passwords, people
+from domain import db, handles, notifications, passwords, people
 from domain.errors import Invalid
 from domain.people import Person
 
@@ -37,11 +37,19 @@ _LOGIN = """
 SELECT id, email, handle, name, about, role, created_at, password_hash
 FROM people WHERE lower(handle) = lower($1) OR lower(email) = lower($1)
 """
-_SESSION = """
-SELECT p.id, p.email, p.handle, p.name, p.about, p.role, p.created_at, s.seen_at < now() - interval '1 hour' AS stale
+_SESSION = f"""
+SELECT p.id, p.email, p.handle, p.name, p.about, p.role, p.created_at, s.seen_at < now() - interval '1 hour' AS stale,
+    {notifications.unread("s.person_id")} AS unread
 FROM sessions s JOIN people p ON p.id = s.person_id
 WHERE s.token_hash = $1 AND s.expires_at > now() AND s.seen_at > now() - make_interval(days => $2)
-"""
+"""  # noqa: S608 - constants only
+
+
+class Here(Person, frozen=True):
+    """The person of a session, and how many notifications wait for them (10 for more)."""
+
+    unread: int
+
 
 WRONG = "That name and password do not match."
 
@@ -99,8 +107,11 @@ async def close_session(token: str) -> None:
     await db.execute("DELETE FROM sessions WHERE token_hash = $1", _digest(token))
 
 
-async def person_of(token: str) -> Person | None:
-    """Whose session this is; None when it is unknown, was closed, or has run out. One query, rarely two."""
+async def person_of(token: str) -> Here | None:
+    """Whose session this is, with what waits for them; None when it is unknown, was closed, or has run out.
+
+    One query, rarely two.
+    """
     if not 20 <= len(token) <= 100:
         return None
     digest = _digest(token)
@@ -109,7 +120,7 @@ async def person_of(token: str) -> Person | None:
         return None
     if row["stale"]:
         await db.execute("UPDATE sessions SET seen_at = now() WHERE token_hash = $1", digest)
-    return Person(**{key: row[key] for key in Person.__struct_fields__})
+    return Here(**{key: row[key] for key in Here.__struct_fields__})
 
 
 def _check(email: str, handle: str, password: str, name: str) -> None:

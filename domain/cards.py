@@ -7,7 +7,7 @@ transaction: publishing, unpublishing, saving, forking, deleting.
 from typing import Any
 from uuid import UUID
 
-from domain import db, neighbors, ranking, search_documents
+from domain import db, neighbors, notifications, ranking, search_documents
 from domain.steps import KINDS
 
 PROMPT_LENGTH = 1_000
@@ -66,6 +66,8 @@ WHERE id = $1
 async def refresh(pipeline_id: UUID) -> None:
     """Recompute the card columns of one pipeline, its parent's count of offshoots, and what search reads of it.
 
+    The parent's owner is told of a new offshoot.
+
     Call it inside the transaction that changed the pipeline, its runs or its versions. Rows are
     locked from child to parent, always in that order. Does nothing for an unknown id.
     """
@@ -79,6 +81,7 @@ async def refresh(pipeline_id: UUID) -> None:
         await recount(pipeline_id)
         if pipeline["parent_id"] is not None:
             await recount(pipeline["parent_id"])
+            await notifications.tell_of_offshoot(pipeline_id)
         await search_documents.refresh([pipeline_id])
         await neighbors.note(pipeline_id)
 

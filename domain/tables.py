@@ -344,6 +344,33 @@ class FeedKey(Table, tablename="feed_keys"):
     created_at = Timestamptz(null=False, default=None)
 
 
+class Comment(Table, tablename="comments"):
+    id = UUID(primary_key=True, null=False, default=None)
+    pipeline_id = ForeignKey(Pipeline, null=True, default=None)
+    run_id = ForeignKey(Run, null=True, default=None)
+    author_id = ForeignKey(Person, null=True, default=None)
+    parent_id: ForeignKey[Any] = ForeignKey("self", null=True, default=None)
+    thread_id = UUID(null=False, default=None)
+    body = Text(null=False, default=None)
+    mentioned = Array(base_column=UUID(), null=False, default=None)
+    once = Text(null=True, default=None)
+    created_at = Timestamptz(null=False, default=None)
+    edited_at = Timestamptz(null=True, default=None)
+    deleted_at = Timestamptz(null=True, default=None)
+    deleted_by = Text(null=True, default=None)
+
+
+class Notification(Table, tablename="notifications"):
+    id = UUID(primary_key=True, null=False, default=None)
+    person_id = ForeignKey(Person, null=False, default=None)
+    kind = Text(null=False, default=None)
+    actor_id = ForeignKey(Person, null=False, default=None)
+    comment_id = ForeignKey(Comment, null=True, default=None)
+    pipeline_id = ForeignKey(Pipeline, null=True, default=None)
+    created_at = Timestamptz(null=False, default=None)
+    read_at = Timestamptz(null=True, default=None)
+
+
 TABLES: tuple[type[Table], ...] = (
     Person,
     Session,
@@ -372,4 +399,6 @@ TABLES: tuple[type[Table], ...] = (
     Bookmark,
     Follow,
     FeedKey,
+    Comment,
+    Notification,
 )

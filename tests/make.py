@@ -227,6 +227,18 @@ class Make:
             )  # fmt: skip
         return step_run_id
 
+    async def comment(
+        self, on: "Pipeline | Run", author: Person | None = None, body: str = "", *, to: UUID | None = None
+    ) -> UUID:
+        """A comment on a pipeline or a published run, or the answer to comment `to`, written as the site does."""
+        from domain import comments
+
+        author = author or await self.person()
+        body = body or f"Comment {self._next()}"
+        if to is not None:
+            return await comments.reply(to, author.id, body)
+        return await (comments.on_run if isinstance(on, Run) else comments.on_pipeline)(on.id, author.id, body)
+
     async def artifact(
         self, data: bytes | None = None, media_type: str = "image/png", *, stored: bool = False
     ) -> Artifact:

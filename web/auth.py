@@ -32,6 +32,8 @@ class Viewer(Struct, frozen=True):
     handle: str
     name: str
     role: str
+    unread: int = 0
+    """Notifications that wait, counted to 10."""
 
     @property
     def shown(self) -> str:
@@ -112,7 +114,7 @@ async def identify(scope: Scope) -> None:
         state["identify_error"] = error
         return
     if person is not None:
-        state["viewer"] = Viewer(person.id, person.handle, person.name, person.role)
+        state["viewer"] = Viewer(person.id, person.handle, person.name, person.role, person.unread)
 
 
 def viewer_of(request: Request[Any, Any, Any]) -> Viewer | None:

@@ -172,17 +172,18 @@ class _CreditsEntry(BaseEntryExtension):  # type: ignore[misc]
 
 def rss(channel: Channel) -> bytes:
     """RSS 2.0 with Media RSS."""
-    feed = _generator(channel, "rss")
+    feed = generator(channel, "rss")
     return bytes(feed.rss_str())
 
 
 def atom(channel: Channel) -> bytes:
     """Atom 1.0 with RFC 4685 threads and RFC 5005 paging."""
-    feed = _generator(channel, "atom")
+    feed = generator(channel, "atom")
     return bytes(feed.atom_str())
 
 
-def _generator(channel: Channel, kind: str) -> Any:
+def generator(channel: Channel, kind: str) -> Any:
+    """A feed with its entries, for RSS or Atom."""
     feed = FeedGenerator()
     feed.register_extension("media", MediaExtension, MediaEntryExtension, atom=False)
     feed.register_extension("credits", BaseExtension, _CreditsEntry, atom=False)

@@ -207,19 +207,37 @@ def _answer(
     dated: bool = True,
     private: bool = False,
 ) -> Response[bytes]:
-    """The feed in the format of the address, or 304 if the reader has it. `dated`: see `_conditional`.
+    """The feed in the format of the address, or 304 if the reader has it.
 
+    `dated`: the newest entry's time is that of the list; in other orders it says nothing.
     `private`: no cache but the reader's own keeps it, and no robot lists it.
     """
+    channel = channel_of(request, page, title, about, home, query)
+    body = WRITERS[kind_of(request)](channel)
+    if private:
+        return _private(request, body)
+    dated = dated and query.get("order", "newest") == "newest"
+    return conditionally(request, body, channel.updated if dated else None)
+
+
+def kind_of(request: Request[Any, Any, Any]) -> str:
+    """rss, atom or json, by the address."""
+    path: str = request.scope["path"]
+    return path.rpartition(".")[2]
+
+
+def channel_of(
+    request: Request[Any, Any, Any], page: feeds.Page, title: str, about: str, home: str, query: Mapping[str, str]
+) -> Channel:
+    """The feed of a list at this request's address; `home` is the path of its page."""
     config = config_of(request.scope)
     path: str = request.scope["path"]
-    kind = path.rpartition(".")[2]
     base = config.site_url + quote(path, safe="/@")
 
     def at(after: str | None) -> str:
         return address(base, {**query, "after": after})
 
-    channel = Channel(
+    return Channel(
         site=config.site_url,
         site_name=config.site_name,
         title=title,
@@ -232,14 +250,10 @@ def _answer(
         updated=max((entry.updated for entry in page.entries), default=BEGAN),
         entries=page.entries,
     )
-    if private:
-        return _private(request, kind, channel)
-    return _conditional(request, kind, channel, dated=dated and query.get("order", "newest") == "newest")
 
 
-def _private(request: Request[Any, Any, Any], kind: str, channel: Channel) -> Response[bytes]:
+def _private(request: Request[Any, Any, Any], body: bytes) -> Response[bytes]:
     """A feed for one reader: nothing of it is remembered here, so that a withdrawn address is closed at once."""
-    body = WRITERS[kind](channel)
     tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
     status = 304 if _current(request, tag) else 200
     headers = {"ETag": tag, "Cache-Control": "private, no-cache", "X-Robots-Tag": "noindex"}
@@ -248,13 +262,12 @@ def _private(request: Request[Any, Any, Any], kind: str, channel: Channel) -> Re
     )
 
 
-def _conditional(request: Request[Any, Any, Any], kind: str, channel: Channel, dated: bool) -> Response[bytes]:
-    """`dated`: the newest entry's time is worth telling; in other orders it says nothing of the list."""
-    body = WRITERS[kind](channel)
+def conditionally(request: Request[Any, Any, Any], body: bytes, updated: datetime | None) -> Response[bytes]:
+    """A feed with its hash and, where that is told, its time; or 304 if the reader has it."""
     tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
     headers = {"ETag": tag, "Cache-Control": "public, max-age=60", "Vary": "Accept-Encoding"}
-    if dated:
-        headers["Last-Modified"] = format_datetime(channel.updated.astimezone(UTC), usegmt=True)
+    if updated is not None:
+        headers["Last-Modified"] = format_datetime(updated.astimezone(UTC), usegmt=True)
     if len(_known) >= KEPT:
         _known.clear()
     _known[_key(request)] = Known(time.monotonic() + conditional.FRESH, tag, headers)

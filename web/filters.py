@@ -1,19 +1,21 @@
 """Jinja filters and small drawings: times, numbers, Markdown, picture ratios, sprigs."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 import nh3
-from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup, escape
+
+from domain.mentions import HANDLE, MARKDOWN, outside_links
 
 RATIOS = {"16:9": 1.7778, "3:2": 1.5, "4:3": 1.3333, "1:1": 1.0, "4:5": 0.8, "2:3": 0.6667, "9:16": 0.5625}
 WIDTHS = (320, 640, 1280)
 """Renditions that the worker makes, in pixels."""
 
 _TAGS = frozenset("a b blockquote br code del em h3 h4 h5 h6 hr i li ol p pre s strong ul".split())  # noqa: SIM905
-_MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False, "maxNesting": 20}).disable("image")
 
 
 def ago(when: datetime | None, now: datetime | None = None) -> Markup:
@@ -76,11 +78,56 @@ def markdown(text: str) -> Markup:
     Raw HTML is shown as text, headings start at level 3, pictures are left out, and the result
     is rebuilt from a list of allowed tags: no `on*`, `style`, `hx-*` or `data-hx-*` survives.
     """
-    tokens = _MARKDOWN.parse(text)
+    return _rebuilt(MARKDOWN.parse(text))
+
+
+@lru_cache(maxsize=1024)
+def said(text: str, mentioned: tuple[str, ...]) -> Markup:
+    """A comment's Markdown as safe HTML: `@handle` is a link where it leads to one of the people `mentioned`."""
+    known = {handle.lower(): handle for handle in mentioned}
+    tokens = MARKDOWN.parse(text)
+    for token in tokens if known else ():
+        spoken = {id(one) for one in outside_links(token.children or ())}
+        if spoken:
+            token.children = [
+                part
+                for child in token.children or ()
+                for part in (_linked(child, known) if id(child) in spoken else [child])
+            ]
+    return _rebuilt(tokens)
+
+
+def plain(text: str) -> str:
+    """Markdown's words without their marks, in one line."""
+    spoken = [
+        "".join(" " if part.type.endswith("break") else part.content for part in token.children or ())
+        or token.content * (token.type in ("fence", "code_block"))
+        for token in MARKDOWN.parse(text)
+    ]
+    return " ".join(" ".join(spoken).split())
+
+
+def _linked(token: Token, known: Mapping[str, str]) -> list[Token]:
+    """A token of plain text, cut at the handles of `known` people, which become links."""
+    parts: list[Token] = []
+    done = 0
+    for match in HANDLE.finditer(token.content):
+        handle = known.get(match[1].lower())
+        if handle is None:
+            continue
+        parts.append(Token("text", "", 0, content=token.content[done : match.start()]))
+        parts.append(Token("link_open", "a", 1, attrs={"href": f"/@{handle}"}))
+        parts.append(Token("text", "", 0, content=match[0]))
+        parts.append(Token("link_close", "a", -1))
+        done = match.end()
+    return [*parts, Token("text", "", 0, content=token.content[done:])] if parts else [token]
+
+
+def _rebuilt(tokens: list[Token]) -> Markup:
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
-    html = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
+    html = MARKDOWN.renderer.render(tokens, MARKDOWN.options, {})
     clean = nh3.clean(
         html,
         tags=set(_TAGS),
@@ -150,4 +197,6 @@ FILTERS: dict[str, Any] = {
     "plural": plural,
     "initial": initial,
     "markdown": markdown,
+    "plain": plain,
+    "said": said,
 }

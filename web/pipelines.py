@@ -15,7 +15,7 @@ from domain import artifacts, bookmarks, drafts, lineage, models, pipelines, rat
 from domain.errors import Invalid, NotFound, TooLarge, TooMany
 from domain.models import ModelChoice
 from domain.pipelines import Details, Editing, PipelinePage, PipelineRef
-from web import composer, follows
+from web import comments, composer, follows
 from web.auth import Viewer, config_of, viewer_of
 from web.composer import Form
 from web.forms import read_files, read_form, read_typed
@@ -47,7 +47,7 @@ async def show(
 
 
 async def show_page(request: _Request, found: PipelinePage, base: str) -> Response[bytes]:
-    """The page's template; `base` is the address that thumbnails add their choice to. One query."""
+    """The page's template; `base` is the address that thumbnails add their choice to."""
     viewer = viewer_of(request)
     marks = await bookmarks.marks(found.id, viewer.id if viewer else None)
     return page(
@@ -61,6 +61,7 @@ async def show_page(request: _Request, found: PipelinePage, base: str) -> Respon
         score=ratings.Score(found.rating, found.rating_count, found.my_stars),
         marks=marks,
         follow=follows.of_pipeline(found.id, marks),
+        **await comments.beneath(comments.under_pipeline(found), viewer),
     )
 
 

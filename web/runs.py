@@ -10,7 +10,7 @@ from litestar import Request, Response, get, post
 from domain import forecast, run_pages, runs
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.run_pages import RunForm, RunPage, StepPage
-from web import run_words, unchanged
+from web import comments, run_words, unchanged
 from web.auth import Viewer, config_of, token_of
 from web.forms import read_form
 from web.render import page, see_other, wants_part
@@ -121,7 +121,8 @@ async def index(request: _Request, me: Viewer, after: UUID | None = None) -> Res
 async def show(request: _Request, run_id: UUID, viewer: Viewer | None, output: int = 1) -> Response[bytes]:
     """One run: what it is doing, or what came of it, with picture `output` of its last step large."""
     run = await runs.read(run_id, viewer.id if viewer else None)
-    return page(request, "runs/show.html", late="late" in request.query_params, **_words(run, output))
+    said = await comments.beneath_run(run, viewer)
+    return page(request, "runs/show.html", late="late" in request.query_params, **_words(run, output), **said)
 
 
 @get("/runs/{run_id:uuid}/progress")

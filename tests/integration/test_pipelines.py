@@ -238,7 +238,7 @@ async def test_deleting_does_what_it_says(make, clients, log_in):
     owner, runner = await log_in(clients(), ada), await log_in(clients(), eve)
     for path in ("", "/deletion"):
         asked = (await owner.get(f"/pipelines/{sea.id}{path}")).text
-        assert "Its page, versions and published results go" in asked
+        assert "Its page, versions, comments and published results go" in asked
         assert "Whoever ran it keeps their own results" in asked
         assert "the list of what they changed" in asked
     await owner.post(f"/pipelines/{sea.id}/deletion")

@@ -58,6 +58,28 @@ MATRIX = {
     "GET /pipelines/{pipeline_id:uuid}/similar.rss": LISTED,
     "GET /pipelines/{pipeline_id:uuid}/similar.atom": LISTED,
     "GET /pipelines/{pipeline_id:uuid}/similar.json": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/comments.rss": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/comments.atom": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/comments.json": LISTED,
+    "GET /runs/{run_id:uuid}/comments.rss": LISTED,
+    "GET /runs/{run_id:uuid}/comments.atom": LISTED,
+    "GET /runs/{run_id:uuid}/comments.json": LISTED,
+    # comments; a private run has none, a private pipeline its owner's
+    "GET /pipelines/{pipeline_id:uuid}/comments": SEEN,
+    "POST /pipelines/{pipeline_id:uuid}/comments": "303 303 303 303 303 | 303 404 404 404 303",
+    "GET /runs/{run_id:uuid}/comments": LISTED,
+    "POST /runs/{run_id:uuid}/comments": "303 303 303 303 303 | 303 404 404 404 404",
+    "GET /comments/{comment_id:uuid}": "303 303 303 303 303 | 404 404 404 404 303",
+    "GET /comments/{comment_id:uuid}/replies": "303 200 200 200 200 | 303 404 404 404 200",
+    "POST /comments/{comment_id:uuid}/replies": "303 303 303 303 303 | 303 404 404 404 303",
+    "GET /comments/{comment_id:uuid}/edit": "303 403 403 403 200 | 303 404 404 404 200",
+    "POST /comments/{comment_id:uuid}/edit": "303 403 403 403 303 | 303 404 404 404 303",
+    "GET /comments/{comment_id:uuid}/deletion": "303 403 200 200 200 | 303 404 404 404 200",
+    "POST /comments/{comment_id:uuid}/deletion": "303 403 303 303 303 | 303 404 404 404 303",
+    # notifications: the one named is the owner's
+    "GET /notifications": MEMBERS,
+    "POST /notifications/reading": "303 303 303 303 303",
+    "POST /notifications/{notification_id:uuid}/reading": "303 404 404 404 303 | 303 404 404 404 404",
     # pipelines
     "GET /pipelines/{pipeline_id:uuid}": SEEN,
     "GET /pipelines/{pipeline_id:uuid}/lineage": SEEN,
@@ -149,6 +171,11 @@ FORMS: Mapping[str, dict[str, str]] = {
     "POST /collections/{collection_id:uuid}/items/{item_id:uuid}/position": {"to": "up"},
     "POST /feeds": {"list": "collection"},
     "POST /feeds/withdrawal": {"list": "collection"},
+    "POST /pipelines/{pipeline_id:uuid}/comments": {"body": "Calm"},
+    "POST /runs/{run_id:uuid}/comments": {"body": "Calm"},
+    "POST /comments/{comment_id:uuid}/replies": {"body": "Calm"},
+    "POST /comments/{comment_id:uuid}/edit": {"body": "Calmer"},
+    "POST /notifications/reading": {"until": "0198f2a0-0000-7000-8000-000000000000"},
 }
 SECRET = "Secret harbor"
 
@@ -162,6 +189,8 @@ class Thing(Struct):
     sha256: str
     collection_id: UUID
     item_id: UUID
+    comment_id: UUID
+    notification_id: UUID
 
 
 async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
@@ -176,7 +205,23 @@ async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
     await database.execute("INSERT INTO previews VALUES ($1, 1, 'image/webp', $2)", run.step_runs[0], b"rough")
     collection_id = await collections.create(owner.id, collections.Details(title, "", visibility))
     item_id = await collections.add(collection_id, owner.id, pipeline.id)
-    return Thing(pipeline.id, run.id, run.step_runs[0], sha256, collection_id, item_id)
+    comment_id = await make.comment(pipeline, owner, title)
+    notification_id: UUID = await database.fetchval(
+        """INSERT INTO notifications (person_id, kind, actor_id, comment_id) VALUES ($1, 'reply', $2, $3)
+           RETURNING id""",
+        owner.id,
+        (await make.person()).id,
+        comment_id if public else await _gone(make, owner),
+    )
+    return Thing(pipeline.id, run.id, run.step_runs[0], sha256, collection_id, item_id, comment_id, notification_id)
+
+
+async def _gone(make: Make, owner: Person) -> UUID:
+    """A comment that nobody can see any more."""
+    pipeline = await make.pipeline()
+    comment_id = await make.comment(pipeline, owner)
+    await database.execute("UPDATE pipelines SET deleted_at = now() WHERE id = $1", pipeline.id)
+    return comment_id
 
 
 def table(app: Litestar) -> list[str]:
@@ -221,7 +266,8 @@ async def ask(browser: httpx.AsyncClient, row: str, about: Thing, may_know: bool
         "handle": "@olga", "tag": "sea", "number": 1, "width": 320, "path": "css/base.css",
         "pipeline_id": about.pipeline_id, "run_id": about.run_id, "step_run_id": about.step_run_id,
         "sha256": about.sha256, "token": "forged",
-        "collection_id": about.collection_id, "item_id": about.item_id,
+        "collection_id": about.collection_id, "item_id": about.item_id, "comment_id": about.comment_id,
+        "notification_id": about.notification_id,
     }  # fmt: skip
     url = re.sub(r"/?\{(\w+):\w+\}", lambda found: f"/{values[found[1]]}", path)
     form = FORMS.get(row, {})
@@ -276,6 +322,8 @@ async def test_17_private_and_unknown_look_the_same(client: httpx.AsyncClient, m
         (f"/runs/{about.run_id}", "/runs/0198f2a0-0000-7000-8000-000000000000"),
         (f"/collections/{about.collection_id}", "/collections/0198f2a0-0000-7000-8000-000000000000"),
         (f"/artifacts/{about.sha256}", f"/artifacts/{'0' * 64}"),
+        (f"/comments/{about.comment_id}", "/comments/0198f2a0-0000-7000-8000-000000000000"),
+        (f"/pipelines/{about.pipeline_id}/comments", "/pipelines/0198f2a0-0000-7000-8000-000000000000/comments"),
     ):
         answers = [await client.get(path) for path in (private, unknown)]
         bodies = [

@@ -24,6 +24,7 @@ TYPES = {
     "TSVECTOR": "tsvector",
     "UUID": "uuid",
     "VECTOR(384)": "vector(384)",
+    "UUID[]": "uuid[]",
 }
 COMPOSITE_KEYS = {
     "renditions": ("source", "width"),
@@ -45,6 +46,9 @@ ONLY_IN_THE_DATABASE = {
     "step_runs_run_id_ordinal_key",
     "uploads_person_id_sha256_key",
     "versions_pipeline_id_number_key",
+    "comments_author_id_once_key",
+    "notifications_comment_id_person_id_key",
+    "notifications_pipeline_id_person_id_key",
     # unique without regard to case
     "people_email_key",
     "people_handle_key",
@@ -97,6 +101,18 @@ ONLY_IN_THE_DATABASE = {
     "feed_keys_collection_id",
     "follows_person",
     "follows_pipeline",
+    # comments in their order, and the newest first: partial
+    "comments_author_newest",
+    "comments_pipeline",
+    "comments_pipeline_newest",
+    "comments_run",
+    "comments_run_newest",
+    # a person's news
+    "notifications_person",
+    "notifications_unread",
+    # the other side of foreign keys
+    "comments_parent",
+    "notifications_actor",
     "events_run",
     "outputs_sha256",
     "pipelines_cover",
@@ -120,6 +136,14 @@ CHECKS = {
     "feed_keys_list_check",
     "follows_one",
     "follows_others",
+    "comments_author",
+    "comments_body_check",
+    "comments_deleted",
+    "comments_deleted_by_check",
+    "comments_one_thing",
+    "notifications_kind_check",
+    "notifications_not_for_oneself",
+    "notifications_one_thing",
     "people_role_check",
     "pipelines_generation_check",
     "pipelines_medium_check",
@@ -159,6 +183,8 @@ DEFAULTS = {
     "bookmarks": "created_at",
     "follows": "id created_at",
     "feed_keys": "id created_at",
+    "comments": "id thread_id mentioned created_at",
+    "notifications": "id created_at",
 }
 """The columns that an INSERT may leave out because the server fills them."""
 EXTENSIONS = {"plpgsql", "vector", "pg_trgm", "unaccent"}

@@ -202,8 +202,10 @@ async def test_18_every_form_refuses_a_field_it_does_not_have(
     else:
         await with_csrf(client)
     mine = await make.pipeline(ada)
-    run = await make.run(mine, state="failed")
-    values = {"pipeline_id": mine.id, "run_id": run.id, "number": 1}
+    talk = path.endswith("/comments")
+    run = await make.run(mine, state="succeeded" if talk else "failed", published=talk)
+    said = await make.comment(mine, ada)
+    values = {"pipeline_id": mine.id, "run_id": run.id, "number": 1, "comment_id": said, "notification_id": said}
     url = re.sub(r"\{(\w+):\w+\}", lambda found: str(values[found[1]]), path)
     answer = await client.request(method, url, data={"surprise": "1"})
     assert answer.status_code == 422
