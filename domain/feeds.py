@@ -124,7 +124,7 @@ async def subject(pipeline_id: UUID) -> Subject:
     return Subject(*row)
 
 
-_RESULTS = f"""
+_RESULT = f"""
 SELECT r.published_at, r.id AS entry_id, p.id, r.id, r.number, p.title,
     coalesce(drawn.prompt, p.prompt), coalesce(last.output_text, ''), coalesce(drawn.model, p.model), r.seed,
     p.description, p.license, p.tags, o.handle, o.name, p.generation, r.published_at, r.published_at,
@@ -143,12 +143,22 @@ LEFT JOIN LATERAL (
     WHERE s.run_id = r.id ORDER BY s.ordinal DESC, u.position LIMIT 1
 ) cover ON true
 LEFT JOIN artifacts a ON a.sha256 = cover.sha256
-WHERE r.pipeline_id = $1 AND r.visibility = 'published'"""  # noqa: S608 - constants only
+WHERE r.visibility = 'published'"""  # noqa: S608 - constants only
+
+_RESULTS = f"{_RESULT} AND r.pipeline_id = $1 AND NOT r.apart"
+_CELLS = f"{_RESULT} AND r.id IN (SELECT run_id FROM grid_cells WHERE grid_id = $1)"
 
 
 async def of_results(pipeline_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
-    """A page of a pipeline's published runs. Raises NotFound for a cursor that does not exist."""
+    """A page of a pipeline's published runs; those of grids have feeds of their own.
+
+    Raises NotFound for a cursor that does not exist."""
     return await _paged(_RESULTS, "r.published_at", "r.id", pipeline_id, after, limit)
+
+
+async def of_grid(grid_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
+    """A page of a grid's published cells. Raises NotFound for a cursor that does not exist."""
+    return await _paged(_CELLS, "r.published_at", "r.id", grid_id, after, limit)
 
 
 _LINEAGE = f"""

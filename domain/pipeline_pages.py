@@ -153,6 +153,8 @@ class RunShown(Struct, frozen=True, kw_only=True):
     owner: Owner
     inputs: dict[str, str]
     seed: int
+    changed: bool
+    """Whether it was run with other parameters than the version has."""
     seconds: float | None
     finished_at: datetime | None
 
@@ -258,16 +260,17 @@ _VERSION = "SELECT id, number, note, created_at, recipe FROM versions WHERE pipe
 _SHOTS = f"""
 WITH chosen AS (
     (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.owner_id, r.published_at
-     FROM runs r WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND ($3::uuid IS NULL OR r.version_id = $3)
+     FROM runs r WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND NOT r.apart AND ($3::uuid IS NULL OR r.version_id = $3)
      ORDER BY r.published_at DESC, r.id DESC LIMIT {RUNS})
     UNION
     (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.owner_id, r.published_at
-     FROM runs r WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND ($3::uuid IS NULL OR r.version_id = $3)
+     FROM runs r WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND NOT r.apart AND ($3::uuid IS NULL OR r.version_id = $3)
        AND r.owner_id = $5
      ORDER BY r.published_at DESC, r.id DESC LIMIT 1)
     UNION
     (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.owner_id, r.published_at
      FROM runs r WHERE r.pipeline_id = $1 AND r.owner_id = $2 AND ($3::uuid IS NULL OR r.version_id = $3)
+       AND NOT EXISTS (SELECT FROM grid_cells c WHERE c.run_id = r.id)
      ORDER BY r.number DESC LIMIT {RUNS})
     UNION
     SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.owner_id, r.published_at
@@ -292,7 +295,7 @@ ORDER BY c.published_at DESC NULLS FIRST, c.id DESC, made.output
 
 _RUN = """
 SELECT r.id AS run_id, r.number, r.version_id, r.state, r.visibility, r.owner_id, o.handle, o.name, r.inputs, r.seed,
-    r.finished_at AS run_finished, extract(epoch FROM r.finished_at - r.started_at)::float8 AS run_seconds,
+    r.changes, r.finished_at AS run_finished, extract(epoch FROM r.finished_at - r.started_at)::float8 AS run_seconds,
     s.ordinal, s.kind, s.step, s.resolved, s.output_text, s.receipt,
     extract(epoch FROM s.finished_at - s.started_at)::float8 AS seconds,
     (SELECT jsonb_agg(jsonb_build_object('sha256', a.sha256, 'media_type', a.media_type, 'bytes', a.bytes,
@@ -435,13 +438,14 @@ def _run(parts: Sequence[Mapping[str, Any]], viewer_id: UUID | None) -> RunShown
         owner=Owner(run["owner_id"], run["handle"], run["name"]),
         inputs=run["inputs"],
         seed=run["seed"],
+        changed=bool(run["changes"]),
         seconds=run["run_seconds"],
         finished_at=run["run_finished"],
     )
 
 
 def _steps(recipe: steps.Recipe, parts: Sequence[Mapping[str, Any]]) -> list[StepShown]:
-    """The version's steps, each with its part of the shown run, which is a run of this version."""
+    """The version's steps, each with its part of the shown run, which is a run of this version and may change it."""
     made = {part["ordinal"]: part for part in parts}
     shown: list[StepShown] = []
     for ordinal, step in enumerate(recipe.steps, 1):
@@ -452,7 +456,7 @@ def _steps(recipe: steps.Recipe, parts: Sequence[Mapping[str, Any]]) -> list[Ste
                 kind=steps.kind_of(step),
                 label=step.title or type(step).label,
                 medium=type(step).gives,
-                step=msgspec.to_builtins(step),
+                step=msgspec.to_builtins(step) | (part.get("step") or {}),
                 resolved=part.get("resolved") or {},
                 pictures=msgspec.convert(part.get("pictures") or [], list[Picture]),
                 output_text=part.get("output_text") or "",

@@ -26,12 +26,14 @@ COMPOSITE_KEYS = {
     "renditions": ("source", "width"),
     "outputs": ("step_run_id", "position"),
     "ratings": ("pipeline_id", "person_id"),
+    "grid_cells": ("grid_id", "cell"),
 }
 """Primary keys over several columns, which Piccolo cannot say."""
 
 ONLY_IN_THE_DATABASE = {
     # unique constraints over several columns
     "drafts_person_id_pipeline_id_key",
+    "grids_owner_id_idempotency_key_key",
     "runs_owner_id_idempotency_key_key",
     "runs_pipeline_id_number_key",
     "step_runs_run_id_ordinal_key",
@@ -48,6 +50,7 @@ ONLY_IN_THE_DATABASE = {
     "pipelines_offshoots",
     "pipelines_tags",
     "pipelines_trend",
+    "grids_published",
     "runs_published",
     "runs_published_owner",
     "pipelines_owner_newest",
@@ -66,6 +69,9 @@ ONLY_IN_THE_DATABASE = {
     "step_runs_turn",
     # the other side of foreign keys
     "events_run",
+    "grids_owner",
+    "grids_pipeline",
+    "grids_version",
     "outputs_sha256",
     "pipelines_cover",
     "pipelines_owner",
@@ -83,6 +89,7 @@ ONLY_IN_THE_DATABASE = {
 CHECKS = {
     "artifacts_sha256_check",
     "artifacts_state_check",
+    "grid_cells_cell_check",
     "people_role_check",
     "pipelines_generation_check",
     "pipelines_medium_check",
@@ -108,7 +115,8 @@ DEFAULTS = {
         rating_count rating_sum rating_score trend prompt model medium cover_text created_at updated_at""",
     "versions": "id note created_at",
     "drafts": "id saved_at",
-    "runs": "afresh turn id inputs state visibility created_at",
+    "runs": "afresh turn id inputs state visibility created_at changes apart",
+    "grids": "id inputs created_at",
     "step_runs": """id model batch_key state priority turn attempt crash_count retry_count not_before nudge_at
         progress progress_total phase""",
     "events": "id data at",
