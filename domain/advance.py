@@ -44,17 +44,18 @@ WHERE s.state IN ('succeeded', 'reused')
 _KNOWN = f"""
 SELECT s.id, s.output_text, s.receipt {_RESULTS} AND s.input_hash = $1 AND s.run_id <> $3
 ORDER BY s.state = 'succeeded' DESC, s.id LIMIT 1
-"""  # noqa: S608 - constants only
+"""
 """Another run's result that the person may see: their own, or one that stands in public. What others keep to
 themselves is no candidate, so it is neither shown nor betrayed by an answer that comes too soon."""
 
 _ALL_KNOWN = f"""
 SELECT wanted.input_hash, found.output_text, found.pictures FROM unnest($1::text[]) AS wanted (input_hash)
 CROSS JOIN LATERAL (
-    SELECT s.output_text, array(SELECT o.sha256 FROM outputs o WHERE o.step_run_id = s.id ORDER BY o.position) AS pictures
+    SELECT s.output_text,
+        array(SELECT o.sha256 FROM outputs o WHERE o.step_run_id = s.id ORDER BY o.position) AS pictures
     {_RESULTS} AND s.input_hash = wanted.input_hash ORDER BY s.state = 'succeeded' DESC, s.id LIMIT 1
 ) found
-"""
+"""  # noqa: S608 - constants only
 
 
 class Known(Struct, frozen=True):

@@ -9,8 +9,8 @@ from domain.pipelines import Details, PipelineRef
 
 _MADE_JUST_NOW = """
 SELECT p.id, v.id AS version_id, v.number FROM versions v JOIN pipelines p ON p.id = v.pipeline_id
-WHERE v.parent_id = $1 AND v.number = 1 AND v.digest = $3 AND p.owner_id = $2 AND p.latest_version = 1 AND p.deleted_at IS NULL
-  AND p.created_at > clock_timestamp() - interval '5 seconds'
+WHERE v.parent_id = $1 AND v.number = 1 AND v.digest = $3 AND p.owner_id = $2 AND p.latest_version = 1
+  AND p.deleted_at IS NULL AND p.created_at > clock_timestamp() - interval '5 seconds'
 ORDER BY p.id DESC LIMIT 1
 """
 

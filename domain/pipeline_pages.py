@@ -260,11 +260,13 @@ _VERSION = "SELECT id, number, note, created_at, recipe FROM versions WHERE pipe
 _SHOTS = f"""
 WITH chosen AS (
     (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.owner_id, r.published_at
-     FROM runs r WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND NOT r.apart AND ($3::uuid IS NULL OR r.version_id = $3)
+     FROM runs r WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND NOT r.apart
+       AND ($3::uuid IS NULL OR r.version_id = $3)
      ORDER BY r.published_at DESC, r.id DESC LIMIT {RUNS})
     UNION
     (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.owner_id, r.published_at
-     FROM runs r WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND NOT r.apart AND ($3::uuid IS NULL OR r.version_id = $3)
+     FROM runs r WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND NOT r.apart
+       AND ($3::uuid IS NULL OR r.version_id = $3)
        AND r.owner_id = $5
      ORDER BY r.published_at DESC, r.id DESC LIMIT 1)
     UNION

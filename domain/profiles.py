@@ -140,7 +140,7 @@ LEFT JOIN LATERAL (
     SELECT left(s.resolved ->> 'prompt', 400) AS prompt FROM step_runs s
     WHERE s.run_id = r.id AND s.resolved ? 'prompt' ORDER BY s.ordinal LIMIT 1
 ) asked ON true
-WHERE r.owner_id = $1 AND r.visibility = 'published' AND NOT r.apart AND p.visibility = 'public' AND p.deleted_at IS NULL
-  AND ($2::uuid IS NULL OR r.id < $2)
+WHERE r.owner_id = $1 AND r.visibility = 'published' AND NOT r.apart
+  AND p.visibility = 'public' AND p.deleted_at IS NULL AND ($2::uuid IS NULL OR r.id < $2)
 ORDER BY r.id DESC LIMIT $3
 """

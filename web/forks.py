@@ -10,8 +10,8 @@ from domain.errors import NotFound
 from web.auth import Viewer
 from web.forms import read_form
 from web.pipelines import number_or_404
-from web.runs import run_with_changes
 from web.render import see_other
+from web.runs import run_with_changes
 
 
 @post("/pipelines/{pipeline_id:uuid}/forks")
