@@ -70,7 +70,7 @@ async def accept(
     (fields `input-{name}`, `seed`, `key`) for bad values, Conflict when the key was used for another
     request and TooMany for more than `limit` runs that have not ended.
     """
-    _check_key(key)
+    check_key(key)
     known = await _by_key(owner_id, key)
     async with db.transaction():
         await one_at_a_time(owner_id)
@@ -218,7 +218,8 @@ def _storable(value: str) -> str:
     return value
 
 
-def _check_key(key: str) -> None:
+def check_key(key: str) -> None:
+    """Raise Invalid for an idempotency key that no form of ours has."""
     if not 1 <= len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
         raise Invalid({"key": "Open the page again, then press Run"})
 
@@ -371,18 +372,23 @@ async def publish(run_id: UUID, person_id: UUID, *, to_everyone: bool = False) -
             raise Conflict("Only a run that is done can be published.")
         if to_everyone:
             await open_pipeline(run["pipeline_id"], person_id)
-        visible = await db.fetchval(
-            "SELECT visibility <> 'private' AND deleted_at IS NULL FROM pipelines WHERE id = $1", run["pipeline_id"]
-        )
-        if not visible:
-            raise Conflict(
-                "The pipeline is private, so nobody could see this result. Make the pipeline public or unlisted first."
-            )
+        await require_seen(run["pipeline_id"])
         await db.execute(
             "UPDATE runs SET visibility = 'published', published_at = now(), apart = false WHERE id = $1", run_id
         )
         await note(run_id, "published")
         await cards.refresh(run["pipeline_id"])
+
+
+async def require_seen(pipeline_id: UUID) -> None:
+    """Raise Conflict for a pipeline that only its owner sees, or nobody."""
+    visible = await db.fetchval(
+        "SELECT visibility <> 'private' AND deleted_at IS NULL FROM pipelines WHERE id = $1", pipeline_id
+    )
+    if not visible:
+        raise Conflict(
+            "The pipeline is private, so nobody could see this result. Make the pipeline public or unlisted first."
+        )
 
 
 async def open_pipeline(pipeline_id: UUID, person_id: UUID) -> None:
