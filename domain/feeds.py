@@ -124,6 +124,22 @@ async def subject(pipeline_id: UUID) -> Subject:
     return Subject(*row)
 
 
+async def grid_subject(grid_id: UUID) -> Subject:
+    """The grid a feed is about: its pipeline's title, and who made the grid. Raises NotFound as `subject` does."""
+    row = await db.fetchrow(
+        """
+        SELECT g.id, p.title, o.handle FROM grids g JOIN pipelines p ON p.id = g.pipeline_id
+        JOIN people o ON o.id = g.owner_id
+        WHERE g.id = $1 AND g.published_at IS NOT NULL AND p.visibility IN ('public', 'unlisted')
+          AND p.deleted_at IS NULL
+        """,
+        grid_id,
+    )
+    if row is None:
+        raise NotFound
+    return Subject(*row)
+
+
 _RESULT = f"""
 SELECT r.published_at, r.id AS entry_id, p.id, r.id, r.number, p.title,
     coalesce(drawn.prompt, p.prompt), coalesce(last.output_text, ''), coalesce(drawn.model, p.model), r.seed,

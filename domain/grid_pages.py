@@ -23,7 +23,8 @@ TIMED = ("num_inference_steps", "width", "height")
 
 
 class CellShown(Struct, frozen=True, kw_only=True):
-    """A cell as the page shows it. `seconds` is how long the step that varies took, where it was run."""
+    """A cell as the page shows it. `seconds` is how long the step that varies took, or its share of a call of the
+    model that it was drawn in along with others."""
 
     cell: int
     run_id: UUID
@@ -127,7 +128,8 @@ SELECT c.cell, r.id AS run_id, r.number, r.state, r.visibility = 'published' AS 
     coalesce(said.text, '') AS text,
     CASE WHEN r.finished_at IS NULL THEN NULL ELSE extract(epoch FROM r.finished_at)::float8 END AS ended,
     extract(epoch FROM r.started_at)::float8 AS began, extract(epoch FROM now())::float8 AS now,
-    (coalesce(timed.timings, source.timings) ->> 'run')::float8 AS seconds,
+    (coalesce(timed.timings, source.timings) ->> 'run')::float8
+        / coalesce((timed.receipt -> 'batch' ->> 'size')::int, 1) AS seconds,
     (timed.step ->> 'width')::int * (timed.step ->> 'height')::int AS pixels
 FROM grid_cells c JOIN runs r ON r.id = c.run_id
 CROSS JOIN LATERAL (
@@ -186,7 +188,7 @@ def _left(rows: Sequence[db.Record]) -> float | None:
 
 
 def _tag(page: GridPage) -> str:
-    truth: list[Any] = [page.pipeline_title, page.pipeline_visibility, page.published_at]
+    truth: list[Any] = [page.id, page.mine, page.pipeline_title, page.pipeline_visibility, page.published_at]
     truth += [[cell.cell, cell.state, cell.published, cell.done, cell.sha256] for cell in page.shown]
     return hashlib.sha256(msgspec.json.encode(truth)).hexdigest()[:20]
 
@@ -274,6 +276,19 @@ async def of_pipeline(
     """A pipeline's published grids and the viewer's own of it, newest first; who may see the pipeline is the caller's
     to ask. One query. Raises NotFound for a place that does not exist."""
     return await _listed(_OF_PIPELINE, pipeline_id, viewer_id, after, limit)
+
+
+async def pipeline_title(pipeline_id: UUID, viewer_id: UUID | None) -> str:
+    """The title of a pipeline whose grids are asked for. Raises NotFound for one that the viewer may not see."""
+    title: str | None = await db.fetchval(
+        """SELECT title FROM pipelines
+           WHERE id = $1 AND deleted_at IS NULL AND (visibility <> 'private' OR owner_id = $2)""",
+        pipeline_id,
+        viewer_id,
+    )
+    if title is None:
+        raise NotFound("There is no such pipeline, or it is private.")
+    return title
 
 
 async def mine(person_id: UUID, after: str | None = None, limit: int = PAGE) -> GridList:

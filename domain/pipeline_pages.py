@@ -8,12 +8,13 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import db, diff, licenses, lineage, ranking, steps
+from domain import db, diff, grid_pages, licenses, lineage, ranking, steps
 from domain.errors import NotFound
 
 RUNS = 12
 """Published runs, and as many of the viewer's own, that a page shows; older ones have their own address."""
 SHOTS = 30
+GRIDS = 4
 VERSIONS = 200
 """Versions in the page's list; `before` leads to older ones."""
 GONE = "There is no such pipeline, or it is private."
@@ -216,6 +217,8 @@ class PipelinePage(Struct, kw_only=True):
     changes: diff.Changes | None
     """Against the parent; None for the first of a line, or where the parent is hidden."""
     lineage: lineage.Lineage
+    grids: grid_pages.GridList
+    """Published grids, and the viewer's own."""
 
     @property
     def label(self) -> list[tuple[str, Any]]:
@@ -321,7 +324,7 @@ async def read(
 
     `run_id` and `output` choose what stands large, and with it the version shown; `before` begins
     the list of versions below that number. Numbers are those a database integer holds. Raises
-    NotFound for what does not exist and for what the viewer may not see alike. Eight queries at most.
+    NotFound for what does not exist and for what the viewer may not see alike. Nine queries at most.
     """
     row = await db.fetchrow(_PIPELINE, pipeline_id, viewer_id)
     if row is None:
@@ -364,6 +367,7 @@ async def read(
         parent=parent,
         changes=diff.changes(parent.recipe, recipe) if parent and parent.recipe else None,
         lineage=await lineage.around(pipeline_id, viewer_id),
+        grids=await grid_pages.of_pipeline(pipeline_id, viewer_id, limit=GRIDS),
     )
 
 

@@ -118,6 +118,21 @@ async def of_lineage(request: Request[Any, Any, Any], pipeline_id: UUID) -> Resp
     return _answer(request, page, title, about, f"/pipelines/{pipeline_id}/lineage", {})
 
 
+@get(
+    [f"/grids/{{grid_id:uuid}}/feed.{kind}" for kind in FORMATS],
+    before_request=_unchanged,
+    include_in_schema=False,
+)
+async def of_grid(request: Request[Any, Any, Any], grid_id: UUID) -> Response[bytes]:
+    """A published grid's results: ?after=."""
+    asked = _asked(request, "after")
+    subject = await feeds.grid_subject(grid_id)
+    page = await feeds.of_grid(grid_id, asked.get("after"))
+    title = f"{subject.title} · Grid"
+    about = f"The results of a grid of “{subject.title}” by {subject.handle}, with the seed and prompt of each."
+    return _answer(request, page, title, about, f"/grids/{grid_id}", {})
+
+
 def _asked(request: Request[Any, Any, Any], *known: str) -> dict[str, str]:
     """The query's words. Raises NotFound for any other, such as a page number."""
     asked = {name: value for name, value in request.query_params.items() if value != ""}

@@ -47,7 +47,7 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
     sent = await read_form(request, lambda name: name in ("key", "seed", "afresh", "from") or name.startswith("input-"))
     inputs = {name.removeprefix("input-"): value for name, value in sent.items() if name.startswith("input-")}
     try:
-        seed = _seed(sent.get("seed", ""))
+        seed = read_seed(sent.get("seed", ""))
         runs.check_inputs(form.recipe, inputs, seed)
         earlier = await run_with_changes(sent["from"], form.version_id, me.id) if sent.get("from") else None
         accepted = await runs.accept(
@@ -91,7 +91,7 @@ def _new_key() -> str:
     return secrets.token_urlsafe(18)
 
 
-def _seed(text: str) -> int | None:
+def read_seed(text: str) -> int | None:
     """What was typed as a seed: None for nothing, spaces between digits allowed."""
     digits = "".join(text.split())
     if not digits:
@@ -161,7 +161,7 @@ async def progress(request: _Request, run_id: UUID, viewer: Viewer | None) -> Re
             raise
         return Response(content=b"", status_code=404, headers={"HX-Refresh": "true"}, media_type="text/html")
     headers = {"ETag": f'"{run.tag}"', "HX-PTag": run.tag, "Cache-Control": "private, no-store"}
-    if run.tag in (request.headers.get("hx-ptag"), _bare(request.headers.get("if-none-match", ""))) and not run.over:
+    if run.tag in (request.headers.get("hx-ptag"), bare(request.headers.get("if-none-match", ""))) and not run.over:
         return Response(content=b"", status_code=304, headers=headers, media_type="text/html")
     if run.over:
         run = await runs.read(run_id, viewer_id)
@@ -169,7 +169,8 @@ async def progress(request: _Request, run_id: UUID, viewer: Viewer | None) -> Re
     return page(request, "runs/progress.html", headers=headers, late=False, **_words(run))
 
 
-def _bare(etag: str) -> str:
+def bare(etag: str) -> str:
+    """An ETag without its quotes and weakness."""
     return etag.strip().removeprefix("W/").strip('"')
 
 
