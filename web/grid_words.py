@@ -47,8 +47,8 @@ def ticked(target: Target, name: str, values: Mapping[str, str]) -> list[str]:
 
 def typed(target: Target, name: str, values: Mapping[str, str]) -> str:
     """What stands in the field of an axis' values: what was typed for this parameter, else the version's own."""
-    if values.get(f"{name}-for") == target.key:
-        return values.get(f"{name}-values", "")
+    if f"{name}-values" in values and values.get(f"{name}-for", target.key) == target.key:
+        return values[f"{name}-values"]
     return " ".join(str(target.now).split()) if target.widget in ("prompt", "text") and target.now else ""
 
 
@@ -66,7 +66,7 @@ def title(grid: GridPage) -> str:
 
 def headline(grid: GridPage) -> str:
     """The state of the whole in a few words."""
-    total, done = len(grid.shown), grid.count("succeeded")
+    total, done = len(grid.cells), grid.count("succeeded")
     if not grid.over:
         if any(cell.state == "running" or cell.done for cell in grid.shown):
             return f"Running, {grid.percent} %"
@@ -74,7 +74,7 @@ def headline(grid: GridPage) -> str:
     failed, stopped = grid.count("failed"), grid.count("cancelled")
     if done == total:
         return f"Done, {plural(total, 'cell')}"
-    parts = [f"{number(done)} of {number(len(grid.cells))} done"]
+    parts = [f"{number(done)} of {number(total)} done"]
     parts += [f"{number(count)} {word}" for count, word in ((failed, "failed"), (stopped, "stopped")) if count]
     return ", ".join(parts)
 
