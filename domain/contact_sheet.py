@@ -101,9 +101,12 @@ def _head(grid: GridPage, axis: int, value: Any) -> str:
 
 
 def _paste(sheet: Image.Image, data: bytes, corner: tuple[int, int], size: tuple[int, int]) -> None:
-    """The picture whole, in the middle of its cell."""
-    with Image.open(io.BytesIO(data)) as opened:
-        picture = opened.convert("RGB")
+    """The picture whole, in the middle of its cell; nothing for a file that is none."""
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            picture = opened.convert("RGB")
+    except OSError:
+        return
     picture.thumbnail(size, Image.Resampling.LANCZOS)
     sheet.paste(picture, (corner[0] + (size[0] - picture.width) // 2, corner[1] + (size[1] - picture.height) // 2))
 

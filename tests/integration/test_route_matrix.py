@@ -77,6 +77,21 @@ MATRIX = {
     "POST /runs/{run_id:uuid}/cancellation": "303 404 404 404 303 | 303 404 404 404 303",
     "POST /runs/{run_id:uuid}/publication": "303 404 404 404 303 | 303 404 404 404 409",
     "POST /runs/{run_id:uuid}/retry": "303 404 404 404 409 | 303 404 404 404 409",
+    # grids
+    "GET /pipelines/{pipeline_id:uuid}/versions/{number:int}/grids": "303 200 200 200 200 | 303 404 404 404 200",
+    "POST /pipelines/{pipeline_id:uuid}/versions/{number:int}/grids": "303 422 422 422 422 | 303 404 404 404 422",
+    "GET /pipelines/{pipeline_id:uuid}/grids": SEEN,
+    "GET /grids": MEMBERS,
+    "GET /grids/{grid_id:uuid}": SEEN,
+    "GET /grids/{grid_id:uuid}/progress": SEEN,
+    "GET /grids/{grid_id:uuid}/sheet.png": SEEN,
+    "GET /grids/{grid_id:uuid}/cancellation": "303 303 303 303 303 | 303 404 404 404 303",
+    "POST /grids/{grid_id:uuid}/cancellation": "303 404 404 404 303 | 303 404 404 404 303",
+    "POST /grids/{grid_id:uuid}/publication": "303 404 404 404 303 | 303 404 404 404 409",
+    "POST /grids/{grid_id:uuid}/retry": "303 404 404 404 303 | 303 404 404 404 303",
+    "GET /grids/{grid_id:uuid}/feed.rss": LISTED,
+    "GET /grids/{grid_id:uuid}/feed.atom": LISTED,
+    "GET /grids/{grid_id:uuid}/feed.json": LISTED,
     # files
     "GET /artifacts/{sha256:str}": SEEN,
     "GET /artifacts/{sha256:str}/{width:int}": SEEN,
@@ -101,6 +116,7 @@ MATRIX = {
 FORMS: Mapping[str, dict[str, str]] = {
     "POST /pipelines/{pipeline_id:uuid}/rating": {"stars": "4"},
     "POST /runs/{run_id:uuid}/publication": {"published": "1"},
+    "POST /grids/{grid_id:uuid}/publication": {"published": "1"},
     "POST /settings/theme": {"theme": "dark"},
 }
 SECRET = "Secret harbor"
@@ -113,6 +129,7 @@ class Thing(Struct):
     run_id: UUID
     step_run_id: UUID
     sha256: str
+    grid_id: UUID
 
 
 async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
@@ -125,7 +142,8 @@ async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
     await storage.put(f"{sha256[:2]}/{sha256}", b"picture", "image/png")
     await database.execute("UPDATE artifacts SET bytes = 7 WHERE sha256 = $1", sha256)
     await database.execute("INSERT INTO previews VALUES ($1, 1, 'image/webp', $2)", run.step_runs[0], b"rough")
-    return Thing(pipeline.id, run.id, run.step_runs[0], sha256)
+    grid_id = await make.grid([run], published=public)
+    return Thing(pipeline.id, run.id, run.step_runs[0], sha256, grid_id)
 
 
 def table(app: Litestar) -> list[str]:
@@ -169,7 +187,7 @@ async def ask(browser: httpx.AsyncClient, row: str, about: Thing, may_know: bool
     values = {
         "handle": "@olga", "tag": "sea", "number": 1, "width": 320, "path": "css/base.css",
         "pipeline_id": about.pipeline_id, "run_id": about.run_id, "step_run_id": about.step_run_id,
-        "sha256": about.sha256, "token": "forged",
+        "sha256": about.sha256, "token": "forged", "grid_id": about.grid_id,
     }  # fmt: skip
     url = re.sub(r"/?\{(\w+):\w+\}", lambda found: f"/{values[found[1]]}", path)
     form = FORMS.get(row, {})
@@ -190,6 +208,7 @@ LISTS = (
     "/gallery/feed.json",
     "/@olga/feed.rss",
     "/tags/sea/feed.atom",
+    "/grids",
 )
 
 
@@ -213,6 +232,7 @@ async def test_17_private_and_unknown_look_the_same(client: httpx.AsyncClient, m
     for private, unknown in (
         (f"/pipelines/{about.pipeline_id}", "/pipelines/0198f2a0-0000-7000-8000-000000000000"),
         (f"/runs/{about.run_id}", "/runs/0198f2a0-0000-7000-8000-000000000000"),
+        (f"/grids/{about.grid_id}", "/grids/0198f2a0-0000-7000-8000-000000000000"),
         (f"/artifacts/{about.sha256}", f"/artifacts/{'0' * 64}"),
     ):
         answers = [await client.get(path) for path in (private, unknown)]
