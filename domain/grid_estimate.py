@@ -43,13 +43,14 @@ class _Walk:
         self.texts: dict[int, str] = {}
         self.pictures: dict[int, list[str]] = {}
 
-    def given(self, number: int, seed: int) -> Given:
+    def given(self, number: int) -> Given:
         """What the step with this number takes in."""
         text, pictures = "", list[str]()
         if number > 1:
             source = steps.source_of(number, self.recipe.steps) or number - 1
             text = next((self.texts[before] for before in range(source, 0, -1) if before in self.texts), "")
             pictures = self.pictures.get(source, [])
+        seed = self.cell.seed or 0
         return Given(inputs=self.cell.inputs, lists=self.recipe.lists, seed=seed, text=text, pictures=pictures)
 
     def made(self, number: int, step: steps.Step, found: advance.Known | None, content: str) -> None:
@@ -62,13 +63,13 @@ class _Walk:
             self.pictures[number] = found.pictures if found else [content]
 
 
-async def estimate(recipe: steps.Recipe, cells: Sequence[Cell], seed: int, person_id: UUID) -> Estimate:
-    """Walk every cell through the recipe; `seed` is that of cells that vary none. One query a step and two more."""
+async def estimate(recipe: steps.Recipe, cells: Sequence[Cell], person_id: UUID) -> Estimate:
+    """Walk every cell, its seed chosen, through the recipe. One query a step and two more."""
     walks = [_Walk(cell, recipe) for cell in cells]
     models = await _models(walks)
     to_run: dict[str, dict[str, Any]] = {}
     for number in range(1, len(recipe.steps) + 1):
-        contents = [_content(walk, number, seed, models) for walk in walks]
+        contents = [_content(walk, number, models) for walk in walks]
         known = await advance.known(set(contents) - {""}, person_id)
         for place, (walk, content) in enumerate(zip(walks, contents, strict=True)):
             step = walk.recipe.steps[number - 1]
@@ -86,13 +87,12 @@ async def estimate(recipe: steps.Recipe, cells: Sequence[Cell], seed: int, perso
     )
 
 
-def _content(walk: _Walk, number: int, seed: int, models: Mapping[str, _Model]) -> str:
+def _content(walk: _Walk, number: int, models: Mapping[str, _Model]) -> str:
     """The step's input hash, "" when it cannot be prepared."""
     step = walk.recipe.steps[number - 1]
     model = models.get(getattr(step, "model", ""), _Model())
     try:
-        given = walk.given(number, seed if walk.cell.seed is None else walk.cell.seed)
-        return prepare(step, given, model.revision, model.means).input_hash
+        return prepare(step, walk.given(number), model.revision, model.means).input_hash
     except DomainError:
         return ""
 

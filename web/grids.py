@@ -131,7 +131,7 @@ async def _estimate(composed: Composed, me: Viewer) -> int:
         composed.errors = {**error.fields, **composed.errors}
     if composed.errors or composed.plan is None:
         return 422
-    composed.estimate = await grid_estimate.estimate(form.recipe, composed.plan.cells, seed, me.id)
+    composed.estimate = await grid_estimate.estimate(form.recipe, composed.plan.cells, me.id)
     composed.waiting = await forecast.waiting()
     return 200
 

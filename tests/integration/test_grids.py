@@ -227,15 +227,15 @@ async def test_the_estimate_counts_what_really_runs(
 ) -> None:
     asked = await plan(pipeline, **axes)
     form = await run_pages.form(pipeline.id, 1, pipeline.owner_id)
-    before = await grid_estimate.estimate(form.recipe, asked.cells, 5, pipeline.owner_id)
+    before = await grid_estimate.estimate(form.recipe, asked.cells, pipeline.owner_id)
     assert (before.cells, before.known_cells, before.to_run) == (len(asked.cells), 0, to_run)
     assert before.seconds is None, "nothing alike ran yet"
     await grids.create(asked, pipeline.owner_id, "key")
     assert len(await work(make)) == to_run
-    after = await grid_estimate.estimate(form.recipe, asked.cells, 5, pipeline.owner_id)
+    after = await grid_estimate.estimate(form.recipe, asked.cells, pipeline.owner_id)
     assert (after.known_cells, after.to_run, after.seconds) == (len(asked.cells), 0, 0)
     elsewhere = (await plan(pipeline, seed=6, **axes)).cells
-    other = await grid_estimate.estimate(form.recipe, elsewhere, 6, pipeline.owner_id)
+    other = await grid_estimate.estimate(form.recipe, elsewhere, pipeline.owner_id)
     written = 2 if "input_subject" in axes else 1
     assert other.to_run == to_run - written, "without alternatives in it, the words are the same by any seed"
     assert other.seconds is not None
@@ -246,7 +246,7 @@ async def test_what_others_keep_private_is_no_help(make: Make, pipeline: Pipelin
     other = await make.person()
     asked = await plan(pipeline, s3_factor="2,4")
     form = await run_pages.form(pipeline.id, 1, other.id)
-    assert (await grid_estimate.estimate(form.recipe, asked.cells, 5, other.id)).to_run == 4
+    assert (await grid_estimate.estimate(form.recipe, asked.cells, other.id)).to_run == 4
 
 
 # stopping, running again
