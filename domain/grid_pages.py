@@ -278,17 +278,25 @@ async def of_pipeline(
     return await _listed(_OF_PIPELINE, pipeline_id, viewer_id, after, limit)
 
 
-async def pipeline_title(pipeline_id: UUID, viewer_id: UUID | None) -> str:
-    """The title of a pipeline whose grids are asked for. Raises NotFound for one that the viewer may not see."""
-    title: str | None = await db.fetchval(
-        """SELECT title FROM pipelines
+class Subject(Struct, frozen=True):
+    """The pipeline whose grids are listed."""
+
+    id: UUID
+    title: str
+    visibility: str
+
+
+async def subject(pipeline_id: UUID, viewer_id: UUID | None) -> Subject:
+    """The pipeline whose grids are asked for. Raises NotFound for one that the viewer may not see."""
+    row = await db.fetchrow(
+        """SELECT id, title, visibility FROM pipelines
            WHERE id = $1 AND deleted_at IS NULL AND (visibility <> 'private' OR owner_id = $2)""",
         pipeline_id,
         viewer_id,
     )
-    if title is None:
+    if row is None:
         raise NotFound("There is no such pipeline, or it is private.")
-    return title
+    return Subject(**row)
 
 
 async def mine(person_id: UUID, after: str | None = None, limit: int = PAGE) -> GridList:

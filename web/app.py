@@ -51,6 +51,7 @@ ROUTES: list[Any] = [
     feeds.of_person,
     feeds.of_results,
     feeds.of_lineage,
+    feeds.of_grids,
     feeds.of_grid,
     # compose
     pipelines.show,

@@ -119,6 +119,21 @@ async def of_lineage(request: Request[Any, Any, Any], pipeline_id: UUID) -> Resp
 
 
 @get(
+    [f"/pipelines/{{pipeline_id:uuid}}/grids.{kind}" for kind in FORMATS],
+    before_request=_unchanged,
+    include_in_schema=False,
+)
+async def of_grids(request: Request[Any, Any, Any], pipeline_id: UUID) -> Response[bytes]:
+    """A pipeline's published grids, newest first: ?after=."""
+    asked = _asked(request, "after")
+    subject = await feeds.subject(pipeline_id)
+    page = await feeds.of_grids(pipeline_id, asked.get("after"))
+    title = f"{subject.title} · Grids"
+    about = f"What parameters of “{subject.title}” by {subject.handle} do, varied over grids of results."
+    return _answer(request, page, title, about, f"/pipelines/{pipeline_id}/grids", {})
+
+
+@get(
     [f"/grids/{{grid_id:uuid}}/feed.{kind}" for kind in FORMATS],
     before_request=_unchanged,
     include_in_schema=False,

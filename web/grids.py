@@ -190,9 +190,9 @@ async def of_pipeline(
 ) -> Response[bytes]:
     """A pipeline's published grids, and the viewer's own, newest first."""
     viewer_id = viewer.id if viewer else None
-    title = await grid_pages.pipeline_title(pipeline_id, viewer_id)
+    pipeline = await grid_pages.subject(pipeline_id, viewer_id)
     listed = await grid_pages.of_pipeline(pipeline_id, viewer_id, after)
-    return page(request, "grids/of_pipeline.html", listed=listed, after=after, title=title, pipeline_id=pipeline_id)
+    return page(request, "grids/of_pipeline.html", listed=listed, after=after, pipeline=pipeline)
 
 
 @get("/grids/{grid_id:uuid}")
