@@ -48,10 +48,12 @@ def applied(recipe: steps.Recipe, changes: Changes) -> steps.Recipe:
 
 
 def told(changes: Changes, kinds: Mapping[int, str]) -> list[Changed]:
-    """The changes in the order of the steps; `kinds` are the steps' kinds by number."""
+    """The changes in the order of the steps and of their fields; `kinds` are the steps' kinds by number."""
     found = []
     for number in sorted(changes, key=int):
         kind = kinds.get(int(number), "")
         titles = {field.name: field.title for field in steps.fields_of(kind)} if kind in steps.KINDS else {}
-        found += [Changed(int(number), titles.get(name, name), value) for name, value in changes[number].items()]
+        places = {name: place for place, name in enumerate(titles)}
+        for name in sorted(changes[number], key=lambda name: places.get(name, len(places))):
+            found.append(Changed(int(number), titles.get(name, name), changes[number][name]))
     return found

@@ -157,10 +157,12 @@ def test_two_parameters_of_one_step_are_changed_together() -> None:
     assert isinstance(changed.steps[1], steps.TextToImage)
     assert (changed.steps[1].width, changed.steps[1].height) == (128, 64)
     assert changed.steps[0] == RECIPE.steps[0]
-    assert [(one.step, one.title, one.value) for one in told(cell.changes, {2: "text_to_image"})] == [
+    turned = {"2": dict(reversed(cell.changes["2"].items()))}
+    assert [(one.step, one.title, one.value) for one in told(turned, {2: "text_to_image"})] == [
         (2, "Width", 128),
         (2, "Height", 64),
     ]
+    assert [one.title for one in told({"1": {"gone": 1}}, {1: "no_more"})] == ["gone"]
 
 
 @pytest.mark.parametrize("changes", [{"4": {"width": 64}}, {"0": {"width": 64}}, {"2": {"nonsense": 1}}])
