@@ -150,7 +150,7 @@ def chart(grid: GridPage) -> Chart | None:
         xs=[_plain(low), _plain((low + high) / 2), _plain(high)],
         ys=[seconds(top), seconds(top / 2), "0"],
         table=[(_plain(value), len(by_value[value]), f"{took:.2f} s") for value, took in means],
-        finding=f"{first:.2f} seconds at {_plain(low)} {x_title}, {last:.2f} at {_plain(high)}",
+        finding=f"{first:.2f} seconds at {_plain(low)} {x_title}, {last:.2f} at {_plain(high)} {x_title}",
     )
 
 

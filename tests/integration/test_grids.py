@@ -547,8 +547,46 @@ async def test_the_page_shows_every_cell_with_its_heads(
     assert 'alt="Sampling steps 30, Factor 4"' in text
     assert "hx-trigger" not in text.split("<main")[1].split("</main")[0]
     # the chart: each step took 0.1 s a pass
-    assert 'aria-label="Time by sampling steps: 1.00 seconds at 10 sampling steps, 3.00 at 30"' in text
+    assert 'aria-label="Time by sampling steps: 1.00 seconds at 10 sampling steps, 3.00 at 30 sampling steps"' in text
     assert '<path class="curve" d="M0.0 66.67L50.0 33.33L100.0 0.0"/>' in text
+
+
+async def test_times_by_size_are_drawn_over_pixels(
+    client: httpx.AsyncClient, db: Any, make: Make, pipeline: Pipeline
+) -> None:
+    grid_id = await finished(make, pipeline, s2_width="64, 128")
+    text = (await client.get(f"/grids/{grid_id}")).text
+    assert "Time by size: 2.00 seconds at 8.2 thousand pixels, 2.00 at 16.4 thousand pixels" in text
+    together = """UPDATE step_runs SET receipt = '{"batch": {"size": 4, "position": 0}}'
+                  WHERE ordinal = 2 AND (step ->> 'width')::int = 128"""
+    await db.execute(together)
+    assert "0.50 at 16.4" in (await client.get(f"/grids/{grid_id}")).text, "its share of the call"
+    again = await finished(make, pipeline, s2_width="64, 128")
+    assert "Time by size: 2.00" in (await client.get(f"/grids/{again}")).text, "as the reused step was measured"
+
+
+async def test_what_remains_is_told_by_the_pace_so_far(
+    client: httpx.AsyncClient, db: Any, make: Make, pipeline: Pipeline
+) -> None:
+    grid_id = await start(pipeline, s2_guidance_scale="1..4")
+    assert (await grid_pages.read(grid_id, pipeline.owner_id)).left is None
+    for name in ("light", "image", "light"):
+        [held] = await queue.claim(name, "ann")
+        made = [] if name == "light" and held.ordinal == 1 else [Made((await make.artifact()).sha256, 5)]
+        await queue.finish(held, made, "a boat" if not made else None, {}, {"run": 1.0})
+    await db.execute("UPDATE runs SET started_at = now() - interval '10 s' WHERE state = 'succeeded'")
+    left = (await grid_pages.read(grid_id, pipeline.owner_id)).left
+    assert left == pytest.approx(30, abs=3)
+    assert " s left" in (await client.get(f"/grids/{grid_id}")).text
+
+
+async def test_a_version_without_guidance_varies_something_else(
+    client: httpx.AsyncClient, make: Make, ada: Person
+) -> None:
+    pipeline = await make.pipeline(ada, steps=(steps.PromptTemplate(template="a {subject}"),), inputs=SUBJECT)
+    text = (await client.get(FORM.format(pipeline.id))).text
+    assert '<option value="input-subject" selected>' in text
+    assert "boat</textarea>" in text.replace("\n", "")
 
 
 async def test_one_axis_is_a_list_and_texts_are_results(client: httpx.AsyncClient, make: Make, ada: Person) -> None:
