@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from domain import db, steps
 from domain.errors import DomainError
@@ -35,15 +36,39 @@ SELECT
         WHERE s.run_id = $1 AND s.ordinal = $2) AS pictures
 """
 
-_KNOWN = """
-SELECT s.id, s.output_text, s.receipt
+_RESULTS = """
 FROM step_runs s JOIN runs r ON r.id = s.run_id JOIN pipelines p ON p.id = r.pipeline_id
-WHERE s.input_hash = $1 AND s.state IN ('succeeded', 'reused') AND s.run_id <> $3
+WHERE s.state IN ('succeeded', 'reused')
   AND (r.owner_id = $2 OR r.visibility = 'published' AND p.visibility = 'public' AND p.deleted_at IS NULL)
+"""
+_KNOWN = f"""
+SELECT s.id, s.output_text, s.receipt {_RESULTS} AND s.input_hash = $1 AND s.run_id <> $3
 ORDER BY s.state = 'succeeded' DESC, s.id LIMIT 1
 """
 """Another run's result that the person may see: their own, or one that stands in public. What others keep to
 themselves is no candidate, so it is neither shown nor betrayed by an answer that comes too soon."""
+
+_ALL_KNOWN = f"""
+SELECT wanted.input_hash, found.output_text, found.pictures FROM unnest($1::text[]) AS wanted (input_hash)
+CROSS JOIN LATERAL (
+    SELECT s.output_text,
+        array(SELECT o.sha256 FROM outputs o WHERE o.step_run_id = s.id ORDER BY o.position) AS pictures
+    {_RESULTS} AND s.input_hash = wanted.input_hash ORDER BY s.state = 'succeeded' DESC, s.id LIMIT 1
+) found
+"""  # noqa: S608 - constants only
+
+
+class Known(Struct, frozen=True):
+    """What a step made before: its text, "" for none, and the SHA-256 of its pictures."""
+
+    text: str
+    pictures: list[str]
+
+
+async def known(hashes: Collection[str], person_id: UUID) -> dict[str, Known]:
+    """What the person's next runs would reuse of these, by input hash."""
+    rows = await db.fetch(_ALL_KNOWN, list(hashes), person_id)
+    return {row["input_hash"]: Known(row["output_text"] or "", row["pictures"]) for row in rows}
 
 
 async def advance(run_id: UUID, serves: Collection[str] = ()) -> UUID | None:
@@ -121,8 +146,8 @@ async def reuse(step: db.Record, ready: Prepared) -> bool:
     """Take over a known result of an equal step, unless the run asks for everything afresh."""
     if step["afresh"] or (step["step"].get("model") and not step["revision"]):
         return False
-    known = await db.fetchrow(_KNOWN, ready.input_hash, step["owner_id"], step["run_id"])
-    if known is None:
+    found = await db.fetchrow(_KNOWN, ready.input_hash, step["owner_id"], step["run_id"])
+    if found is None:
         return False
     await db.execute(
         """
@@ -137,11 +162,11 @@ async def reuse(step: db.Record, ready: Prepared) -> bool:
         WHERE id = $1
         """,
         step["id"],
-        known["id"],
+        found["id"],
         ready.input_hash,
         resolved(step, ready),
-        known["output_text"],
-        known["receipt"],
+        found["output_text"],
+        found["receipt"],
         step["run_id"],
     )
     await note(step["run_id"], "reused", ordinal=step["ordinal"])

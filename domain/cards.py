@@ -18,10 +18,14 @@ TEXT_LENGTH = 600
 _LOCK = "SELECT parent_id, owner_id FROM pipelines WHERE id = $1 FOR NO KEY UPDATE"
 
 _COVER_RUN = """
-SELECT id FROM runs WHERE pipeline_id = $1 AND visibility = 'published' AND owner_id = $2
-ORDER BY published_at DESC, id DESC LIMIT 1
+SELECT coalesce(
+    (SELECT id FROM runs WHERE pipeline_id = $1 AND visibility = 'published' AND owner_id = $2 AND NOT apart
+        ORDER BY published_at DESC, id DESC LIMIT 1),
+    (SELECT id FROM runs WHERE pipeline_id = $1 AND visibility = 'published' AND owner_id = $2
+        ORDER BY published_at DESC, id DESC LIMIT 1))
 """
-"""A card speaks for the pipeline's owner, so only their runs can be on it."""
+"""A card speaks for the pipeline's owner, so only their runs can be on it; the cells of a published grid only while
+there is nothing else."""
 
 _RUN_STEPS = """
 SELECT s.ordinal, s.kind, s.step, s.resolved, left(s.output_text, $2) AS output_text,

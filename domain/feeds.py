@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -59,6 +60,8 @@ class Entry(Struct, frozen=True):
     picture: Picture | None
     version: int | None = None
     note: str = ""
+    grid_id: UUID | None = None
+    """Set where the entry is a grid; its title says what varies."""
 
 
 class Page(Struct, frozen=True):
@@ -140,6 +143,22 @@ async def subject(pipeline_id: UUID) -> Subject:
     return Subject(*row)
 
 
+async def grid_subject(grid_id: UUID) -> Subject:
+    """The grid a feed is about: its pipeline's title, and who made the grid. Raises NotFound as `subject` does."""
+    row = await db.fetchrow(
+        """
+        SELECT g.id, p.title, o.handle FROM grids g JOIN pipelines p ON p.id = g.pipeline_id
+        JOIN people o ON o.id = g.owner_id
+        WHERE g.id = $1 AND g.published_at IS NOT NULL AND p.visibility IN ('public', 'unlisted')
+          AND p.deleted_at IS NULL
+        """,
+        grid_id,
+    )
+    if row is None:
+        raise NotFound
+    return Subject(*row)
+
+
 _RUNS = f"""
 SELECT r.published_at, r.id AS entry_id, p.id, r.id, r.number, p.title,
     coalesce(drawn.prompt, p.prompt), coalesce(last.output_text, ''), coalesce(drawn.model, p.model), r.seed,
@@ -160,12 +179,44 @@ LEFT JOIN LATERAL (
 ) cover ON true
 LEFT JOIN artifacts a ON a.sha256 = cover.sha256"""  # noqa: S608 - constants only
 
-_RESULTS = f"{_RUNS} WHERE r.pipeline_id = $1 AND r.visibility = 'published'"
+_RESULTS = f"{_RUNS} WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND NOT r.apart"
+_CELLS = f"""{_RUNS} WHERE r.visibility = 'published'
+    AND r.id IN (SELECT run_id FROM grid_cells WHERE grid_id = $1)"""  # noqa: S608 - constants only
 
 
 async def of_results(pipeline_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
-    """A page of a pipeline's published runs. Raises NotFound for a cursor that does not exist."""
+    """A page of a pipeline's published runs; those of grids have feeds of their own.
+
+    Raises NotFound for a cursor that does not exist."""
     return await _paged(_RESULTS, "r.published_at", "r.id", pipeline_id, after, limit)
+
+
+async def of_grid(grid_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
+    """A page of a grid's published cells. Raises NotFound for a cursor that does not exist."""
+    return await _paged(_CELLS, "r.published_at", "r.id", grid_id, after, limit)
+
+
+_GRIDS = f"""
+SELECT g.published_at, g.id AS entry_id, p.id, NULL::uuid, NULL::int,
+    p.title || ': ' || (SELECT string_agg(axis ->> 'title', ' × ') FROM jsonb_array_elements(g.axes) axis),
+    p.prompt, '', p.model, g.seed, '', p.license, p.tags, o.handle, o.name, p.generation, g.published_at,
+    g.published_at, parent.id, parent.title, a.sha256, a.media_type, a.bytes, a.width, a.height
+FROM grids g JOIN pipelines p ON p.id = g.pipeline_id JOIN people o ON o.id = g.owner_id
+{_VISIBLE_PARENT}
+LEFT JOIN LATERAL (
+    SELECT u.sha256 FROM grid_cells c JOIN runs r ON r.id = c.run_id JOIN step_runs s ON s.run_id = r.id
+    JOIN outputs u ON u.step_run_id = s.id
+    WHERE c.grid_id = g.id AND r.visibility = 'published' ORDER BY c.cell, s.ordinal DESC, u.position LIMIT 1
+) cover ON true
+LEFT JOIN artifacts a ON a.sha256 = cover.sha256
+WHERE g.pipeline_id = $1 AND g.published_at IS NOT NULL"""  # noqa: S608 - constants only
+
+
+async def of_grids(pipeline_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
+    """A page of a pipeline's published grids. Raises NotFound for a cursor that does not exist."""
+    page = await _paged(_GRIDS, "g.published_at", "g.id", pipeline_id, after, limit)
+    entries = [msgspec.structs.replace(entry, grid_id=entry.id) for entry in page.entries]
+    return msgspec.structs.replace(page, entries=entries)
 
 
 _LINEAGE = f"""

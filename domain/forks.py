@@ -3,20 +3,22 @@
 from uuid import UUID
 
 from domain import db, licenses, pipelines, steps
+from domain.changes import Changes, applied
 from domain.errors import NotFound, Refused
 from domain.pipelines import Details, PipelineRef
 
 _MADE_JUST_NOW = """
 SELECT p.id, v.id AS version_id, v.number FROM versions v JOIN pipelines p ON p.id = v.pipeline_id
-WHERE v.parent_id = $1 AND v.number = 1 AND p.owner_id = $2 AND p.latest_version = 1 AND p.deleted_at IS NULL
-  AND p.created_at > clock_timestamp() - interval '5 seconds'
+WHERE v.parent_id = $1 AND v.number = 1 AND v.digest = $3 AND p.owner_id = $2 AND p.latest_version = 1
+  AND p.deleted_at IS NULL AND p.created_at > clock_timestamp() - interval '5 seconds'
 ORDER BY p.id DESC LIMIT 1
 """
 
 
-async def fork(version_id: UUID, person_id: UUID) -> PipelineRef:
+async def fork(version_id: UUID, person_id: UUID, changes: Changes | None = None) -> PipelineRef:
     """Make the person a private offshoot with the same title and recipe; a double click makes one.
 
+    `changes` are what a run of the version changed, for an offshoot of just that run.
     Raises NotFound for a version they may not see, Refused where the license allows no derivatives.
     """
     async with db.transaction():
@@ -35,8 +37,9 @@ async def fork(version_id: UUID, person_id: UUID) -> PipelineRef:
         license = licenses.of(row["license"])
         if not license.derivatives and row["owner_id"] != person_id:
             raise Refused(f"Its license, {license.name}, allows no offshoots. You can still run it as it is.")
-        made = await db.fetchrow(_MADE_JUST_NOW, version_id, person_id)
+        recipe = applied(steps.convert(row["recipe"]), changes or {})
+        made = await db.fetchrow(_MADE_JUST_NOW, version_id, person_id, steps.digest(recipe))
         if made is not None:
             return PipelineRef(**made)
         details = Details(row["title"], "", row["tags"], row["license"], "private")
-        return await pipelines.create(person_id, details, steps.convert(row["recipe"]), version_id)
+        return await pipelines.create(person_id, details, recipe, version_id)

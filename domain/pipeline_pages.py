@@ -8,13 +8,14 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import db, diff, licenses, likeness, lineage, neighbors, ranking, steps
+from domain import db, diff, grid_pages, licenses, likeness, lineage, neighbors, ranking, steps
 from domain.errors import NotFound
 from domain.gallery import Card
 
 RUNS = 12
 """Published runs, and as many of the viewer's own, that a page shows; older ones have their own address."""
 SHOTS = 30
+GRIDS = 4
 VERSIONS = 200
 """Versions in the page's list; `before` leads to older ones."""
 GONE = "There is no such pipeline, or it is private."
@@ -154,6 +155,8 @@ class RunShown(Struct, frozen=True, kw_only=True):
     owner: Owner
     inputs: dict[str, str]
     seed: int
+    changed: bool
+    """Whether it was run with other parameters than the version has."""
     seconds: float | None
     finished_at: datetime | None
 
@@ -215,6 +218,8 @@ class PipelinePage(Struct, kw_only=True):
     changes: diff.Changes | None
     """Against the parent; None for the first of a line, or where the parent is hidden."""
     lineage: lineage.Lineage
+    grids: grid_pages.GridList
+    """Published grids, and the viewer's own."""
     similar: list[Card] = []
     """Listed pipelines nearest in meaning."""
     lookalikes: list[likeness.Lookalike] = []
@@ -263,16 +268,19 @@ _VERSION = "SELECT id, number, note, created_at, recipe FROM versions WHERE pipe
 _SHOTS = f"""
 WITH chosen AS (
     (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.owner_id, r.published_at
-     FROM runs r WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND ($3::uuid IS NULL OR r.version_id = $3)
+     FROM runs r WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND NOT r.apart
+       AND ($3::uuid IS NULL OR r.version_id = $3)
      ORDER BY r.published_at DESC, r.id DESC LIMIT {RUNS})
     UNION
     (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.owner_id, r.published_at
-     FROM runs r WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND ($3::uuid IS NULL OR r.version_id = $3)
+     FROM runs r WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND NOT r.apart
+       AND ($3::uuid IS NULL OR r.version_id = $3)
        AND r.owner_id = $5
      ORDER BY r.published_at DESC, r.id DESC LIMIT 1)
     UNION
     (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.owner_id, r.published_at
      FROM runs r WHERE r.pipeline_id = $1 AND r.owner_id = $2 AND ($3::uuid IS NULL OR r.version_id = $3)
+       AND NOT EXISTS (SELECT FROM grid_cells c WHERE c.run_id = r.id)
      ORDER BY r.number DESC LIMIT {RUNS})
     UNION
     SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.owner_id, r.published_at
@@ -297,7 +305,7 @@ ORDER BY c.published_at DESC NULLS FIRST, c.id DESC, made.output
 
 _RUN = """
 SELECT r.id AS run_id, r.number, r.version_id, r.state, r.visibility, r.owner_id, o.handle, o.name, r.inputs, r.seed,
-    r.finished_at AS run_finished, extract(epoch FROM r.finished_at - r.started_at)::float8 AS run_seconds,
+    r.changes, r.finished_at AS run_finished, extract(epoch FROM r.finished_at - r.started_at)::float8 AS run_seconds,
     s.ordinal, s.kind, s.step, s.resolved, s.output_text, s.receipt,
     extract(epoch FROM s.finished_at - s.started_at)::float8 AS seconds,
     (SELECT jsonb_agg(jsonb_build_object('sha256', a.sha256, 'media_type', a.media_type, 'bytes', a.bytes,
@@ -321,7 +329,7 @@ async def read(
 
     `run_id` and `output` choose what stands large, and with it the version shown; `before` begins
     the list of versions below that number. Numbers are those a database integer holds. Raises
-    NotFound for what does not exist and for what the viewer may not see alike. Ten queries at most.
+    NotFound for what does not exist and for what the viewer may not see alike. Eleven queries at most.
     """
     row = await db.fetchrow(_PIPELINE, pipeline_id, viewer_id)
     if row is None:
@@ -366,6 +374,7 @@ async def read(
         lineage=await lineage.around(pipeline_id, viewer_id),
         similar=await neighbors.around(pipeline_id) if row["visibility"] == "public" else [],
         lookalikes=await likeness.around(shot.sha256, pipeline_id) if shot and shot.sha256 and shot.published else [],
+        grids=await grid_pages.of_pipeline(pipeline_id, viewer_id, limit=GRIDS),
     )
 
 
@@ -442,13 +451,14 @@ def _run(parts: Sequence[Mapping[str, Any]], viewer_id: UUID | None) -> RunShown
         owner=Owner(run["owner_id"], run["handle"], run["name"]),
         inputs=run["inputs"],
         seed=run["seed"],
+        changed=bool(run["changes"]),
         seconds=run["run_seconds"],
         finished_at=run["run_finished"],
     )
 
 
 def _steps(recipe: steps.Recipe, parts: Sequence[Mapping[str, Any]]) -> list[StepShown]:
-    """The version's steps, each with its part of the shown run, which is a run of this version."""
+    """The version's steps, each with its part of the shown run, which is a run of this version and may change it."""
     made = {part["ordinal"]: part for part in parts}
     shown: list[StepShown] = []
     for ordinal, step in enumerate(recipe.steps, 1):
@@ -459,7 +469,7 @@ def _steps(recipe: steps.Recipe, parts: Sequence[Mapping[str, Any]]) -> list[Ste
                 kind=steps.kind_of(step),
                 label=step.title or type(step).label,
                 medium=type(step).gives,
-                step=msgspec.to_builtins(step),
+                step=msgspec.to_builtins(step) | (part.get("step") or {}),
                 resolved=part.get("resolved") or {},
                 pictures=msgspec.convert(part.get("pictures") or [], list[Picture]),
                 output_text=part.get("output_text") or "",

@@ -73,7 +73,8 @@ async def figures(person_id: UUID, own: bool) -> Figures:
         SELECT count(*) FILTER (WHERE listed OR $2) AS pipelines,
                sum(rating_sum)::float8 / nullif(sum(rating_count), 0) AS rating,
                (SELECT count(*) FROM runs r JOIN mine m ON m.id = r.pipeline_id
-                 WHERE r.owner_id = $1 AND r.visibility = 'published' AND (m.listed OR $2)) AS runs,
+                 WHERE r.owner_id = $1 AND r.visibility = 'published' AND NOT r.apart
+                   AND (m.listed OR $2)) AS runs,
                (SELECT count(*) FROM pipelines p JOIN pipelines parent ON parent.id = p.parent_id
                  WHERE parent.owner_id = $1 AND p.owner_id <> $1
                    AND p.visibility = 'public' AND p.deleted_at IS NULL) AS offshoots,
@@ -142,7 +143,7 @@ LEFT JOIN LATERAL (
     SELECT left(s.resolved ->> 'prompt', 400) AS prompt FROM step_runs s
     WHERE s.run_id = r.id AND s.resolved ? 'prompt' ORDER BY s.ordinal LIMIT 1
 ) asked ON true
-WHERE r.owner_id = $1 AND r.visibility = 'published' AND p.visibility = 'public' AND p.deleted_at IS NULL
-  AND ($2::uuid IS NULL OR r.id < $2)
+WHERE r.owner_id = $1 AND r.visibility = 'published' AND NOT r.apart
+  AND p.visibility = 'public' AND p.deleted_at IS NULL AND ($2::uuid IS NULL OR r.id < $2)
 ORDER BY r.id DESC LIMIT $3
 """

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from domain import db, forecast, steps
+from domain.changes import Changed, Changes, told
 from domain.errors import NotFound
 
 GONE = "There is no such run, or it is private."
@@ -120,6 +121,14 @@ class RunPage(Struct, kw_only=True):
     events: list[EventLine]
     tag: str
     """Changes whenever anything a poll shows changes."""
+    changes: Changes = {}
+    grid_id: UUID | None = None
+    """The grid that it is a cell of, if the viewer may see that."""
+
+    @property
+    def changed(self) -> list[Changed]:
+        """What it was run with instead of what the version has."""
+        return told(self.changes, {step.ordinal: step.kind for step in self.steps})
 
     @property
     def over(self) -> bool:
@@ -138,6 +147,8 @@ class RunPage(Struct, kw_only=True):
 _RUN = """
 SELECT r.id AS run_id, r.number, r.pipeline_id, r.version_id, r.owner_id, r.inputs, r.seed, r.state AS run_state,
     r.visibility, r.cancel_requested_at, r.created_at, r.started_at AS run_started, r.finished_at AS run_finished,
+    r.changes, (SELECT g.id FROM grid_cells c JOIN grids g ON g.id = c.grid_id
+        WHERE c.run_id = r.id AND (g.owner_id = $2 OR g.published_at IS NOT NULL)) AS grid_id,
     p.visibility AS pipeline_visibility, p.generation, p.offshoot_count, v.number AS version_number,
     CASE WHEN p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2) THEN p.title ELSE '' END AS title,
     o.handle, o.name, coalesce(r.owner_id = $2, false) AS mine,
@@ -227,6 +238,8 @@ def _page(rows: Sequence[db.Record], rates: Mapping[tuple[str, str], float], vie
         steps=parts,
         events=[],
         tag=_tag(rows),
+        changes=run["changes"],
+        grid_id=run["grid_id"],
     )
 
 
@@ -396,7 +409,9 @@ class RunList(Struct, frozen=True):
 
 
 async def mine(person_id: UUID, after: UUID | None = None, limit: int = PAGE) -> RunList:
-    """A person's own runs older than `after`, newest first. One query, no page skipped or repeated."""
+    """A person's own runs older than `after`, newest first, without those of their grids.
+
+    One query, no page skipped or repeated."""
     rows = await db.fetch(
         """
         SELECT r.id, r.number, r.pipeline_id, r.state, r.visibility = 'published' AS published, r.created_at,
@@ -422,6 +437,7 @@ async def mine(person_id: UUID, after: UUID | None = None, limit: int = PAGE) ->
             WHERE s.run_id = r.id AND s.step ? 'prompt' ORDER BY s.ordinal LIMIT 1
         ) asked ON true
         WHERE r.owner_id = $1 AND ($2::uuid IS NULL OR r.id < $2)
+          AND NOT EXISTS (SELECT FROM grid_cells c WHERE c.run_id = r.id)
         ORDER BY r.id DESC LIMIT $3
         """,
         person_id,

@@ -6,7 +6,7 @@ workers claim (`domain/queue.py`). Whoever changes a run and its steps locks the
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from domain import cards, db, likeness, steps
 from domain.advance import advance
+from domain.changes import Changes, applied
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.events import note
 from domain.forecast import expected_seconds, waiting
@@ -22,12 +23,15 @@ from domain.run_pages import mine, progress, read
 
 __all__ = [
     "Accepted",
+    "Wanted",
     "accept",
+    "accept_all",
     "cancel",
     "check_inputs",
     "check_room",
     "expected_seconds",
     "mine",
+    "one_at_a_time",
     "progress",
     "publish",
     "read",
@@ -55,48 +59,113 @@ async def accept(
     key: str,
     *,
     afresh: bool = False,
+    changes: Changes | None = None,
     limit: int | None = None,
 ) -> Accepted:
     """Queue a run of a version, once for each owner and idempotency `key`, and return after commit.
 
     Missing inputs take their defaults; `seed` None draws one. Steps whose result is known already are
-    reused at once, unless `afresh`. Raises NotFound for a version the person may not see, Invalid
+    reused at once, unless `afresh`. `changes` are parameters to run with instead of the version's, taken
+    from another run of it. Raises NotFound for a version the person may not see, Invalid
     (fields `input-{name}`, `seed`, `key`) for bad values, Conflict when the key was used for another
     request and TooMany for more than `limit` runs that have not ended.
     """
-    _check_key(key)
+    check_key(key)
     known = await _by_key(owner_id, key)
     async with db.transaction():
-        await _one_at_a_time(owner_id)
+        await one_at_a_time(owner_id)
         version = await _runnable(version_id, owner_id, known is not None and known["version_id"] == version_id)
         recipe = steps.convert(version["recipe"])
         values = check_inputs(recipe, inputs, seed)
-        request = _digest(version_id, values, seed, afresh)
+        request = _digest(version_id, values, seed, afresh, changes or {})
         known = known or await _by_key(owner_id, key)
         if known is not None:
             return _repeat(known, request)
         await check_room(owner_id, limit)
         turn = await _turn(owner_id)
-        run_id = await _insert(version, owner_id, values, seed, key, request, afresh, turn)
+        run_id = await _insert(version, owner_id, values, seed, key, request, afresh, turn, changes or {})
         await db.execute("UPDATE pipelines SET run_count = run_count + 1 WHERE id = $1", version["pipeline_id"])
-        await _insert_steps(run_id, recipe, turn)
+        await _insert_steps(run_id, applied(recipe, changes or {}), turn)
         await note(run_id, "accepted", {"seed_given": seed is not None, "afresh": afresh})
         await advance(run_id)
         return Accepted(run_id, repeated=False)
 
 
-async def _one_at_a_time(person_id: UUID) -> None:
+class Wanted(Struct, frozen=True, kw_only=True):
+    """One of several runs that are asked for together: complete inputs, and a key that nothing else uses."""
+
+    inputs: dict[str, str]
+    seed: int
+    changes: Changes
+    key: str
+
+
+async def accept_all(
+    version_id: UUID, owner_id: UUID, wanted: Sequence[Wanted], request: str, limit: int | None = None
+) -> list[UUID]:
+    """Queue several runs of a version in their order, all or none, for a caller that locked the owner and checked
+    what they are run with. `request` is the SHA-256 of what asked for them. Their turns follow each other, so that
+    they hold nobody up.
+
+    Raises NotFound as `accept` does, TooMany when not all of them fit under `limit`.
+    """
+    async with db.transaction():
+        version = await _runnable(version_id, owner_id, False)
+        recipe = steps.convert(version["recipe"])
+        await check_room(owner_id, limit, len(wanted))
+        first = await _turn(owner_id)
+        ids = await _insert_all(version, owner_id, wanted, request, first)
+        await db.execute(
+            "UPDATE pipelines SET run_count = run_count + $2 WHERE id = $1", version["pipeline_id"], len(ids)
+        )
+        for place, (run_id, one) in enumerate(zip(ids, wanted, strict=True)):
+            await _insert_steps(run_id, applied(recipe, one.changes), first + place)
+            await note(run_id, "accepted", {"seed_given": True, "afresh": False})
+            await advance(run_id)
+        return ids
+
+
+async def _insert_all(
+    version: db.Record, owner_id: UUID, wanted: Sequence[Wanted], request: str, first_turn: int
+) -> list[UUID]:
+    rows = await db.fetch(
+        """
+        INSERT INTO runs
+            (pipeline_id, version_id, owner_id, number, idempotency_key, request_sha256, inputs, seed, changes, turn)
+        SELECT $1, $2, $3, last.number + given.place, given.key, $4, given.inputs, given.seed, given.changes,
+            $9 + given.place - 1
+        FROM unnest($5::text[], $6::jsonb[], $7::bigint[], $8::jsonb[])
+             WITH ORDINALITY AS given (key, inputs, seed, changes, place),
+             (SELECT coalesce(max(number), 0) AS number FROM runs WHERE pipeline_id = $1) last
+        ORDER BY given.place RETURNING id, number
+        """,
+        version["pipeline_id"],
+        version["id"],
+        owner_id,
+        request,
+        [one.key for one in wanted],
+        [one.inputs for one in wanted],
+        [one.seed for one in wanted],
+        [one.changes for one in wanted],
+        first_turn,
+    )
+    return [row["id"] for row in sorted(rows, key=lambda row: int(row["number"]))]
+
+
+async def one_at_a_time(person_id: UUID) -> None:
     """Lock the person, so that their requests are counted one after the other."""
     await db.fetchval("SELECT true FROM people WHERE id = $1 FOR NO KEY UPDATE", person_id)
 
 
-async def check_room(person_id: UUID, limit: int | None) -> None:
-    """Raise TooMany when the person has `limit` runs that have not ended."""
+async def check_room(person_id: UUID, limit: int | None, more: int = 1) -> None:
+    """Raise TooMany when `more` runs beside those that have not ended would be more than `limit`."""
     if limit is None:
         return
     alive: int = await db.fetchval("SELECT count(*) FROM runs WHERE owner_id = $1 AND finished_at IS NULL", person_id)
-    if alive >= limit:
-        raise TooMany(f"You have {alive:,} runs that have not ended, and {limit:,} is the most. Let some end first.")
+    if alive + more <= limit:
+        return
+    words = f"You have {alive:,} runs that have not ended, and {limit:,} is the most. Let some end first."
+    raise TooMany(words if more == 1 else f"These are {more:,} runs. {words}")
 
 
 async def _turn(owner_id: UUID) -> int:
@@ -149,14 +218,16 @@ def _storable(value: str) -> str:
     return value
 
 
-def _check_key(key: str) -> None:
+def check_key(key: str) -> None:
+    """Raise Invalid for an idempotency key that no form of ours has."""
     if not 1 <= len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
         raise Invalid({"key": "Open the page again, then press Run"})
 
 
-def _digest(version_id: UUID, inputs: Mapping[str, str], seed: int | None, afresh: bool) -> str:
-    """What makes two requests the same: version, inputs, the seed asked for and whether to reuse."""
-    asked = msgspec.json.encode([str(version_id), dict(inputs), seed, afresh], order="deterministic")
+def _digest(version_id: UUID, inputs: Mapping[str, str], seed: int | None, afresh: bool, changes: Changes) -> str:
+    """What makes two requests the same: version, inputs, the seed asked for, whether to reuse, what is changed."""
+    parts: list[Any] = [str(version_id), dict(inputs), seed, afresh]
+    asked = msgspec.json.encode([*parts, changes] if changes else parts, order="deterministic")
     return hashlib.sha256(asked).hexdigest()
 
 
@@ -201,12 +272,14 @@ async def _insert(
     request: str,
     afresh: bool,
     turn: int,
+    changes: Changes,
 ) -> UUID:
     run_id: UUID = await db.fetchval(
         """
         INSERT INTO runs
-            (pipeline_id, version_id, owner_id, number, idempotency_key, request_sha256, inputs, seed, afresh, turn)
-        SELECT $1, $2, $3, coalesce(max(number), 0) + 1, $4, $5, $6, $7, $8, $9 FROM runs WHERE pipeline_id = $1
+            (pipeline_id, version_id, owner_id, number, idempotency_key, request_sha256, inputs, seed, afresh, turn,
+             changes)
+        SELECT $1, $2, $3, coalesce(max(number), 0) + 1, $4, $5, $6, $7, $8, $9, $10 FROM runs WHERE pipeline_id = $1
         RETURNING id
         """,
         version["pipeline_id"],
@@ -218,6 +291,7 @@ async def _insert(
         secrets.randbelow(steps.MAX_SEED + 1) if seed is None else seed,
         afresh,
         turn,
+        changes,
     )
     return run_id
 
@@ -243,7 +317,7 @@ async def _insert_steps(run_id: UUID, recipe: steps.Recipe, turn: int) -> None:
 async def _locked(run_id: UUID, person_id: UUID) -> db.Record:
     """The person's run, locked. Raises NotFound, also for other people's."""
     row = await db.fetchrow(
-        "SELECT id, pipeline_id, state, visibility FROM runs WHERE id = $1 AND owner_id = $2 FOR NO KEY UPDATE",
+        "SELECT id, pipeline_id, state, visibility, apart FROM runs WHERE id = $1 AND owner_id = $2 FOR NO KEY UPDATE",
         run_id,
         person_id,
     )
@@ -286,31 +360,39 @@ async def cancel(run_id: UUID, person_id: UUID) -> None:
 async def publish(run_id: UUID, person_id: UUID, *, to_everyone: bool = False) -> None:
     """Show a finished run to everybody who may see its pipeline. Again changes nothing.
 
-    `to_everyone` makes a private pipeline of the person's own public along with it. Raises
-    NotFound, and Conflict for a run that did not succeed or whose pipeline stays private.
+    `to_everyone` makes a private pipeline of the person's own public along with it. A run that was published
+    with its grid stands for itself from then on. Raises NotFound, and Conflict for a run that did not
+    succeed or whose pipeline stays private.
     """
     async with db.transaction():
         run = await _locked(run_id, person_id)
-        if run["visibility"] == "published":
+        if run["visibility"] == "published" and not run["apart"]:
             return
         if run["state"] != "succeeded":
             raise Conflict("Only a run that is done can be published.")
         if to_everyone:
-            await _open(run["pipeline_id"], person_id)
-        visible = await db.fetchval(
-            "SELECT visibility <> 'private' AND deleted_at IS NULL FROM pipelines WHERE id = $1", run["pipeline_id"]
+            await open_pipeline(run["pipeline_id"], person_id)
+        await require_seen(run["pipeline_id"])
+        await db.execute(
+            "UPDATE runs SET visibility = 'published', published_at = now(), apart = false WHERE id = $1", run_id
         )
-        if not visible:
-            raise Conflict(
-                "The pipeline is private, so nobody could see this result. Make the pipeline public or unlisted first."
-            )
-        await db.execute("UPDATE runs SET visibility = 'published', published_at = now() WHERE id = $1", run_id)
         await note(run_id, "published")
         await likeness.note(run_id)
         await cards.refresh(run["pipeline_id"])
 
 
-async def _open(pipeline_id: UUID, person_id: UUID) -> None:
+async def require_seen(pipeline_id: UUID) -> None:
+    """Raise Conflict for a pipeline that only its owner sees, or nobody."""
+    visible = await db.fetchval(
+        "SELECT visibility <> 'private' AND deleted_at IS NULL FROM pipelines WHERE id = $1", pipeline_id
+    )
+    if not visible:
+        raise Conflict(
+            "The pipeline is private, so nobody could see this result. Make the pipeline public or unlisted first."
+        )
+
+
+async def open_pipeline(pipeline_id: UUID, person_id: UUID) -> None:
     """Make the person's own private pipeline public, in an unsaved draft of it too."""
     opened = await db.fetchval(
         """UPDATE pipelines SET visibility = 'public'
@@ -332,7 +414,9 @@ async def unpublish(run_id: UUID, person_id: UUID) -> None:
         run = await _locked(run_id, person_id)
         if run["visibility"] == "private":
             return
-        await db.execute("UPDATE runs SET visibility = 'private', published_at = NULL WHERE id = $1", run_id)
+        await db.execute(
+            "UPDATE runs SET visibility = 'private', published_at = NULL, apart = false WHERE id = $1", run_id
+        )
         await note(run_id, "unpublished")
         await likeness.forget(run_id)
         await cards.refresh(run["pipeline_id"])
@@ -350,7 +434,7 @@ async def retry(run_id: UUID, person_id: UUID, *, limit: int | None = None) -> N
             return
         if run["state"] == "succeeded":
             raise Conflict("This run is done. Run the version again for another result.")
-        await _one_at_a_time(person_id)
+        await one_at_a_time(person_id)
         await check_room(person_id, limit)
         turn = await _turn(person_id)
         first: int = await db.fetchval(

@@ -183,6 +183,8 @@ class Run(Table, tablename="runs"):
     started_at = Timestamptz(null=True, default=None)
     finished_at = Timestamptz(null=True, default=None)
     published_at = Timestamptz(null=True, default=None)
+    changes = JSONB(null=False, default=None)
+    apart = Boolean(null=False, default=None)
 
 
 class StepRun(Table, tablename="step_runs"):
@@ -371,6 +373,26 @@ class Notification(Table, tablename="notifications"):
     read_at = Timestamptz(null=True, default=None)
 
 
+class Grid(Table, tablename="grids"):
+    id = UUID(primary_key=True, null=False, default=None)
+    pipeline_id = ForeignKey(Pipeline, null=False, default=None)
+    version_id = ForeignKey(Version, null=False, default=None)
+    owner_id = ForeignKey(Person, null=False, default=None)
+    idempotency_key = Text(null=False, default=None)
+    request_sha256 = Text(null=False, default=None)
+    axes = JSONB(null=False, default=None)
+    inputs = JSONB(null=False, default=None)
+    seed = BigInt(null=False, default=None)
+    created_at = Timestamptz(null=False, default=None)
+    published_at = Timestamptz(null=True, default=None)
+
+
+class GridCell(Table, tablename="grid_cells"):
+    grid_id = ForeignKey(Grid, null=False, default=None)
+    cell = Integer(null=False, default=None)
+    run_id = ForeignKey(Run, null=False, unique=True, default=None)
+
+
 TABLES: tuple[type[Table], ...] = (
     Person,
     Session,
@@ -401,4 +423,6 @@ TABLES: tuple[type[Table], ...] = (
     FeedKey,
     Comment,
     Notification,
+    Grid,
+    GridCell,
 )

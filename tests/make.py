@@ -239,6 +239,22 @@ class Make:
             return await comments.reply(to, author.id, body)
         return await (comments.on_run if isinstance(on, Run) else comments.on_pipeline)(on.id, author.id, body)
 
+    async def grid(self, cells: Sequence[Run], *, published: bool = False) -> UUID:
+        """A grid of runs of one version, varied by their seeds."""
+        first = cells[0]
+        axis = {"key": "seed", "title": "Seed", "step": 0, "field": "seed", "values": list(range(len(cells)))}
+        grid_id: UUID = await db.fetchval(
+            """INSERT INTO grids (pipeline_id, version_id, owner_id, idempotency_key, request_sha256, axes, seed,
+                                  published_at)
+               VALUES ($1, $2, $3, $4, '', $5, 0, CASE WHEN $6 THEN now() END) RETURNING id""",
+            first.pipeline_id, first.version_id, first.owner_id, f"grid-{self._next()}", [axis], published,
+        )  # fmt: skip
+        for place, run in enumerate(cells):
+            await db.execute(
+                "INSERT INTO grid_cells (grid_id, cell, run_id) VALUES ($1, $2, $3)", grid_id, place, run.id
+            )
+        return grid_id
+
     async def artifact(
         self, data: bytes | None = None, media_type: str = "image/png", *, stored: bool = False
     ) -> Artifact:

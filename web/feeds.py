@@ -188,6 +188,36 @@ async def _opened(key: Key, after: str | None) -> tuple[feeds.Page, str, str]:
     return await bookmarks.feed(person.id, after), "Bookmarks", f"/@{person.handle}?tab=bookmarks"
 
 
+@get(
+    [f"/pipelines/{{pipeline_id:uuid}}/grids.{kind}" for kind in FORMATS],
+    before_request=_unchanged,
+    include_in_schema=False,
+)
+async def of_grids(request: Request[Any, Any, Any], pipeline_id: UUID) -> Response[bytes]:
+    """A pipeline's published grids, newest first: ?after=."""
+    asked = _asked(request, "after")
+    subject = await feeds.subject(pipeline_id)
+    page = await feeds.of_grids(pipeline_id, asked.get("after"))
+    title = f"{subject.title} · Grids"
+    about = f"What parameters of “{subject.title}” by {subject.handle} do, varied over grids of results."
+    return _answer(request, page, title, about, f"/pipelines/{pipeline_id}/grids", {})
+
+
+@get(
+    [f"/grids/{{grid_id:uuid}}/feed.{kind}" for kind in FORMATS],
+    before_request=_unchanged,
+    include_in_schema=False,
+)
+async def of_grid(request: Request[Any, Any, Any], grid_id: UUID) -> Response[bytes]:
+    """A published grid's results: ?after=."""
+    asked = _asked(request, "after")
+    subject = await feeds.grid_subject(grid_id)
+    page = await feeds.of_grid(grid_id, asked.get("after"))
+    title = f"{subject.title} · Grid"
+    about = f"The results of a grid of “{subject.title}” by {subject.handle}, with the seed and prompt of each."
+    return _answer(request, page, title, about, f"/grids/{grid_id}", {})
+
+
 def _asked(request: Request[Any, Any, Any], *known: str) -> dict[str, str]:
     """The query's words. Raises NotFound for any other, such as a page number."""
     asked = {name: value for name, value in request.query_params.items() if value != ""}

@@ -173,6 +173,12 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).removesuffix("Scheduler")
 
 
+def shortly(value: Any) -> str:
+    """Any parameter on a part of a line."""
+    words = number(value) if isinstance(value, int) else _plain(value)
+    return words if len(words) <= 80 else words[:79] + "…"
+
+
 def prompt(step: StepPage) -> str:
     """The words the step was given, filled in if known; the text it made is in `output_text`."""
     return str(step.value("prompt") or step.value("template") or "")

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from litestar import Request, Response, get, post
 
 from domain import forecast, run_pages, runs
+from domain.changes import applied
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.run_pages import RunForm, RunPage, StepPage
 from web import comments, run_words, unchanged
@@ -30,22 +32,25 @@ async def new(
     if run is not None:
         earlier = await runs.progress(run, me.id)
         values |= {f"input-{name}": value for name, value in earlier.inputs.items()} | {"seed": str(earlier.seed)}
+        if earlier.changes and earlier.version_id == form.version_id:
+            values["from"] = str(run)
     try:
         await runs.check_room(me.id, config_of(request.scope).run_limit)
     except TooMany as error:
-        return await _show_form(request, form, values, {"key": error.message})
-    return await _show_form(request, form, values)
+        return await _show_form(request, me, form, values, {"key": error.message})
+    return await _show_form(request, me, form, values)
 
 
 @post("/pipelines/{pipeline_id:uuid}/versions/{number:int}/runs")
 async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) -> Response[bytes]:
     """Accept a run and go to its page. A form sent twice leads to the same run."""
     form = await _form(pipeline_id, number, me)
-    sent = await read_form(request, lambda name: name in ("key", "seed", "afresh") or name.startswith("input-"))
+    sent = await read_form(request, lambda name: name in ("key", "seed", "afresh", "from") or name.startswith("input-"))
     inputs = {name.removeprefix("input-"): value for name, value in sent.items() if name.startswith("input-")}
     try:
-        seed = _seed(sent.get("seed", ""))
+        seed = read_seed(sent.get("seed", ""))
         runs.check_inputs(form.recipe, inputs, seed)
+        earlier = await run_with_changes(sent["from"], form.version_id, me.id) if sent.get("from") else None
         accepted = await runs.accept(
             form.version_id,
             me.id,
@@ -53,16 +58,28 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
             seed,
             request.headers.get("idempotency-key") or sent.get("key") or _new_key(),
             afresh=sent.get("afresh") == "1",
+            changes=earlier.changes if earlier else None,
             limit=config_of(request.scope).run_limit,
         )
     except Invalid as error:
-        return await _show_form(request, form, sent, error.fields, status=422)
+        return await _show_form(request, me, form, sent, error.fields, status=422)
     except Conflict:
         words = {"key": "This form already started a run with other values. Press Run once more to run these."}
-        return await _show_form(request, form, {**sent, "key": _new_key()}, words, status=409)
+        return await _show_form(request, me, form, {**sent, "key": _new_key()}, words, status=409)
     except TooMany as error:
-        return await _show_form(request, form, sent, {"key": error.message}, status=error.status)
+        return await _show_form(request, me, form, sent, {"key": error.message}, status=error.status)
     return see_other(f"/runs/{accepted.run_id}")
+
+
+async def run_with_changes(run_id: str, version_id: UUID, viewer_id: UUID) -> RunPage:
+    """The run of the version whose changes are to be taken over. Raises NotFound for any other."""
+    try:
+        run = await runs.progress(UUID(run_id), viewer_id)
+    except ValueError:
+        raise NotFound from None
+    if run.version_id != version_id:
+        raise NotFound
+    return run
 
 
 async def _form(pipeline_id: UUID, number: int, me: Viewer) -> RunForm:
@@ -75,7 +92,7 @@ def _new_key() -> str:
     return secrets.token_urlsafe(18)
 
 
-def _seed(text: str) -> int | None:
+def read_seed(text: str) -> int | None:
     """What was typed as a seed: None for nothing, spaces between digits allowed."""
     digits = "".join(text.split())
     if not digits:
@@ -87,13 +104,18 @@ def _seed(text: str) -> int | None:
 
 async def _show_form(
     request: _Request,
+    me: Viewer,
     form: RunForm,
     values: Mapping[str, str],
     errors: Mapping[str, str] | None = None,
     status: int = 200,
 ) -> Response[bytes]:
     """The form with what was typed. Never stored, so that Back fetches it with a fresh key."""
-    fields = {"key", "seed", "afresh", *(f"input-{entry.name}" for entry in form.recipe.inputs)}
+    fields = {"key", "seed", "afresh", "from", *(f"input-{entry.name}" for entry in form.recipe.inputs)}
+    earlier = None
+    if values.get("from"):
+        earlier = await run_with_changes(values["from"], form.version_id, me.id)
+        form = msgspec.structs.replace(form, recipe=applied(form.recipe, earlier.changes))
     astray = [f"{name.removeprefix('input-')}: {words}" for name, words in (errors or {}).items() if name not in fields]
     return page(
         request,
@@ -101,6 +123,7 @@ async def _show_form(
         status=status,
         headers={"Cache-Control": "no-store"},
         form=form,
+        earlier=earlier,
         words=run_words,
         values={"key": _new_key(), "seed": "", "afresh": "", **values},
         errors=errors or {},

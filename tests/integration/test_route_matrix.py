@@ -138,6 +138,24 @@ MATRIX = {
     "POST /runs/{run_id:uuid}/cancellation": "303 404 404 404 303 | 303 404 404 404 303",
     "POST /runs/{run_id:uuid}/publication": "303 404 404 404 303 | 303 404 404 404 409",
     "POST /runs/{run_id:uuid}/retry": "303 404 404 404 409 | 303 404 404 404 409",
+    # grids
+    "GET /pipelines/{pipeline_id:uuid}/versions/{number:int}/grids": "303 200 200 200 200 | 303 404 404 404 200",
+    "POST /pipelines/{pipeline_id:uuid}/versions/{number:int}/grids": "303 422 422 422 422 | 303 404 404 404 422",
+    "GET /pipelines/{pipeline_id:uuid}/grids": SEEN,
+    "GET /pipelines/{pipeline_id:uuid}/grids.rss": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/grids.atom": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/grids.json": LISTED,
+    "GET /grids": MEMBERS,
+    "GET /grids/{grid_id:uuid}": SEEN,
+    "GET /grids/{grid_id:uuid}/progress": SEEN,
+    "GET /grids/{grid_id:uuid}/sheet.png": SEEN,
+    "GET /grids/{grid_id:uuid}/cancellation": "303 303 303 303 303 | 303 404 404 404 303",
+    "POST /grids/{grid_id:uuid}/cancellation": "303 404 404 404 303 | 303 404 404 404 303",
+    "POST /grids/{grid_id:uuid}/publication": "303 404 404 404 303 | 303 404 404 404 409",
+    "POST /grids/{grid_id:uuid}/retry": "303 404 404 404 303 | 303 404 404 404 303",
+    "GET /grids/{grid_id:uuid}/feed.rss": LISTED,
+    "GET /grids/{grid_id:uuid}/feed.atom": LISTED,
+    "GET /grids/{grid_id:uuid}/feed.json": LISTED,
     # files
     "GET /artifacts/{sha256:str}": SEEN,
     "GET /artifacts/{sha256:str}/{width:int}": SEEN,
@@ -162,6 +180,7 @@ MATRIX = {
 FORMS: Mapping[str, dict[str, str]] = {
     "POST /pipelines/{pipeline_id:uuid}/rating": {"stars": "4"},
     "POST /runs/{run_id:uuid}/publication": {"published": "1"},
+    "POST /grids/{grid_id:uuid}/publication": {"published": "1"},
     "POST /settings/theme": {"theme": "dark"},
     "POST /pipelines/{pipeline_id:uuid}/bookmark": {"bookmarked": "1"},
     "POST /pipelines/{pipeline_id:uuid}/follow": {"followed": "1"},
@@ -191,6 +210,7 @@ class Thing(Struct):
     item_id: UUID
     comment_id: UUID
     notification_id: UUID
+    grid_id: UUID
 
 
 async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
@@ -203,6 +223,7 @@ async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
     await storage.put(f"{sha256[:2]}/{sha256}", b"picture", "image/png")
     await database.execute("UPDATE artifacts SET bytes = 7 WHERE sha256 = $1", sha256)
     await database.execute("INSERT INTO previews VALUES ($1, 1, 'image/webp', $2)", run.step_runs[0], b"rough")
+    grid_id = await make.grid([run], published=public)
     collection_id = await collections.create(owner.id, collections.Details(title, "", visibility))
     item_id = await collections.add(collection_id, owner.id, pipeline.id)
     comment_id = await make.comment(pipeline, owner, title)
@@ -213,7 +234,9 @@ async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
         (await make.person()).id,
         comment_id if public else await _gone(make, owner),
     )
-    return Thing(pipeline.id, run.id, run.step_runs[0], sha256, collection_id, item_id, comment_id, notification_id)
+    return Thing(
+        pipeline.id, run.id, run.step_runs[0], sha256, collection_id, item_id, comment_id, notification_id, grid_id
+    )
 
 
 async def _gone(make: Make, owner: Person) -> UUID:
@@ -267,7 +290,7 @@ async def ask(browser: httpx.AsyncClient, row: str, about: Thing, may_know: bool
         "pipeline_id": about.pipeline_id, "run_id": about.run_id, "step_run_id": about.step_run_id,
         "sha256": about.sha256, "token": "forged",
         "collection_id": about.collection_id, "item_id": about.item_id, "comment_id": about.comment_id,
-        "notification_id": about.notification_id,
+        "notification_id": about.notification_id, "grid_id": about.grid_id,
     }  # fmt: skip
     url = re.sub(r"/?\{(\w+):\w+\}", lambda found: f"/{values[found[1]]}", path)
     form = FORMS.get(row, {})
@@ -296,6 +319,7 @@ LISTS = (
     "/gallery/feed.json",
     "/@olga/feed.rss",
     "/tags/sea/feed.atom",
+    "/grids",
 )
 
 
@@ -321,6 +345,7 @@ async def test_17_private_and_unknown_look_the_same(client: httpx.AsyncClient, m
         (f"/pipelines/{about.pipeline_id}", "/pipelines/0198f2a0-0000-7000-8000-000000000000"),
         (f"/runs/{about.run_id}", "/runs/0198f2a0-0000-7000-8000-000000000000"),
         (f"/collections/{about.collection_id}", "/collections/0198f2a0-0000-7000-8000-000000000000"),
+        (f"/grids/{about.grid_id}", "/grids/0198f2a0-0000-7000-8000-000000000000"),
         (f"/artifacts/{about.sha256}", f"/artifacts/{'0' * 64}"),
         (f"/comments/{about.comment_id}", "/comments/0198f2a0-0000-7000-8000-000000000000"),
         (f"/pipelines/{about.pipeline_id}/comments", "/pipelines/0198f2a0-0000-7000-8000-000000000000/comments"),

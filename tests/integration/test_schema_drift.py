@@ -32,6 +32,7 @@ COMPOSITE_KEYS = {
     "ratings": ("pipeline_id", "person_id"),
     "search_words": ("kind", "word"),
     "bookmarks": ("person_id", "pipeline_id"),
+    "grid_cells": ("grid_id", "cell"),
 }
 """Primary keys over several columns, which Piccolo cannot say."""
 
@@ -41,6 +42,7 @@ ONLY_IN_THE_DATABASE = {
     "feed_keys_person_id_list_collection_id_key",
     "follows_follower_id_person_id_tag_pipeline_id_key",
     "drafts_person_id_pipeline_id_key",
+    "grids_owner_id_idempotency_key_key",
     "runs_owner_id_idempotency_key_key",
     "runs_pipeline_id_number_key",
     "step_runs_run_id_ordinal_key",
@@ -60,6 +62,7 @@ ONLY_IN_THE_DATABASE = {
     "pipelines_offshoots",
     "pipelines_tags",
     "pipelines_trend",
+    "grids_published",
     "runs_published",
     "runs_published_owner",
     "pipelines_owner_newest",
@@ -114,6 +117,9 @@ ONLY_IN_THE_DATABASE = {
     "comments_parent",
     "notifications_actor",
     "events_run",
+    "grids_owner",
+    "grids_pipeline",
+    "grids_version",
     "outputs_sha256",
     "pipelines_cover",
     "pipelines_owner",
@@ -144,6 +150,7 @@ CHECKS = {
     "notifications_kind_check",
     "notifications_not_for_oneself",
     "notifications_one_thing",
+    "grid_cells_cell_check",
     "people_role_check",
     "pipelines_generation_check",
     "pipelines_medium_check",
@@ -169,7 +176,8 @@ DEFAULTS = {
         rating_count rating_sum rating_score trend prompt model medium cover_text created_at updated_at""",
     "versions": "id note created_at",
     "drafts": "id saved_at",
-    "runs": "afresh turn id inputs state visibility created_at",
+    "runs": "afresh turn id inputs state visibility created_at changes apart",
+    "grids": "id inputs created_at",
     "step_runs": """id model batch_key state priority turn attempt crash_count retry_count not_before nudge_at
         progress progress_total phase""",
     "events": "id data at",

@@ -1,0 +1,64 @@
+"""A grid from the pipeline's page to its published table, with real runs."""
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.conftest import PHONE, OpenPage
+from tests.browser.test_journey import sign_up
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["script", "no-script"])
+async def test_vary_estimate_run_publish(open_page: OpenPage, javascript: bool) -> None:
+    page = await open_page(javascript=javascript)
+    await sign_up(page, "griddler" if javascript else "plain.griddler")
+    await page.goto("/pipelines/new")
+    await page.get_by_label("Title").fill("To be varied")
+    await page.get_by_label("Prompt", exact=True).first.fill("a red circle on a blue background")
+    await page.get_by_label("Who can see it").select_option("public")
+    await page.locator("button[name=do][value=save]:visible").first.click()
+    pipeline = page.url
+    await page.get_by_role("link", name="Grid", exact=True).click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Make a grid")
+
+    # too many, then few enough; what was typed stays
+    await page.get_by_label("What varies across").select_option("s1-num_inference_steps")
+    await page.get_by_label("What varies down").select_option("s1-scheduler")
+    if not javascript:
+        await page.get_by_role("button", name="Show the values of these").click()
+    await page.get_by_label("DDIM", exact=True).check()
+    await page.get_by_label("EulerDiscrete", exact=True).check()
+    await page.get_by_label("Values of sampling steps").fill("1..150")
+    await page.get_by_role("button", name="Estimate").last.click()
+    await expect(page.locator(".err")).to_contain_text("at most 100")
+    await expect(page.get_by_label("Values of sampling steps")).to_have_value("1..150")
+    await page.get_by_label("Values of sampling steps").fill("2, 4")
+    await page.get_by_role("button", name="Estimate").last.click()
+    await expect(page.get_by_role("heading", name="4 cells")).to_be_visible()
+    await expect(page.get_by_label("EulerDiscrete", exact=True)).to_be_checked()
+    await page.get_by_role("button", name="Run 4 cells").click()
+
+    # it ends by itself
+    await page.wait_for_url(re.compile(r"/grids/[0-9a-f-]{36}$"))
+    await expect(page.get_by_text("Done, 4 cells")).to_be_visible(timeout=120_000)
+    await expect(page.locator("#cells td img")).to_have_count(4)
+    await expect(page.get_by_role("img", name=re.compile("Time by sampling steps"))).to_be_visible()
+    async with page.expect_download() as download:
+        await page.get_by_role("link", name="Contact sheet").click()
+    assert (await download.value).suggested_filename == "to-be-varied-sampling-steps-scheduler-grid.png"
+    await page.get_by_role("button", name="Publish").click()
+    await expect(page.get_by_text("Everyone can see this grid")).to_be_visible()
+
+    # a visitor finds it on the pipeline's page and opens a cell; the table scrolls, the page does not
+    visitor = await open_page(javascript=javascript, viewport=PHONE)
+    await visitor.goto(pipeline)
+    await visitor.get_by_role("link", name="Sampling steps × Scheduler").click()
+    await expect(visitor.get_by_role("columnheader", name="4")).to_be_visible()
+    if javascript:
+        assert await visitor.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await visitor.get_by_role("link", name=re.compile("Sampling steps 4, Scheduler Euler")).click()
+    await expect(visitor.get_by_text("Run with sampling steps: 4, scheduler: EulerDiscrete")).to_be_visible()
+    await expect(visitor.get_by_role("link", name="The grid it is a cell of")).to_be_visible()

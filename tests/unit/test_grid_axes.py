@@ -1,0 +1,176 @@
+"""Reading what somebody typed for a grid's axis, and the cells that come of it."""
+
+import contextlib
+import itertools
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain import grid_axes, steps
+from domain.changes import applied, told
+from domain.grid_axes import HOW, Axis, Target
+
+RECIPE = steps.Recipe(
+    inputs=[
+        steps.Input(name="subject", default="boat"),
+        steps.Input(name="light", kind="choice", default="fog", choices=["fog", "snow"]),
+        steps.Input(name="count", kind="number", default="1"),
+    ],
+    steps=[steps.PromptTemplate(template="a {subject}"), steps.TextToImage(prompt="{text}"), steps.Upscale()],
+)
+TARGETS = grid_axes.targets(RECIPE, {"text_to_image": ["other", "starter"]})
+
+
+def read(key: str, typed: str = "", ticked: tuple[str, ...] = (), most: int = 100) -> list[Any]:
+    return grid_axes.axis(TARGETS[key], typed, ticked, most).values
+
+
+def test_everything_but_names_and_sources_can_be_varied() -> None:
+    assert {"seed", "input-subject", "input-light", "s1-template", "s2-guidance_scale", "s3-factor"} <= TARGETS.keys()
+    assert not [key for key in TARGETS if key.endswith(("-title", "-source", "-upload"))]
+    assert TARGETS["s2-model"].choices == ("other", "starter")
+    assert TARGETS["s2-scheduler"].listed
+    assert TARGETS["s2-num_inference_steps"].now == 20
+
+
+@pytest.mark.parametrize(
+    ("typed", "values"),
+    [
+        ("20, 30, 40", [20, 30, 40]),
+        ("20 30\n40; 50", [20, 30, 40, 50]),
+        ("10..50 by 10", [10, 20, 30, 40, 50]),
+        ("10 to 25 by 10", [10, 20]),
+        ("50..10 by 20", [50, 30, 10]),
+        ("1…4", [1, 2, 3, 4]),
+        ("5, 10..20 by 5, 10", [5, 10, 15, 20]),
+        ("20,20, 30", [20, 30]),
+    ],
+)
+def test_numbers_are_lists_and_ranges(typed: str, values: list[int]) -> None:
+    assert read("s2-num_inference_steps", typed) == values
+
+
+def test_tenths_come_out_exactly() -> None:
+    assert read("s2-guidance_scale", "1..1.5 by 0.1") == [1.0, 1.1, 1.2, 1.3, 1.4, 1.5]
+
+
+def test_a_seed_may_be_shown_with_narrow_spaces() -> None:
+    assert read("seed", "481\u202f516\u202f342, 7") == [481516342, 7]
+
+
+@pytest.mark.parametrize(
+    ("key", "typed", "words"),
+    [
+        ("s2-num_inference_steps", "twenty", HOW),
+        ("s2-num_inference_steps", "10..", HOW),
+        ("s2-num_inference_steps", "1e3, 2", HOW),
+        ("s2-num_inference_steps", "10..20 by 0", "step above 0"),
+        ("s2-num_inference_steps", "20", "at least two"),
+        ("s2-num_inference_steps", "", "at least two"),
+        ("s2-num_inference_steps", "10, 200", "200: from 1 to 150"),
+        ("s2-num_inference_steps", "10, 2.5", "2.5: from 1 to 150, without a fraction"),
+        ("s2-width", "64, 65", "65: from 64 to 2,048, a multiple of 8"),
+        ("s2-guidance_scale", "-1, 2", "-1: from 0 to 30"),
+        ("seed", "1, 5000000000", "5000000000: from 0 to"),
+        ("seed", "1.5, 2", "1.5: from 0 to"),
+        ("input-count", "1, x", HOW),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_value(key: str, typed: str, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        read(key, typed)
+
+
+def test_a_range_of_a_thousand_is_refused_before_it_is_made() -> None:
+    with pytest.raises(ValueError, match="These are 1,000, and a grid has at most 100 cells"):
+        read("seed", "1..1000")
+    with pytest.raises(ValueError, match="at most 100 cells"):
+        read("seed", "0..999999999999999")
+
+
+def test_prompts_are_one_a_line_with_commas_and_ranges_in_them() -> None:
+    typed = "a boat, by night\n\n  10..50 by 10  \na boat, by night\nлодка"
+    assert read("s2-prompt", typed) == ["a boat, by night", "10..50 by 10", "лодка"]
+    with pytest.raises(ValueError, match="at most 100"):
+        read("s2-prompt", "\n".join(map(str, range(101))))
+    with pytest.raises(ValueError, match="at most 10,000 characters"):
+        read("s2-prompt", "a\n" + "b" * 10_001)
+
+
+def test_lists_are_ticked_in_their_own_order() -> None:
+    assert read("s2-model", ticked=("starter", "other")) == ["other", "starter"]
+    assert read("s3-factor", ticked=("4", "2")) == [2, 4]
+    assert read("input-light", ticked=("fog", "snow")) == ["fog", "snow"]
+    with pytest.raises(ValueError, match="Tick at least two"):
+        read("s2-model", ticked=("starter",))
+    with pytest.raises(ValueError, match="Choose from the list"):
+        read("s2-model", ticked=("starter", "made-up"))
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_values_or_words(typed: str) -> None:
+    for key in ("s2-num_inference_steps", "s2-guidance_scale", "seed", "s2-prompt", "input-count"):
+        with contextlib.suppress(ValueError):
+            values = read(key, typed)
+            assert 2 <= len(values) <= 100
+            assert len(set(values)) == len(values)
+
+
+@given(st.decimals(-1000, 1000, places=2), st.decimals(-1000, 1000, places=2), st.decimals("0.01", 500, places=2))
+def test_a_range_goes_from_its_first_number_evenly_and_not_past_its_last(
+    first: Decimal, last: Decimal, by: Decimal
+) -> None:
+    if abs(last - first) / by >= 100:
+        with pytest.raises(ValueError, match="at most 100"):
+            grid_axes.numbers(f"{first}..{last} by {by}")
+        return
+    found = [Decimal(text) for text in grid_axes.numbers(f"{first}..{last} by {by}")]
+    assert found[0] == first
+    assert {abs(after - before) for before, after in itertools.pairwise(found)} <= {by}
+    assert min(first, last) <= found[-1] <= max(first, last)
+    assert abs(last - found[-1]) < by
+
+
+def axis(key: str, *values: Any) -> Axis:
+    target: Target = TARGETS[key]
+    return Axis(key=key, title=target.title, step=target.step, field=target.field, values=list(values))
+
+
+def test_cells_run_across_then_down() -> None:
+    axes = [axis("s2-guidance_scale", 1.0, 2.0, 3.0), axis("input-subject", "moth", "boat")]
+    found = grid_axes.cells(axes, {"subject": "fern", "light": "fog"}, 7)
+    assert [(cell.column, cell.row) for cell in found] == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]
+    assert found[5].changes == {"2": {"guidance_scale": 3.0}}
+    assert found[5].inputs == {"subject": "boat", "light": "fog"}
+    assert {cell.seed for cell in found} == {7}
+    assert [cell.seed for cell in grid_axes.cells([axis("seed", 4, 5)], {}, 7)] == [4, 5]
+
+
+def test_two_parameters_of_one_step_are_changed_together() -> None:
+    cell = grid_axes.cells([axis("s2-width", 64, 128), axis("s2-height", 64, 128)], {}, 1)[1]
+    assert cell.changes == {"2": {"width": 128, "height": 64}}
+    changed = applied(RECIPE, cell.changes)
+    assert isinstance(changed.steps[1], steps.TextToImage)
+    assert (changed.steps[1].width, changed.steps[1].height) == (128, 64)
+    assert changed.steps[0] == RECIPE.steps[0]
+    turned = {"2": dict(reversed(cell.changes["2"].items()))}
+    assert [(one.step, one.title, one.value) for one in told(turned, {2: "text_to_image"})] == [
+        (2, "Width", 128),
+        (2, "Height", 64),
+    ]
+    assert [one.title for one in told({"1": {"gone": 1}}, {1: "no_more"})] == ["gone"]
+
+
+@pytest.mark.parametrize("changes", [{"4": {"width": 64}}, {"0": {"width": 64}}, {"2": {"nonsense": 1}}])
+def test_what_a_recipe_has_not_cannot_be_changed(changes: dict[str, dict[str, Any]]) -> None:
+    with pytest.raises(LookupError):
+        applied(RECIPE, changes)
+
+
+def test_axes_survive_being_stored() -> None:
+    axes = [axis("s2-guidance_scale", 1.0, 2.5), axis("s3-factor", 2, 4)]
+    assert grid_axes.decode(grid_axes.encode(axes)) == axes
