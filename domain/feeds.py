@@ -6,16 +6,16 @@ is here: feed readers don't log in.
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from domain import db, lists
 from domain.errors import NotFound
 from domain.lists import LISTED, PAGE, Filter, Place
 
-MAX_LINEAGE = 2_000
-"""Offshoots of one pipeline that its lineage feed looks through."""
+MAX_LINEAGE = 10_000
+"""Offshoots of a pipeline inside a line that its lineage feed looks through."""
 
 
 class Picture(Struct, frozen=True):
@@ -54,6 +54,8 @@ class Entry(Struct, frozen=True):
     parent_id: UUID | None
     parent_title: str | None
     picture: Picture | None
+    path: str = ""
+    """Where it leads, if not to the run or the pipeline."""
 
 
 class Page(Struct, frozen=True):
@@ -151,19 +153,46 @@ async def of_results(pipeline_id: UUID, after: str | None = None, limit: int = P
     return await _paged(_RESULTS, "r.published_at", "r.id", pipeline_id, after, limit)
 
 
+_OF_LINE = f"""
+SELECT p.published_at, {_ENTRY} FROM pipelines p {_JOINS}
+WHERE p.root_id = $1 AND {LISTED}"""  # noqa: S608 - constants only
 _LINEAGE = f"""
-WITH RECURSIVE grown (id, depth) AS (
-    SELECT id, 1 FROM pipelines WHERE parent_id = $1
-    UNION ALL
-    SELECT c.id, g.depth + 1 FROM pipelines c JOIN grown g ON c.parent_id = g.id WHERE g.depth < 100
-), family AS (SELECT id FROM grown LIMIT {MAX_LINEAGE})
+WITH RECURSIVE grown (id) AS (
+    SELECT id FROM pipelines WHERE parent_id = $1
+    UNION
+    SELECT c.id FROM grown g JOIN pipelines c ON c.parent_id = g.id
+), family AS (SELECT id FROM grown WHERE id <> $1 LIMIT {MAX_LINEAGE})
 SELECT p.published_at, {_ENTRY} FROM family f JOIN pipelines p ON p.id = f.id {_JOINS}
-WHERE $1 IS NOT NULL AND {LISTED}"""  # noqa: S608 - constants only
+WHERE {LISTED}"""  # noqa: S608 - constants only
+"""`UNION` drops what was found before, so that a circle in the data ends."""
 
 
 async def of_lineage(pipeline_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
-    """A page of everything listed that grew from a pipeline, near or far."""
-    return await _paged(_LINEAGE, "p.published_at", "p.id", pipeline_id, after, limit)
+    """A page of everything listed that grew from a pipeline, near or far.
+
+    Below the first of a line that is the whole line, read by index; below others, the first
+    `MAX_LINEAGE` that grew are looked through.
+    """
+    first = await db.fetchval("SELECT root_id IS NULL FROM pipelines WHERE id = $1", pipeline_id)
+    return await _paged(_OF_LINE if first else _LINEAGE, "p.published_at", "p.id", pipeline_id, after, limit)
+
+
+_REVIEWS = """
+SELECT r.reviewed_at, r.person_id, p.id, NULL::uuid, NULL::int, p.title || ': ' || r.stars || ' of 5', '', '', '',
+    NULL::bigint, r.review, 'LicenseRef-All-Rights-Reserved', '{}'::text[], o.handle, o.name, 1, r.reviewed_at,
+    r.updated_at, NULL::uuid, NULL::text, NULL::text
+FROM ratings r JOIN people o ON o.id = r.person_id JOIN pipelines p ON p.id = r.pipeline_id
+WHERE r.pipeline_id = $1 AND r.review <> ''"""
+
+
+async def of_reviews(pipeline_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
+    """A page of what people wrote about a pipeline. Raises NotFound for a cursor that does not exist."""
+    found = await _paged(_REVIEWS, "r.reviewed_at", "r.person_id", pipeline_id, after, limit)
+    at = f"/pipelines/{pipeline_id}/reviews#by-"
+    entries = [
+        structs.replace(entry, id=uuid5(pipeline_id, str(entry.id)), path=at + entry.handle) for entry in found.entries
+    ]
+    return structs.replace(found, entries=entries)
 
 
 async def _paged(sql: str, at: str, id_: str, pipeline_id: UUID, after: str | None, limit: int) -> Page:

@@ -1,7 +1,7 @@
 """`python -m tasks.dispatcher`: PostgreSQL → Dramatiq, and the reaper. Run as many as you like.
 
 Rings for every queued step as soon as PostgreSQL says so, and looks every second besides. Every hour it
-sweeps up files that nothing refers to.
+sweeps up files that nothing refers to, and weighs votes anew whose day has come.
 Survives PostgreSQL and Redis going away and coming back.
 """
 
@@ -16,7 +16,7 @@ import asyncpg
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
-from domain import db, events, queue
+from domain import db, events, queue, ratings
 from domain.config import Config, ConfigError
 from domain.errors import DomainError
 from domain.storage import Storage
@@ -30,6 +30,9 @@ REAP_EVERY = 5.0
 BATCH = 100
 FIRST_SWEEP = 60.0
 SWEEP_EVERY = 3600.0
+WEIGH_EVERY = 3600.0
+PAUSE = 0.2
+"""Seconds between two batches of votes: the site's own queries go first."""
 AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, redis.RedisError, TimeoutError)
 
 
@@ -50,7 +53,11 @@ class Dispatcher:
 
     async def work(self) -> None:
         """Dispatch and reap until told to stop."""
-        beside = [asyncio.create_task(self._listen()), asyncio.create_task(self._sweep())]
+        beside = [
+            asyncio.create_task(self._listen()),
+            asyncio.create_task(self._sweep()),
+            asyncio.create_task(self._weigh()),
+        ]
         reap_at = 0.0
         while not self._stopping.is_set():
             self._wake.clear()
@@ -90,6 +97,18 @@ class Dispatcher:
             except Exception:
                 log.exception("the sweep broke")
             await asyncio.sleep(SWEEP_EVERY)
+
+    async def _weigh(self) -> None:
+        """Weigh the votes that are due, at the start and every hour, batch by batch."""
+        while True:
+            try:
+                while await ratings.reweigh():  # noqa: ASYNC110 - a rest, not a wait
+                    await asyncio.sleep(PAUSE)
+            except AWAY as error:
+                log.warning("votes are weighed again in an hour: %s", error)
+            except Exception:
+                log.exception("weighing votes broke")
+            await asyncio.sleep(WEIGH_EVERY)
 
     async def _listen(self) -> None:
         """Keep an ear on the channel, with a new connection whenever the old one is lost."""

@@ -46,6 +46,8 @@ class Channel(Struct, frozen=True):
 
     def page(self, entry: Entry) -> str:
         """The address an entry leads to."""
+        if entry.path:
+            return self.site + entry.path
         return f"{self.site}/runs/{entry.run_id}" if entry.run_id else self.pipeline(entry.pipeline_id)
 
     def pipeline(self, pipeline_id: object) -> str:
