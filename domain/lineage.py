@@ -92,12 +92,13 @@ _COLUMNS = f"""p.id, p.parent_id, p.owner_id, p.title, p.visibility, p.deleted_a
     left(p.prompt, 1000) AS prompt,
     p.cover_run_id, p.cover_sha256, p.cover_width, p.cover_height, left(p.cover_text, 200) AS cover_text,
     (p.visibility <> 'public' OR p.deleted_at IS NOT NULL) AS hidden,
-    (SELECT count(*) FROM (SELECT FROM pipelines c WHERE c.parent_id = p.id LIMIT {COUNTED}) c) AS twigs"""  # noqa: S608 - only constants are put in
+    (SELECT count(*) FROM (SELECT FROM pipelines c WHERE c.parent_id = p.id
+        ORDER BY {_HIDDEN}, id LIMIT {COUNTED}) c) AS twigs"""  # noqa: S608 - only constants are put in
 
 _SIZE = f"""
 SELECT p.visibility <> 'private' AS followed,
-    (SELECT count(*) FROM (SELECT FROM pipelines WHERE root_id = coalesce(p.root_id, p.id) LIMIT {COUNTED}) l)
-        AS offshoots,
+    (SELECT count(*) FROM (SELECT FROM pipelines WHERE root_id = coalesce(p.root_id, p.id)
+        ORDER BY generation DESC LIMIT {COUNTED}) l) AS offshoots,
     greatest(p.generation, (SELECT generation FROM pipelines WHERE root_id = coalesce(p.root_id, p.id)
         ORDER BY generation DESC LIMIT 1)) AS generations,
     p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2) AS visible,
@@ -118,10 +119,12 @@ WITH RECURSIVE up AS (
 _SHOWN = f"""
 SELECT {_COLUMNS}, shown.place, (SELECT min(distance) FROM up WHERE up.id = p.id) AS distance
 FROM (SELECT id, max(place) AS place FROM shown GROUP BY id) shown
-JOIN pipelines p ON p.id = shown.id JOIN people o ON o.id = p.owner_id
+CROSS JOIN LATERAL (SELECT * FROM pipelines WHERE id = shown.id LIMIT 1) p
+JOIN people o ON o.id = p.owner_id
 """  # noqa: S608 - only constants are put in
 """Of every pipeline in `shown` (id, place): its place among its parent's offshoots, where these were read from
-the first on, and its distance if it is on the way up."""
+the first on, and its distance if it is on the way up. LIMIT and ORDER BY keep PostgreSQL at the indexes: where
+one line is most of the site, it takes every pipeline for an offshoot of the one asked for."""
 
 _AROUND = f"""
 {_UP}, shown (id, place) AS (
@@ -143,8 +146,8 @@ _WHOLE = f"""
     SELECT twig.id, twig.place, down.levels - 1, CASE down.width WHEN {WIDE} THEN {TWIGS} ELSE {NARROW} END
     FROM down CROSS JOIN LATERAL (
         SELECT id, row_number() OVER (ORDER BY {_HIDDEN}, id) AS place FROM pipelines WHERE parent_id = down.id
-        ORDER BY {_HIDDEN}, id LIMIT down.width
-    ) twig WHERE down.levels > 0
+        ORDER BY {_HIDDEN}, id LIMIT {WIDE}
+    ) twig WHERE down.levels > 0 AND twig.place <= down.width
 ), shown (id, place) AS (
     SELECT id, NULL FROM up
     UNION ALL
@@ -166,7 +169,8 @@ WITH up AS (SELECT $1::uuid AS id, 0 AS distance), shown (id, place) AS (
 """  # noqa: S608 - only constants are put in
 
 _LEFT = f"""
-SELECT count(*) FROM (SELECT FROM pipelines WHERE parent_id = $1 AND ({_HIDDEN}, id) > ($2, $3) LIMIT {COUNTED}) c
+SELECT count(*) FROM (SELECT FROM pipelines WHERE parent_id = $1 AND ({_HIDDEN}, id) > ($2, $3)
+    ORDER BY {_HIDDEN}, id LIMIT {COUNTED}) c
 """  # noqa: S608 - only constants are put in
 
 _ABOVE = f"""
@@ -237,8 +241,8 @@ async def _draw(size: db.Record, rows: Rows, pipeline_id: UUID, viewer_id: UUID 
         above=await db.fetchval(_ABOVE, topmost["id"], viewer_id) if deep else None,
         first=size["first"] if deep else None,
         generations=size["generations"] or 1,
-        pipelines=1 + size["offshoots"],
-        many=size["offshoots"] == COUNTED,
+        pipelines=min(1 + size["offshoots"], COUNTED),
+        many=size["offshoots"] >= COUNTED,
         followed=size["followed"],
     )
 

@@ -85,9 +85,9 @@ REPLACED = ("ratings_person", "pipelines_root")
 
 # Votes from before: the housekeeping finds their standing, and until then they count as settled ones.
 OWNERS = """
-WITH some AS (SELECT pipeline_id, person_id FROM ratings WHERE standing IS NULL LIMIT 20000 FOR UPDATE)
+WITH older AS (SELECT pipeline_id, person_id FROM ratings WHERE standing IS NULL LIMIT 20000 FOR UPDATE)
 UPDATE ratings r SET owner_id = p.owner_id, standing = 2, weigh_at = now()
-FROM some s JOIN pipelines p ON p.id = s.pipeline_id
+FROM older s JOIN pipelines p ON p.id = s.pipeline_id
 WHERE r.pipeline_id = s.pipeline_id AND r.person_id = s.person_id
 """
 GROWN = """

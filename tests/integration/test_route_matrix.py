@@ -50,6 +50,9 @@ MATRIX = {
     "GET /pipelines/{pipeline_id:uuid}/lineage.rss": LISTED,
     "GET /pipelines/{pipeline_id:uuid}/lineage.atom": LISTED,
     "GET /pipelines/{pipeline_id:uuid}/lineage.json": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/reviews.rss": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/reviews.atom": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/reviews.json": LISTED,
     # pipelines
     "GET /pipelines/{pipeline_id:uuid}": SEEN,
     "GET /pipelines/{pipeline_id:uuid}/lineage": SEEN,
@@ -65,6 +68,8 @@ MATRIX = {
     "POST /pipelines/{pipeline_id:uuid}/draft": "303 404 404 404 303 | 303 404 404 404 303",
     "POST /pipelines/{pipeline_id:uuid}/forks": "303 303 303 303 303 | 303 404 404 404 303",
     "POST /pipelines/{pipeline_id:uuid}/rating": "303 303 303 303 403 | 303 404 404 404 403",
+    "GET /pipelines/{pipeline_id:uuid}/reviews": SEEN,
+    "POST /pipelines/{pipeline_id:uuid}/reviews": "303 303 303 303 403 | 303 404 404 404 403",
     "POST /uploads": "303 422 422 422 422",
     # runs
     "GET /pipelines/{pipeline_id:uuid}/versions/{number:int}/runs": "303 200 200 200 200 | 303 404 404 404 200",
@@ -93,6 +98,7 @@ MATRIX = {
     "POST /settings/profile": "303 303 303 303 303",
     "POST /settings/theme": "303 303 303 303 303",
     # the site itself
+    "GET /help/ranking": ALL,
     "GET /static/{path:path}": ALL,
     "GET /favicon.ico": ALL,
     "GET /health": ALL,
@@ -100,6 +106,7 @@ MATRIX = {
 
 FORMS: Mapping[str, dict[str, str]] = {
     "POST /pipelines/{pipeline_id:uuid}/rating": {"stars": "4"},
+    "POST /pipelines/{pipeline_id:uuid}/reviews": {"stars": "4", "review": "Calm"},
     "POST /runs/{run_id:uuid}/publication": {"published": "1"},
     "POST /settings/theme": {"theme": "dark"},
 }
@@ -187,6 +194,7 @@ LISTS = (
     "/@olga",
     "/@olga?tab=runs",
     "/@olga?tab=offshoots",
+    "/?order=grown",
     "/gallery/feed.json",
     "/@olga/feed.rss",
     "/tags/sea/feed.atom",

@@ -1,4 +1,4 @@
-"""Fair orders: few votes don't beat many, rings don't beat people, good votes never hurt, age needs no recomputation."""
+"""Fair orders: few votes don't beat many, rings don't beat people, good votes never hurt."""
 
 import random
 from datetime import UTC, datetime, timedelta
