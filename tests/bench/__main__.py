@@ -1,7 +1,7 @@
 """`make bench`: measure, print a table, write JSON to tests/bench/results/.
 
 Only ratios within one run mean something across machines; seconds are given for the reader.
-`python -m tests.bench pages` measures one part: pages, starts, overhead, sharing or gpu.
+`python -m tests.bench pages` measures one part: pages, lines, starts, overhead, sharing or gpu.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import gpu, overhead, pages, sharing, starts
+from tests.bench import gpu, lines, overhead, pages, sharing, starts
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -23,6 +23,9 @@ AIMS = {
     "page after 500,000 / first page, time": ("<=", 1.2),
     "conditional GET at 10,000 / plain text": (">=", 0.6),
     "conditional GET at 1,000,000 / plain text": (">=", 0.6),
+    "lineage of 10,000 offshoots / of 13, time": ("<=", 3.0),
+    "lineage of 500 generations, the last / of 13, time": ("<=", 1.2),
+    "a vote among 1,000,000 / among none, time": ("<=", 1.3),
     "first start": ("<=", 6.0),
     "later start": ("<=", 2.5),
     "wait a run adds": ("<=", 0.120),
@@ -42,6 +45,8 @@ def main(parts: list[str]) -> None:
         place.chmod(0o755)
         if "pages" in parts:
             results |= asyncio.run(pages.measure(place / "pages"))
+        if "lines" in parts:
+            results |= asyncio.run(lines.measure(place / "lines"))
         if "starts" in parts:
             results |= starts.measure(place / "starts")
         if "overhead" in parts:
@@ -82,4 +87,4 @@ def _write(results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["pages", "starts", "overhead", "sharing", "gpu"])
+    main(sys.argv[1:] or ["pages", "lines", "starts", "overhead", "sharing", "gpu"])
