@@ -24,7 +24,7 @@ NARROW = 3
 """The same further down on a lineage page."""
 LEVELS_UP = 2
 LEVELS = 4
-"""How deep lists stand in lists."""
+"""Generations drawn under the topmost: as many as a phone is wide for."""
 MOST = 300
 """Pipelines drawn on a lineage page at most."""
 COUNTED = 1000

@@ -112,7 +112,7 @@ async def test_five_hundred_generations(make: Make, db: Any, queries: Queries, c
     where, pages = f"/pipelines/{line[-60]}/lineage", 0
     while True:
         page, pages = (await client.get(where)).text, pages + 1
-        onward = re.findall(r'<a class="node" href="(/pipelines/[^"]+/lineage)"><span class="pic gone">', page)
+        onward = re.findall(r'<a class="btn quiet small" href="(/pipelines/[^"]+/lineage)">', page)
         if not onward:
             break
         (where,) = onward
