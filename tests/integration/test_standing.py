@@ -10,6 +10,7 @@ import pytest
 from domain import cards, gallery, ranking, ratings
 from domain.people import Person
 from domain.ranking import BREADTH, OFTEN, Standing
+from tasks.dispatcher import Dispatcher
 from tests.make import Make, Pipeline
 from tests.queries import Queries
 
@@ -202,6 +203,22 @@ async def test_votes_from_before_standings_are_found_and_counted(make: Make, db:
     assert await ratings.reweigh() == 3
     assert (await ratings.read(sea.id, None)).spread == (0, 0, 0, 2, 1)
     assert await db.fetchval("SELECT count(*) FROM ratings WHERE owner_id = $1", sea.owner_id) == 3
+    await check(db, sea)
+
+
+async def test_the_dispatcher_weighs_what_is_due(make: Make, db: Any, config: Any) -> None:
+    sea, ada = await make.pipeline(published=True), await make.person()
+    await ratings.rate(sea.id, ada.id, 5)
+    await joined(db, ada, days=8)
+    await db.execute("UPDATE ratings SET weigh_at = now() - interval '1 s'")
+    weighing = asyncio.create_task(Dispatcher(config)._weigh())
+    try:
+        async with asyncio.timeout(20):
+            while (await standings(db, sea))[ada.id] is NEW:  # noqa: ASYNC110 - another task's work
+                await asyncio.sleep(0.05)
+    finally:
+        weighing.cancel()
+        await asyncio.gather(weighing, return_exceptions=True)
     await check(db, sea)
 
 
