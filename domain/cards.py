@@ -53,11 +53,9 @@ WHERE id = $1
 """
 
 _COUNTS = """
-SELECT p.published_at, p.created_at,
+SELECT p.published_at, p.created_at, p.rating_tally,
     (SELECT count(*) FROM pipelines c
-        WHERE c.parent_id = p.id AND c.visibility = 'public' AND c.deleted_at IS NULL) AS offshoots,
-    (SELECT count(*) FROM ratings r WHERE r.pipeline_id = p.id) AS votes,
-    (SELECT coalesce(sum(stars), 0) FROM ratings r WHERE r.pipeline_id = p.id) AS stars
+        WHERE c.parent_id = p.id AND c.visibility = 'public' AND c.deleted_at IS NULL) AS offshoots
 FROM pipelines p WHERE p.id = $1 FOR NO KEY UPDATE
 """
 
@@ -91,14 +89,13 @@ async def refresh(pipeline_id: UUID) -> None:
 
 
 async def recount(pipeline_id: UUID) -> None:
-    """Recompute what counts others' doing: offshoots, ratings, and the scores made of them."""
+    """Recompute what counts others' doing: offshoots, ratings (from their tally), and the scores made of them."""
     row = await db.fetchrow(_COUNTS, pipeline_id)
     if row is None:
         return
-    stars, votes, offshoots = int(row["stars"]), row["votes"], row["offshoots"]
-    weighted = ranking.points(stars, votes, offshoots)
-    trend = ranking.trend(weighted, row["published_at"] or row["created_at"])
-    await db.execute(_SCORE, pipeline_id, offshoots, votes, stars, ranking.score(stars, votes), trend)
+    tally, offshoots = row["rating_tally"], row["offshoots"]
+    trend = ranking.trend(ranking.points(tally, offshoots), row["published_at"] or row["created_at"])
+    await db.execute(_SCORE, pipeline_id, offshoots, sum(tally), ranking.total(tally), ranking.score(tally), trend)
 
 
 async def _run_steps(run_id: UUID) -> list[dict[str, Any]]:

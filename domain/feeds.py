@@ -7,9 +7,8 @@ is here: feed readers don't log in.
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -17,8 +16,8 @@ from domain import db, lists, neighbors
 from domain.errors import NotFound
 from domain.lists import LISTED, PAGE, Filter, Place
 
-MAX_LINEAGE = 2_000
-"""Offshoots of one pipeline that its lineage feed looks through."""
+MAX_LINEAGE = 10_000
+"""Offshoots of a pipeline inside a line that its lineage feed looks through."""
 
 
 class Picture(Struct, frozen=True):
@@ -58,10 +57,12 @@ class Entry(Struct, frozen=True):
     parent_id: UUID | None
     parent_title: str | None
     picture: Picture | None
+    path: str = ""
+    """Where it leads, if not to the run or the pipeline."""
     version: int | None = None
+    """The number of the version that the entry is about."""
     note: str = ""
-    grid_id: UUID | None = None
-    """Set where the entry is a grid; its title says what varies."""
+    """What the list says of it."""
 
 
 class Page(Struct, frozen=True):
@@ -215,23 +216,52 @@ WHERE g.pipeline_id = $1 AND g.published_at IS NOT NULL"""  # noqa: S608 - const
 async def of_grids(pipeline_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
     """A page of a pipeline's published grids. Raises NotFound for a cursor that does not exist."""
     page = await _paged(_GRIDS, "g.published_at", "g.id", pipeline_id, after, limit)
-    entries = [msgspec.structs.replace(entry, grid_id=entry.id) for entry in page.entries]
-    return msgspec.structs.replace(page, entries=entries)
+    entries = [replace(entry, path=f"/grids/{entry.id}") for entry in page.entries]
+    return replace(page, entries=entries)
 
 
+_OF_LINE = f"""
+SELECT p.published_at, {_ENTRY} FROM pipelines p {_JOINS}
+WHERE p.root_id = $1 AND {LISTED}"""  # noqa: S608 - constants only
 _LINEAGE = f"""
-WITH RECURSIVE grown (id, depth) AS (
-    SELECT id, 1 FROM pipelines WHERE parent_id = $1
-    UNION ALL
-    SELECT c.id, g.depth + 1 FROM pipelines c JOIN grown g ON c.parent_id = g.id WHERE g.depth < 100
-), family AS (SELECT id FROM grown LIMIT {MAX_LINEAGE})
+WITH RECURSIVE grown (id) AS (
+    SELECT id FROM pipelines WHERE parent_id = $1
+    UNION
+    SELECT c.id FROM grown g JOIN pipelines c ON c.parent_id = g.id
+), family AS (SELECT id FROM grown WHERE id <> $1 LIMIT {MAX_LINEAGE})
 SELECT p.published_at, {_ENTRY} FROM family f JOIN pipelines p ON p.id = f.id {_JOINS}
-WHERE $1 IS NOT NULL AND {LISTED}"""  # noqa: S608 - constants only
+WHERE {LISTED}"""  # noqa: S608 - constants only
+"""`UNION` drops what was found before, so that a circle in the data ends."""
+_BY_INDEX = "SET LOCAL enable_seqscan = off"
+"""Where one line is most of the site, PostgreSQL takes every pipeline for an offshoot of the one asked for."""
 
 
 async def of_lineage(pipeline_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
-    """A page of everything listed that grew from a pipeline, near or far."""
-    return await _paged(_LINEAGE, "p.published_at", "p.id", pipeline_id, after, limit)
+    """A page of everything listed that grew from a pipeline, near or far.
+
+    Below the first of a line that is the whole line, read by index; below others, the first
+    `MAX_LINEAGE` that grew are looked through.
+    """
+    first = await db.fetchval("SELECT root_id IS NULL FROM pipelines WHERE id = $1", pipeline_id)
+    async with db.transaction():
+        await db.execute(_BY_INDEX)
+        return await _paged(_OF_LINE if first else _LINEAGE, "p.published_at", "p.id", pipeline_id, after, limit)
+
+
+_REVIEWS = """
+SELECT r.reviewed_at, r.person_id, p.id, NULL::uuid, NULL::int, p.title || ': ' || r.stars || ' of 5', '', '', '',
+    NULL::bigint, r.review, 'LicenseRef-All-Rights-Reserved', '{}'::text[], o.handle, o.name, 1, r.reviewed_at,
+    r.updated_at, NULL::uuid, NULL::text, NULL::text
+FROM ratings r JOIN people o ON o.id = r.person_id JOIN pipelines p ON p.id = r.pipeline_id
+WHERE r.pipeline_id = $1 AND r.review <> ''"""
+
+
+async def of_reviews(pipeline_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
+    """A page of what people wrote about a pipeline. Raises NotFound for a cursor that does not exist."""
+    found = await _paged(_REVIEWS, "r.reviewed_at", "r.person_id", pipeline_id, after, limit)
+    at = f"/pipelines/{pipeline_id}/reviews#by-"
+    entries = [replace(entry, id=uuid5(pipeline_id, str(entry.id)), path=at + entry.handle) for entry in found.entries]
+    return replace(found, entries=entries)
 
 
 _SIMILAR = neighbors.sql(f"n.distance, {_ENTRY}", _JOINS, neighbors.MANY)

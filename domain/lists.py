@@ -9,7 +9,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
 from uuid import UUID
 
 import msgspec
@@ -18,7 +18,7 @@ from msgspec import Struct
 from domain.errors import NotFound
 from domain.steps import Medium
 
-Order = Literal["newest", "trending", "best", "offshoots"]
+Order = Literal["newest", "trending", "best", "offshoots", "grown"]
 ORDERS: tuple[str, ...] = get_args(Order)
 MEDIA: tuple[str, ...] = get_args(Medium)
 PAGE = 24
@@ -40,6 +40,7 @@ _KEYS = {
     "trending": _Key("trend", float),
     "best": _Key("rating_score", float),
     "offshoots": _Key("offshoot_count", int),
+    "grown": _Key("grown_count", int),
 }
 
 
@@ -79,6 +80,8 @@ def select(
     if of.order == "best":
         args.append(_week_start())
         where.append(f"p.published_at >= ${len(args)}")
+    if of.order == "grown":
+        where.append("p.parent_id IS NULL")
     if of.tag is not None:
         args.append([of.tag])
         where.append(f"p.tags @> ${len(args)}")
@@ -116,7 +119,7 @@ def _week_start() -> datetime:
 
 def _known_order(order: str) -> Order:
     if order not in ORDERS:
-        raise NotFound(f"There is no order “{order[:40]}”. Choose newest, trending, best or offshoots.")
+        raise NotFound(f"There is no order “{order[:40]}”. Choose newest, trending, best, offshoots or grown.")
     return cast("Order", order)
 
 
@@ -128,24 +131,37 @@ def _known_medium(medium: str) -> Medium:
 
 # cursors
 
+_T = TypeVar("_T")
 _cursor = msgspec.json.Decoder(tuple[str, datetime | int | float, UUID, int])
 NO_PAGE = "There is no such page. The list begins at its first page."
 
 
 def encode(order: str, value: Any, id_: UUID, before: int) -> str:
     """The cursor after a row: opaque, but no secret. A made-up one only names another place."""
-    packed = msgspec.json.encode((order, value, id_, before))
-    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+    return pack((order, value, id_, before))
+
+
+def pack(parts: tuple[Any, ...]) -> str:
+    """What a cursor holds, fit for an address."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(parts)).rstrip(b"=").decode()
+
+
+def unpack(text: str, decoder: msgspec.json.Decoder[_T]) -> _T:
+    """What `pack` made. Raises NotFound for anything else."""
+    try:
+        packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        return decoder.decode(packed if len(text) <= 300 else b"")
+    except (ValueError, binascii.Error, msgspec.DecodeError):
+        raise NotFound(NO_PAGE) from None
 
 
 def decode(text: str, order: str) -> Place:
     """Read a cursor of this order. Raises NotFound for anything else."""
+    kind, value, id_, before = unpack(text, _cursor)
     try:
-        packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        kind, value, id_, before = _cursor.decode(packed if len(text) <= 300 else b"")
         if isinstance(value, datetime) and value.tzinfo is not None:
             value = value.astimezone(UTC)  # the first and last day of the calendar have no such time elsewhere
-    except (ValueError, OverflowError, binascii.Error, msgspec.DecodeError):
+    except (ValueError, OverflowError):
         raise NotFound(NO_PAGE) from None
     wanted = _KEYS[_known_order(order)].kind
     if kind != order or not 0 <= before < 2**31 or not _fits(value, wanted):

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import db, diff, grid_pages, licenses, likeness, lineage, neighbors, ranking, steps
+from domain import db, diff, grid_pages, licenses, likeness, lineage, neighbors, ranking, reviews, steps
 from domain.errors import NotFound
 from domain.gallery import Card
 
@@ -200,6 +200,11 @@ class PipelinePage(Struct, kw_only=True):
     mine: bool
     may_fork: bool
     my_stars: int | None
+    my_review: str
+    tally: ranking.Tally
+    """Everybody's votes by standing and stars."""
+    reviews: list[reviews.Review]
+    """The newest."""
     running: UUID | None
     """The viewer's own run of this pipeline that has not ended, if any."""
     version: VersionLine
@@ -233,13 +238,13 @@ class PipelinePage(Struct, kw_only=True):
 
 _PIPELINE = """
 SELECT p.id, p.owner_id, p.title, p.description, p.tags, p.license, p.visibility, p.generation, p.offshoot_count,
-    p.rating_sum, p.rating_count, p.created_at, p.published_at, p.latest_version, o.handle, o.name,
+    p.rating_sum, p.rating_count, p.rating_tally, p.created_at, p.published_at, p.latest_version, o.handle, o.name,
     grown.parent_id AS parent_version_id, pv.number AS parent_number, pv.recipe AS parent_recipe,
     up.id AS parent_id, up.title AS parent_title, up.deleted_at AS parent_deleted_at,
     up.visibility AS parent_visibility, up.owner_id AS parent_owner_id,
     up.cover_sha256 AS parent_sha256, up.cover_width AS parent_width, up.cover_height AS parent_height,
     po.handle AS parent_handle, po.name AS parent_name,
-    (SELECT stars FROM ratings r WHERE r.pipeline_id = p.id AND r.person_id = $2) AS my_stars,
+    mine.stars AS my_stars, coalesce(mine.review, '') AS my_review,
     (SELECT r.id FROM runs r WHERE r.pipeline_id = p.id AND r.owner_id = $2 AND r.finished_at IS NULL
         ORDER BY r.id DESC LIMIT 1) AS running
 FROM pipelines p
@@ -248,6 +253,7 @@ JOIN versions grown ON grown.pipeline_id = p.id AND grown.number = 1
 LEFT JOIN versions pv ON pv.id = grown.parent_id
 LEFT JOIN pipelines up ON up.id = pv.pipeline_id
 LEFT JOIN people po ON po.id = up.owner_id
+LEFT JOIN ratings mine ON mine.pipeline_id = p.id AND mine.person_id = $2
 WHERE p.id = $1 AND p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2)
 """
 
@@ -329,7 +335,7 @@ async def read(
 
     `run_id` and `output` choose what stands large, and with it the version shown; `before` begins
     the list of versions below that number. Numbers are those a database integer holds. Raises
-    NotFound for what does not exist and for what the viewer may not see alike. Eleven queries at most.
+    NotFound for what does not exist and for what the viewer may not see alike. Twelve queries at most.
     """
     row = await db.fetchrow(_PIPELINE, pipeline_id, viewer_id)
     if row is None:
@@ -359,6 +365,9 @@ async def read(
         mine=row["owner_id"] == viewer_id,
         may_fork=row["owner_id"] == viewer_id or licenses.of(row["license"]).derivatives,
         my_stars=row["my_stars"],
+        my_review=row["my_review"],
+        tally=row["rating_tally"],
+        reviews=await reviews.newest(pipeline_id) if any(row["rating_tally"]) else [],
         running=row["running"],
         version=version,
         latest_version=row["latest_version"],

@@ -143,6 +143,8 @@ class Pipeline(Table, tablename="pipelines"):
     updated_at = Timestamptz(null=False, default=None)
     published_at = Timestamptz(null=True, default=None)
     deleted_at = Timestamptz(null=True, default=None)
+    rating_tally = Array(base_column=Integer(), null=False, default=None)
+    grown_count = Integer(null=False, default=None)
 
 
 class Version(Table, tablename="versions"):
@@ -252,6 +254,11 @@ class Rating(Table, tablename="ratings"):
     stars = Integer(null=False, default=None)
     created_at = Timestamptz(null=False, default=None)
     updated_at = Timestamptz(null=False, default=None)
+    owner_id = UUID(null=True, default=None)
+    standing = Integer(null=True, default=None)
+    weigh_at = Timestamptz(null=False, default=None)
+    review = Text(null=False, default=None)
+    reviewed_at = Timestamptz(null=True, default=None)
 
 
 class SearchDocument(Table, tablename="search_documents"):

@@ -1,7 +1,8 @@
 """`python -m tasks.dispatcher`: PostgreSQL → Dramatiq, and the reaper. Run as many as you like.
 
 Rings for every queued step as soon as PostgreSQL says so, and looks every second besides. Every hour it
-sweeps up files that nothing refers to. Beside that it brings search up to date with what could wait.
+sweeps up files that nothing refers to, and weighs votes anew whose day has come. Beside that it brings search
+up to date with what could wait.
 Survives PostgreSQL and Redis going away and coming back.
 """
 
@@ -16,7 +17,7 @@ import asyncpg
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
-from domain import db, events, queue, search_documents
+from domain import db, events, queue, ratings, search_documents
 from domain.config import Config, ConfigError
 from domain.errors import DomainError
 from domain.storage import Storage
@@ -31,6 +32,9 @@ BATCH = 100
 FIRST_SWEEP = 60.0
 SWEEP_EVERY = 3600.0
 INDEX_EVERY = 2.0
+WEIGH_EVERY = 3600.0
+PAUSE = 0.2
+"""Seconds between two batches of votes: the site's own queries go first."""
 AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, redis.RedisError, TimeoutError)
 
 
@@ -51,7 +55,7 @@ class Dispatcher:
 
     async def work(self) -> None:
         """Dispatch and reap until told to stop."""
-        beside = [asyncio.create_task(part) for part in (self._listen(), self._sweep(), self._index())]
+        beside = [asyncio.create_task(part) for part in (self._listen(), self._sweep(), self._index(), self._weigh())]
         reap_at = 0.0
         while not self._stopping.is_set():
             self._wake.clear()
@@ -91,6 +95,18 @@ class Dispatcher:
             except Exception:
                 log.exception("the sweep broke")
             await asyncio.sleep(SWEEP_EVERY)
+
+    async def _weigh(self) -> None:
+        """Weigh the votes that are due, at the start and every hour, batch by batch."""
+        while True:
+            try:
+                while await ratings.reweigh():  # noqa: ASYNC110 - a rest, not a wait
+                    await asyncio.sleep(PAUSE)
+            except AWAY as error:
+                log.warning("votes are weighed again in an hour: %s", error)
+            except Exception:
+                log.exception("weighing votes broke")
+            await asyncio.sleep(WEIGH_EVERY)
 
     async def _index(self) -> None:
         """Refresh what search reads, without a pause while there is more."""

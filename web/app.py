@@ -38,6 +38,7 @@ from web import (
     private_feeds,
     profiles,
     ratings,
+    reviews,
     runs,
     search,
     sessions,
@@ -75,6 +76,9 @@ ROUTES: list[Any] = [
     notifications.index,
     notifications.read_all,
     notifications.read,
+    reviews.index,
+    reviews.save,
+    reviews.explain,
     # follow
     feeds.of_gallery,
     feeds.of_tag,
@@ -113,6 +117,7 @@ ROUTES: list[Any] = [
     comment_feeds.of_run,
     feeds.of_grids,
     feeds.of_grid,
+    feeds.of_reviews,
     # compose
     pipelines.show,
     pipelines.family,

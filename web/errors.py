@@ -45,7 +45,7 @@ COMPOSED = (
     "That is more than the site takes at once, so nothing of it was taken. A picture may have 20 MB. "
     "What you typed is in your draft, as far as the page could save it: open it and choose a smaller picture."
 )
-HAS_A_FORM = re.compile(r"/login|/signup|/settings/profile|/pipelines/[0-9a-f-]{36}/versions/\d+/runs")
+HAS_A_FORM = re.compile(r"/login|/signup|/settings/profile|/pipelines/[0-9a-f-]{36}/(?:versions/\d+/runs|reviews)")
 RETRY = {"Retry-After": "5"}
 _NOTICE = {"HX-Retarget": "#notice", "HX-Reswap": "innerHTML"}
 _AWAY = (

@@ -46,8 +46,8 @@ class Channel(Struct, frozen=True):
 
     def page(self, entry: Entry) -> str:
         """The address an entry leads to."""
-        if entry.grid_id:
-            return f"{self.site}/grids/{entry.grid_id}"
+        if entry.path:
+            return self.site + entry.path
         if entry.run_id:
             return f"{self.site}/runs/{entry.run_id}"
         version = f"/versions/{entry.version}" if entry.version else ""

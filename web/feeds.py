@@ -218,6 +218,21 @@ async def of_grid(request: Request[Any, Any, Any], grid_id: UUID) -> Response[by
     return _answer(request, page, title, about, f"/grids/{grid_id}", {})
 
 
+@get(
+    [f"/pipelines/{{pipeline_id:uuid}}/reviews.{kind}" for kind in FORMATS],
+    before_request=_unchanged,
+    include_in_schema=False,
+)
+async def of_reviews(request: Request[Any, Any, Any], pipeline_id: UUID) -> Response[bytes]:
+    """What people wrote about a pipeline, newest first: ?after=."""
+    asked = _asked(request, "after")
+    subject = await feeds.subject(pipeline_id)
+    page = await feeds.of_reviews(pipeline_id, asked.get("after"))
+    title = f"{subject.title} · Reviews"
+    about = f"What people wrote about “{subject.title}” by {subject.handle}."
+    return _answer(request, page, title, about, f"/pipelines/{pipeline_id}/reviews", {})
+
+
 def _asked(request: Request[Any, Any, Any], *known: str) -> dict[str, str]:
     """The query's words. Raises NotFound for any other, such as a page number."""
     asked = {name: value for name, value in request.query_params.items() if value != ""}

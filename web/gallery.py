@@ -20,6 +20,7 @@ ORDERS = {
     "trending": ("Trending", "Trending"),
     "best": ("Best this week", "Best this week"),
     "offshoots": ("Most offshoots", "Most offshoots"),
+    "grown": ("Most grown", "Most grown lines"),
 }
 """The link's words and the list's heading."""
 
@@ -47,7 +48,7 @@ _KNOWN = frozenset({"order", "kind", "tag", "after"})
 
 @get("/", include_in_schema=False)
 async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """The gallery: ?order=newest|trending|best|offshoots, ?kind=, ?tag=, ?after= the cursor of the page before."""
+    """The gallery: ?order=newest|trending|best|offshoots|grown, ?kind=, ?tag=, ?after= a cursor."""
     asked = query_of(request)
     tag, feed = asked.get("tag"), "/gallery/feed"
     if tag is not None:

@@ -58,7 +58,7 @@ async def show_page(request: _Request, found: PipelinePage, base: str) -> Respon
         base=base,
         pipeline_id=found.id,
         own=found.mine,
-        score=ratings.Score(found.rating, found.rating_count, found.my_stars),
+        score=ratings.of_tally(found.tally, found.my_stars, found.my_review),
         marks=marks,
         follow=follows.of_pipeline(found.id, marks),
         **await comments.beneath(comments.under_pipeline(found), viewer),
@@ -66,10 +66,17 @@ async def show_page(request: _Request, found: PipelinePage, base: str) -> Respon
 
 
 @get("/pipelines/{pipeline_id:uuid}/lineage")
-async def family(request: _Request, pipeline_id: UUID, viewer: Viewer | None) -> Response[bytes]:
-    """The larger tree around a pipeline."""
-    tree = await lineage.whole(pipeline_id, viewer.id if viewer else None)
-    return page(request, "pipelines/lineage.html", block="main", tree=tree, pipeline_id=pipeline_id)
+async def family(
+    request: _Request, pipeline_id: UUID, viewer: Viewer | None, after: str | None = None, beside: bool = False
+) -> Response[bytes]:
+    """The larger tree around a pipeline. `?after=` shows its offshoots behind a cursor, with `beside=1` those of its
+    parent; htmx gets these alone, to put them in their place."""
+    viewer_id = viewer.id if viewer else None
+    if after is None:
+        tree = await lineage.whole(pipeline_id, viewer_id)
+        return page(request, "pipelines/lineage.html", block="main", tree=tree, pipeline_id=pipeline_id)
+    part = await lineage.rest(pipeline_id, viewer_id, after, beside=beside)
+    return page(request, "pipelines/offshoots.html", block="more", part=part, pipeline_id=pipeline_id, beside=beside)
 
 
 @get("/pipelines/new")

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import gpu, gradio_peer, neighbors, overhead, pages, pollers, search, sharing, starts, workers
+from tests.bench import gpu, gradio_peer, lines, neighbors, overhead, pages, pollers, search, sharing, starts, workers
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -40,6 +40,9 @@ AIMS = {
     "suggestion p95": ("<=", 0.020),
     "more like this at 100,000, p95": ("<=", 0.020),
     "of the true nearest 6 at 100,000, found": (">=", 0.95),
+    "lineage of 10,000 offshoots / of 13, time": ("<=", 2.0),
+    "lineage of 500 generations, the last / of 13, time": ("<=", 1.2),
+    "a vote among 1,000,000 / among none, time": ("<=", 1.3),
     "gpu: ours at best / diffusers by default": (">=", 3.0),
 }
 
@@ -53,6 +56,7 @@ PARTS: dict[str, Callable[[Path], Any]] = {
     "gradio": gradio_peer.measure,
     "search": search.measure,
     "neighbors": neighbors.measure,
+    "lines": lines.measure,
     "gpu": gpu.measure,
 }
 """What each part is measured by, given a folder of its own."""

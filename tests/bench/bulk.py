@@ -44,12 +44,13 @@ _INSERTS = (
     """
 INSERT INTO pipelines (id, owner_id, title, tags, visibility, parent_id, root_id, generation, latest_version,
     run_count, offshoot_count,
-    rating_count, rating_sum, rating_score, trend, prompt, model, medium, cover_run_id, cover_sha256, cover_width,
-    cover_height, created_at, updated_at, published_at)
+    rating_count, rating_sum, rating_tally, rating_score, trend, prompt, model, medium, cover_run_id, cover_sha256,
+    cover_width, cover_height, created_at, updated_at, published_at)
 SELECT b.pipeline_id, b.owner_id, format('Harbor %s at dusk', b.n),
     ARRAY[(ARRAY['harbor', 'night', 'portrait', 'city', 'forest'])[1 + b.luck % 5], format('rare%s', b.luck)],
     'public', p.pipeline_id, coalesce(p.pipeline_id, b.pipeline_id), CASE WHEN b.parent IS NULL THEN 1 ELSE 2 END, 1, 1,
     CASE WHEN b.grown THEN 10 ELSE 0 END, b.votes, b.votes * b.stars,
+    array_fill(0, ARRAY[14 + b.stars]) || b.votes || array_fill(0, ARRAY[5 - b.stars]),
     ($1::float8 * $2::float8 + b.votes * b.stars) / ($1::float8 + b.votes),
     extract(epoch FROM b.published_at - $3::timestamptz) / $4::float8
         + sign(b.votes * (b.stars - 3)) * ln(1 + abs(b.votes * (b.stars - 3))) / ln(2),

@@ -192,7 +192,7 @@ async def test_each_order_puts_its_best_first(make: Make, db: Any) -> None:
     await db.execute("UPDATE pipelines SET trend = 9, rating_score = 4.5 WHERE id = $1", second)
     await db.execute("UPDATE pipelines SET offshoot_count = 4 WHERE id = $1", first)
     found = {order: (await gallery.cards(order)).cards[0].id for order in gallery.ORDERS}
-    assert found == {"newest": third, "trending": second, "best": second, "offshoots": first}
+    assert found == {"newest": third, "trending": second, "best": second, "offshoots": first, "grown": third}
 
 
 async def test_best_looks_back_one_week(make: Make, db: Any) -> None:
@@ -211,7 +211,7 @@ async def test_filters_combine(make: Make, db: Any) -> None:
     async def ids(**filters: Any) -> list[UUID]:
         return [card.id for order in gallery.ORDERS for card in (await gallery.cards(order, **filters)).cards]
 
-    assert await ids(medium="audio", tag="sea") == [one] * 4
+    assert await ids(medium="audio", tag="sea") == [one] * 5
     assert await ids(tag="night", owner_id=bo.id) == [two] * 4
     assert await ids(forked_from=ada.id) == [two] * 4
     assert await ids(medium="mesh") == []

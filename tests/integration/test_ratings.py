@@ -19,17 +19,18 @@ async def columns(db: Any, pipeline_id: Any) -> Any:
 async def test_it_gives_changes_and_withdraws(make: Make, db: Any) -> None:
     pipeline = await make.pipeline(published=True)
     ada, bo = await make.person(), await make.person()
-    assert await ratings.rate(pipeline.id, ada.id, 5) == ratings.Score(5.0, 1, 5)
-    assert await ratings.rate(pipeline.id, bo.id, 2) == ratings.Score(3.5, 2, 2)
-    assert await ratings.rate(pipeline.id, ada.id, 4) == ratings.Score(3.0, 2, 4)
-    assert await ratings.read(pipeline.id, bo.id) == ratings.Score(3.0, 2, 2)
-    assert await ratings.read(pipeline.id, None) == ratings.Score(3.0, 2, None)
-    assert await ratings.withdraw(pipeline.id, ada.id) == ratings.Score(2.0, 1, None)
-    assert await ratings.withdraw(pipeline.id, ada.id) == ratings.Score(2.0, 1, None)
+    assert await ratings.rate(pipeline.id, ada.id, 5) == ratings.Score(5.0, 1, 5, (0, 0, 0, 0, 1))
+    assert await ratings.rate(pipeline.id, bo.id, 2) == ratings.Score(3.5, 2, 2, (0, 1, 0, 0, 1))
+    assert await ratings.rate(pipeline.id, ada.id, 4) == ratings.Score(3.0, 2, 4, (0, 1, 0, 1, 0))
+    assert await ratings.read(pipeline.id, bo.id) == ratings.Score(3.0, 2, 2, (0, 1, 0, 1, 0))
+    assert await ratings.read(pipeline.id, None) == ratings.Score(3.0, 2, None, (0, 1, 0, 1, 0))
+    assert await ratings.withdraw(pipeline.id, ada.id) == ratings.Score(2.0, 1, None, (0, 1, 0, 0, 0))
+    assert await ratings.withdraw(pipeline.id, ada.id) == ratings.Score(2.0, 1, None, (0, 1, 0, 0, 0))
     row = await columns(db, pipeline.id)
     assert (row["rating_count"], row["rating_sum"]) == (1, 2)
-    assert row["rating_score"] == pytest.approx(ranking.score(2, 1))
-    assert row["trend"] == pytest.approx(ranking.trend(-1, row["published_at"]))
+    tally = [0, 1] + [0] * 18
+    assert row["rating_score"] == pytest.approx(ranking.score(tally))
+    assert row["trend"] == pytest.approx(ranking.trend(ranking.points(tally, 0), row["published_at"]))
 
 
 async def test_sums_stay_right_when_many_rate_at_once(make: Make, db: Any) -> None:

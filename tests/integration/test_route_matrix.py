@@ -80,6 +80,9 @@ MATRIX = {
     "GET /notifications": MEMBERS,
     "POST /notifications/reading": "303 303 303 303 303",
     "POST /notifications/{notification_id:uuid}/reading": "303 404 404 404 303 | 303 404 404 404 404",
+    "GET /pipelines/{pipeline_id:uuid}/reviews.rss": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/reviews.atom": LISTED,
+    "GET /pipelines/{pipeline_id:uuid}/reviews.json": LISTED,
     # pipelines
     "GET /pipelines/{pipeline_id:uuid}": SEEN,
     "GET /pipelines/{pipeline_id:uuid}/lineage": SEEN,
@@ -96,6 +99,8 @@ MATRIX = {
     "POST /pipelines/{pipeline_id:uuid}/draft": "303 404 404 404 303 | 303 404 404 404 303",
     "POST /pipelines/{pipeline_id:uuid}/forks": "303 303 303 303 303 | 303 404 404 404 303",
     "POST /pipelines/{pipeline_id:uuid}/rating": "303 303 303 303 403 | 303 404 404 404 403",
+    "GET /pipelines/{pipeline_id:uuid}/reviews": SEEN,
+    "POST /pipelines/{pipeline_id:uuid}/reviews": "303 303 303 303 403 | 303 404 404 404 403",
     "POST /uploads": "303 422 422 422 422",
     # collections, bookmarks, follows, private feeds
     "POST /pipelines/{pipeline_id:uuid}/bookmark": "303 303 303 303 303 | 303 404 404 404 303",
@@ -172,6 +177,7 @@ MATRIX = {
     "POST /settings/profile": "303 303 303 303 303",
     "POST /settings/theme": "303 303 303 303 303",
     # the site itself
+    "GET /help/ranking": ALL,
     "GET /static/{path:path}": ALL,
     "GET /favicon.ico": ALL,
     "GET /health": ALL,
@@ -179,6 +185,7 @@ MATRIX = {
 
 FORMS: Mapping[str, dict[str, str]] = {
     "POST /pipelines/{pipeline_id:uuid}/rating": {"stars": "4"},
+    "POST /pipelines/{pipeline_id:uuid}/reviews": {"stars": "4", "review": "Calm"},
     "POST /runs/{run_id:uuid}/publication": {"published": "1"},
     "POST /grids/{grid_id:uuid}/publication": {"published": "1"},
     "POST /settings/theme": {"theme": "dark"},
@@ -316,6 +323,7 @@ LISTS = (
     "/@olga?tab=runs",
     "/@olga?tab=offshoots",
     "/@olga?tab=collections",
+    "/?order=grown",
     "/gallery/feed.json",
     "/@olga/feed.rss",
     "/tags/sea/feed.atom",

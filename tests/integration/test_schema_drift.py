@@ -17,6 +17,7 @@ TYPES = {
     "BYTEA": "bytea",
     "DOUBLE PRECISION": "double precision",
     "INTEGER": "integer",
+    "INTEGER[]": "integer[]",
     "JSONB": "jsonb",
     "TEXT": "text",
     "TEXT[]": "text[]",
@@ -57,6 +58,8 @@ ONLY_IN_THE_DATABASE = {
     "people_look",
     # lists of the gallery: partial
     "pipelines_best",
+    "pipelines_grown",
+    "pipelines_line",
     "pipelines_medium",
     "pipelines_newest",
     "pipelines_offshoots",
@@ -74,6 +77,12 @@ ONLY_IN_THE_DATABASE = {
     "follows_newest",
     "pipelines_parent_newest",
     "runs_published_by",
+    # a line's depth, and offshoots with public ones first
+    "pipelines_generation",
+    "pipelines_twigs",
+    # reviews, and votes to be weighed again
+    "ratings_reviews",
+    "ratings_weigh",
     # who uses an upload: expressions
     "drafts_uploads",
     "versions_uploads",
@@ -124,8 +133,7 @@ ONLY_IN_THE_DATABASE = {
     "pipelines_cover",
     "pipelines_owner",
     "pipelines_parent",
-    "pipelines_root",
-    "ratings_person",
+    "ratings_rater",
     "renditions_sha256",
     "runs_owner",
     "runs_version",
@@ -155,6 +163,7 @@ CHECKS = {
     "pipelines_generation_check",
     "pipelines_medium_check",
     "pipelines_visibility_check",
+    "ratings_standing_check",
     "ratings_stars_check",
     "runs_check",
     "runs_check1",
@@ -173,7 +182,8 @@ DEFAULTS = {
     "artifacts": "state touched_at",
     "uploads": "id filename created_at",
     "pipelines": """id description tags license visibility generation latest_version run_count offshoot_count
-        rating_count rating_sum rating_score trend prompt model medium cover_text created_at updated_at""",
+        rating_count rating_sum rating_score trend prompt model medium cover_text created_at updated_at
+        rating_tally grown_count""",
     "versions": "id note created_at",
     "drafts": "id saved_at",
     "runs": "afresh turn id inputs state visibility created_at changes apart",
@@ -181,7 +191,6 @@ DEFAULTS = {
     "step_runs": """id model batch_key state priority turn attempt crash_count retry_count not_before nudge_at
         progress progress_total phase""",
     "events": "id data at",
-    "ratings": "created_at updated_at",
     "search_documents": "number",
     "search_changes": "id",
     "embeddings": "encoder",
@@ -193,6 +202,7 @@ DEFAULTS = {
     "feed_keys": "id created_at",
     "comments": "id thread_id mentioned created_at",
     "notifications": "id created_at",
+    "ratings": "created_at updated_at weigh_at review",
 }
 """The columns that an INSERT may leave out because the server fills them."""
 EXTENSIONS = {"plpgsql", "vector", "pg_trgm", "unaccent"}
