@@ -18,6 +18,7 @@ from web import (
     artifacts,
     assets,
     auth,
+    comparisons,
     conditional,
     drafts,
     errors,
@@ -65,6 +66,10 @@ ROUTES: list[Any] = [
     drafts.save,
     forks.create,
     uploads.create,
+    # compare
+    comparisons.show,
+    comparisons.table,
+    comparisons.run,
     # run
     runs.new,
     runs.create,
