@@ -89,7 +89,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     """Empty for a removed pipeline."""
     owner_handle: str
     distance: int
-    """Generations above; 0 for a version of one of the two pipelines."""
+    """Generations above the nearer of the two; 0 for a version of one of their pipelines."""
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -428,15 +428,15 @@ def _result(rows: Sequence[db.Record], run_id: UUID) -> Result:
 
 
 def _written(found: diff.Changes, left: Result, right: Result) -> list[Written]:
-    """What aligned steps wrote differently."""
+    """What aligned steps wrote differently, where their prompts do not say it already."""
     work = diff.Work()
-    return [
-        Written(change.after, diff.words(left.texts[change.before], right.texts[change.after], work))
+    told = [prompt.tokens for change in found.steps for prompt in change.prompts]
+    pairs = [
+        (change.after, left.texts.get(change.before or 0, ""), right.texts.get(change.after or 0, ""))
         for change in found.steps
-        if change.before in left.texts
-        and change.after in right.texts
-        and left.texts[change.before] != right.texts[change.after]
     ]
+    written = [Written(at, diff.words(was, now, work)) for at, was, now in pairs if at and was and now and was != now]
+    return [one for one in written if one.tokens not in told]
 
 
 # -- both versions over a few seeds -----------------------------------------------------------

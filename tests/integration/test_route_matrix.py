@@ -20,6 +20,7 @@ from msgspec import Struct
 from domain import db as database
 from domain import tables
 from domain.people import Person
+from domain.steps import TextToImage
 from tests.make import Make
 from tests.sessions import log_in, with_csrf
 
@@ -66,6 +67,10 @@ MATRIX = {
     "POST /pipelines/{pipeline_id:uuid}/forks": "303 303 303 303 303 | 303 404 404 404 303",
     "POST /pipelines/{pipeline_id:uuid}/rating": "303 303 303 303 403 | 303 404 404 404 403",
     "POST /uploads": "303 422 422 422 422",
+    # comparisons
+    "GET /comparisons": SEEN,
+    "GET /comparisons/runs": SEEN,
+    "POST /comparisons/runs": "303 303 303 303 303 | 303 404 404 404 303",
     # runs
     "GET /pipelines/{pipeline_id:uuid}/versions/{number:int}/runs": "303 200 200 200 200 | 303 404 404 404 200",
     "POST /pipelines/{pipeline_id:uuid}/versions/{number:int}/runs": "303 303 303 303 303 | 303 404 404 404 303",
@@ -103,6 +108,10 @@ FORMS: Mapping[str, dict[str, str]] = {
     "POST /runs/{run_id:uuid}/publication": {"published": "1"},
     "POST /settings/theme": {"theme": "dark"},
 }
+QUERIES: Mapping[str, str] = {
+    "GET /comparisons": "?left={version_id}&right={second_id}",
+    "GET /comparisons/runs": "?left={version_id}&right={second_id}&seeds=5",
+}
 SECRET = "Secret harbor"
 
 
@@ -113,6 +122,8 @@ class Thing(Struct):
     run_id: UUID
     step_run_id: UUID
     sha256: str
+    version_id: UUID
+    second_id: UUID
 
 
 async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
@@ -125,7 +136,8 @@ async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
     await storage.put(f"{sha256[:2]}/{sha256}", b"picture", "image/png")
     await database.execute("UPDATE artifacts SET bytes = 7 WHERE sha256 = $1", sha256)
     await database.execute("INSERT INTO previews VALUES ($1, 1, 'image/webp', $2)", run.step_runs[0], b"rough")
-    return Thing(pipeline.id, run.id, run.step_runs[0], sha256)
+    second = await make.version(pipeline, steps=[TextToImage(prompt="a blue circle")])
+    return Thing(pipeline.id, run.id, run.step_runs[0], sha256, pipeline.version_id, second.id)
 
 
 def table(app: Litestar) -> list[str]:
@@ -169,12 +181,15 @@ async def ask(browser: httpx.AsyncClient, row: str, about: Thing, may_know: bool
     values = {
         "handle": "@olga", "tag": "sea", "number": 1, "width": 320, "path": "css/base.css",
         "pipeline_id": about.pipeline_id, "run_id": about.run_id, "step_run_id": about.step_run_id,
-        "sha256": about.sha256, "token": "forged",
+        "sha256": about.sha256, "token": "forged", "version_id": about.version_id, "second_id": about.second_id,
     }  # fmt: skip
     url = re.sub(r"/?\{(\w+):\w+\}", lambda found: f"/{values[found[1]]}", path)
+    url += QUERIES.get(row, "").format(**values)
     form = FORMS.get(row, {})
     if row.endswith("/runs") and method == "POST":
         form = {"key": f"{about.pipeline_id}{id(browser)}"}
+    if row == "POST /comparisons/runs":
+        form |= {"left": str(about.version_id), "right": str(about.second_id), "seeds": "5"}
     answer = await browser.request(method, url, data=form or None)
     if answer.status_code in (403, 404) and not may_know:
         assert SECRET not in answer.text
