@@ -18,7 +18,7 @@ VERSIONS = 50
 ANCESTORS = 40
 PAIRS = 24
 """Seeds with results on both sides that a page lists, the newest first."""
-LOOKED_AT = 2_000
+LOOKED_AT = 500
 """Results of the side with fewer runs that are looked through for those pairs."""
 FEW = 4
 """Seeds that one click tries."""
@@ -41,7 +41,7 @@ class Side(Struct, frozen=True, kw_only=True):
     """The version that the pipeline grew from."""
     run_count: int
     my_seed: int | None
-    """Seed of the viewer's newest result of this version."""
+    """Seed of the viewer's newest result of this version, if it is among their last 100 runs."""
     cover_seed: int | None
     """Seed of the result on the pipeline's card, if it is one of this version."""
 
@@ -195,8 +195,8 @@ class Table(Struct, frozen=True, kw_only=True):
 _SIDES = """
 SELECT v.id AS version_id, v.pipeline_id, v.number, v.recipe, p.title, p.deleted_at IS NOT NULL AS removed, p.run_count,
     p.generation, o.handle, o.name, first.parent_id AS grown_from,
-    (SELECT r.seed FROM runs r WHERE r.version_id = v.id AND r.owner_id = $2 AND r.state = 'succeeded'
-        ORDER BY r.id DESC LIMIT 1) AS my_seed,
+    (SELECT mine.seed FROM (SELECT * FROM runs WHERE owner_id = $2 ORDER BY id DESC LIMIT 100) mine
+        WHERE mine.version_id = v.id AND mine.state = 'succeeded' ORDER BY mine.id DESC LIMIT 1) AS my_seed,
     (SELECT r.seed FROM runs r WHERE r.id = p.cover_run_id AND r.version_id = v.id) AS cover_seed
 FROM versions v JOIN pipelines p ON p.id = v.pipeline_id JOIN people o ON o.id = p.owner_id
 JOIN versions first ON first.pipeline_id = p.id AND first.number = 1
@@ -238,8 +238,10 @@ _SEEN = """r.state = 'succeeded' AND (r.owner_id = $3
 
 _PAIRS = f"""
 WITH fewer AS (
-    SELECT r.id, r.seed, r.inputs FROM runs r JOIN pipelines p ON p.id = r.pipeline_id
-    WHERE r.version_id = $1 AND {_SEEN} ORDER BY r.seed LIMIT {LOOKED_AT}
+    SELECT r.id, r.seed, r.inputs FROM (
+        SELECT * FROM runs WHERE version_id = $1 AND state = 'succeeded' AND (owner_id = $3 OR visibility = 'published')
+        ORDER BY seed LIMIT {LOOKED_AT}
+    ) r JOIN pipelines p ON p.id = r.pipeline_id WHERE {_SEEN}
 ), found AS (
     SELECT DISTINCT ON (fewer.seed) fewer.seed, fewer.id AS fewer_id, other.id AS other_id
     FROM fewer CROSS JOIN LATERAL (

@@ -16,7 +16,7 @@ from web import conditional, run_words
 from web.auth import Viewer, config_of
 from web.forms import read_form
 from web.pipelines import number_or_404
-from web.render import page, see_other
+from web.render import page, see_other, wants_part
 
 _Request = Request[Any, Any, Any]
 NO_ADDRESS = "Paste the address of a pipeline or of one of its versions"
@@ -110,9 +110,17 @@ async def _show(
 async def table(
     request: _Request, viewer: Viewer | None, left: str = "", right: str = "", seeds: str = ""
 ) -> Response[bytes]:
-    """Both versions over a few seeds, for pages and for polls: 304 when nothing changed."""
+    """Both versions over a few seeds, for pages and for polls: 304 when nothing changed.
+
+    A page whose versions it may no longer see is loaded again.
+    """
     wanted = read_seeds(seeds)
-    found = await comparisons.table(_id(left), _id(right), viewer.id if viewer else None, wanted)
+    try:
+        found = await comparisons.table(_id(left), _id(right), viewer.id if viewer else None, wanted)
+    except NotFound:
+        if not wants_part(request):
+            raise
+        return Response(content=b"", status_code=404, headers={"HX-Refresh": "true"}, media_type="text/html")
     headers = {"ETag": f'"{found.tag}"', "HX-PTag": found.tag, "Cache-Control": "private, no-store"}
     if request.headers.get("hx-ptag") == found.tag and found.alive:
         return Response(content=b"", status_code=304, headers=headers, media_type="text/html")

@@ -7,13 +7,15 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import msgspec
 import pytest
 
 from domain import comparisons, models, pipelines, queue, runs
 from domain.errors import Conflict, Invalid, NotFound, TooMany
+from domain.estimates import Ask, Estimate, estimate
 from domain.people import Person
 from domain.queue import Made
-from domain.steps import Input, PromptTemplate, TextToImage, Upscale
+from domain.steps import Input, PromptTemplate, Recipe, TextToImage, Upscale
 from tests.make import Make, Pipeline
 from tests.queries import Queries
 
@@ -372,6 +374,54 @@ async def test_what_it_would_cost_is_told_before(make: Make) -> None:
     assert visitor.cost_of_seeds is None
 
 
+async def test_known_steps_are_followed_as_far_as_they_go(make: Make) -> None:
+    await models.register_all({})
+    chain = (PromptTemplate(template="a {subject}"), TextToImage(prompt="{text}, by night"), Upscale())
+    line = await make.pipeline(steps=chain, inputs=[Input(name="subject", default="boat")])
+    known, other = Ask(recipe=Recipe(steps=list(chain)), inputs={"subject": "boat"}, seed=5), await make.person()
+    ask = Ask(recipe=Recipe(steps=[*chain[:2], Upscale(factor=4)]), inputs={"subject": "boat"}, seed=5)
+    nothing = await estimate([known, ask], line.owner_id)
+    assert (nothing.runs, nothing.steps, nothing.reused, nothing.seconds) == (2, 6, 1, None)
+    await runs.accept(line.version_id, line.owner_id, {}, 5, "k")
+    await work(make)
+    for asks, person, reused in (
+        ([known], line.owner_id, 3),
+        ([ask], line.owner_id, 2),
+        ([msgspec.structs.replace(known, seed=6)], line.owner_id, 1),
+        ([msgspec.structs.replace(known, inputs={"subject": "cat"})], line.owner_id, 0),
+        ([known], other.id, 0),
+    ):
+        found = await estimate(asks, person)
+        assert (found.steps, found.reused) == (3, reused)
+        assert found.seconds is not None
+    await models.remove("starter")
+    assert (await estimate([known], line.owner_id)).reused == 1
+    assert await estimate([], line.owner_id) == Estimate()
+
+
+async def test_a_table_that_may_not_be_seen_any_more_is_loaded_again(
+    client: httpx.AsyncClient, make: Make, log_in: Any
+) -> None:
+    parent, fork, ann = await runnable(make)
+    await log_in(client, ann)
+    await comparisons.run(parent.version_id, fork.version_id, ann.id, [5], "k")
+    url = address(parent.version_id, fork.version_id).replace("?", "/runs?") + "&seeds=5"
+    poll = {"HX-Request": "true", "HX-Request-Type": "partial"}
+    assert (await client.get(url, headers=poll)).status_code == 200
+    await pipelines.delete(fork.id, ann.id)
+    answer = await client.get(url, headers=poll)
+    assert (answer.status_code, answer.headers["hx-refresh"]) == (404, "true")
+
+
+async def test_the_pipelines_page_leads_here(client: httpx.AsyncClient, make: Make) -> None:
+    parent, fork = await family(make)
+    second = await make.version(fork, steps=[DUSK, Upscale(factor=4)])
+    page = await client.get(f"/pipelines/{fork.id}")
+    for left in (parent.version_id, fork.version_id):
+        link = address(left, second.id).replace("&", "&amp;")
+        assert f'href="{link}"' in page.text
+
+
 async def test_the_form_leads_to_the_table(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:
     parent, fork, ann = await runnable(make)
     await log_in(client, ann)
@@ -447,3 +497,4 @@ async def test_a_version_that_cannot_be_run_with_its_defaults(make: Make) -> Non
     assert found.cost_of_seed.reused == 0
     with pytest.raises(NotFound):
         await comparisons.run(line.version_id, line.version_id, ann.id, [1], "k")
+    assert await comparisons.run(line.version_id, second.id, ann.id, [1], "k") == 2
