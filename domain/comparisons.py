@@ -356,7 +356,7 @@ async def read(
         changes=found,
         choices=await _choices(both, viewer_id),
         pairs=pairs,
-        pair=pair,
+        pair=pair if results else None,
         results=results,
         written=_written(found, *results) if results else [],
         seed=next_seed,
@@ -411,8 +411,11 @@ async def _pairs(both: Sides, viewer_id: UUID | None) -> list[Pair]:
     return [Pair(row["seed"], row["other_id"], row["fewer_id"]) for row in rows]
 
 
-async def _results(pair: Pair) -> tuple[Result, Result]:
+async def _results(pair: Pair) -> tuple[Result, Result] | None:
+    """What both runs made; None where one went a moment ago."""
     rows = await db.fetch(_RESULTS, [pair.left, pair.right])
+    if {row["run_id"] for row in rows} != {pair.left, pair.right}:
+        return None
     return _result(rows, pair.left), _result(rows, pair.right)
 
 
