@@ -1,40 +1,27 @@
-"""What changed between two texts and between two recipes (pure)."""
+"""What changed between two recipes: steps, prompts word by word, parameters, inputs, lists (pure)."""
 
-import re
-from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from domain import steps
+from domain.alignment import Pair, align
+from domain.text_diff import Op, Token, Work, count_words, words
 
-Op = Literal["same", "added", "removed"]
-
-_TOKEN = re.compile(r"\s+|\{\w+\}|\w+(?:['’\-]\w+)*|[^\w\s]")
-MAX_WORK = 1_000_000
-"""Pairs of tokens compared at most for one page, some 150 ms; what is longer is shown as replaced whole."""
-
-
-class Work:
-    """How many pairs of tokens may still be compared: one for everything that a page compares."""
-
-    def __init__(self, left: int = MAX_WORK) -> None:
-        self.left = left
-
-    def take(self, pairs: int) -> bool:
-        """Whether so many pairs may be compared; if so they are counted."""
-        if pairs > self.left:
-            return False
-        self.left -= pairs
-        return True
-
-
-class Token(Struct, frozen=True):
-    """A stretch of text that stayed, came or went. Joining all but the removed gives the new text."""
-
-    op: Op
-    text: str
+__all__ = [
+    "Changes",
+    "Op",
+    "ParameterChange",
+    "PromptChange",
+    "StepChange",
+    "Token",
+    "Work",
+    "changes",
+    "count_words",
+    "prompt",
+    "words",
+]
 
 
 class ParameterChange(Struct, frozen=True):
@@ -44,6 +31,8 @@ class ParameterChange(Struct, frozen=True):
     title: str
     before: Any
     after: Any
+    tokens: list[Token] = []
+    """The difference word by word, where both values are words of people."""
 
 
 class PromptChange(Struct, frozen=True):
@@ -57,15 +46,21 @@ class PromptChange(Struct, frozen=True):
 
 
 class StepChange(Struct, frozen=True):
-    """One step of either recipe. `before` and `after` are step numbers, None on the side without it."""
+    """One step of either recipe. `before` and `after` are step numbers, None on the side without it.
 
-    op: Literal["same", "changed", "added", "removed"]
+    A step that only changed places is "moved"; one that was edited as well is "changed" and `moved`.
+    """
+
+    op: Literal["same", "changed", "moved", "added", "removed"]
     kind: str
     before: int | None
     after: int | None
     prompts: list[PromptChange] = []
     parameters: list[ParameterChange] = []
     same: list[tuple[str, Any]] = []
+    moved: bool = False
+    title: str = ""
+    """The step's own name, in the newer recipe if it is there."""
 
     @property
     def label(self) -> str:
@@ -105,6 +100,10 @@ class Changes(Struct, frozen=True):
         return sum(step.op == "removed" for step in self.steps)
 
     @property
+    def steps_moved(self) -> int:
+        return sum(step.moved for step in self.steps)
+
+    @property
     def unchanged(self) -> list[tuple[str, Any]]:
         """Title and value of the set parameters that stayed the same, words and names left out."""
         hidden = ("Name", "Prompt", "Negative prompt", "Template")
@@ -116,150 +115,25 @@ class Changes(Struct, frozen=True):
         return not (self.inputs or self.lists) and all(step.op == "same" for step in self.steps)
 
 
-def words(before: str, after: str, work: Work | None = None) -> list[Token]:
-    """A word-level diff that keeps every space. Neighbors of one kind are joined.
-
-    Whoever compares several texts for one page gives each the same `work`.
-    """
-    old, new = _TOKEN.findall(before), _TOKEN.findall(after)
-    start = _shared(old, new)
-    end = _shared(old[start:][::-1], new[start:][::-1])
-    middle = _compare(old[start : len(old) - end], new[start : len(new) - end], work or Work())
-    parts = [Token("same", "".join(old[:start])), *middle, Token("same", "".join(old[len(old) - end :]))]
-    return list(_joined(_absorbed([part for part in parts if part.text])))
-
-
-def _shared(old: Sequence[str], new: Sequence[str]) -> int:
-    """How many tokens the two begin with alike."""
-    count = 0
-    for left, right in zip(old, new, strict=False):
-        if left != right:
-            break
-        count += 1
-    return count
-
-
-def _compare(old: list[str], new: list[str], work: Work) -> list[Token]:
-    if not work.take(len(old) * len(new)):
-        return [Token("removed", "".join(old)), Token("added", "".join(new))]
-    found: list[Token] = []
-    for op, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if op == "equal":
-            found.append(Token("same", "".join(old[i:j])))
-            continue
-        found.append(Token("removed", "".join(old[i:j])))
-        found.append(Token("added", "".join(new[k:m])))
-    return [token for token in found if token.text]
-
-
-def _absorbed(tokens: list[Token]) -> list[Token]:
-    """Let a lone space between two changes change with them, so that phrases stay whole."""
-    result: list[Token] = []
-    for at, token in enumerate(tokens):
-        lone = token.op == "same" and token.text.isspace() and 0 < at < len(tokens) - 1
-        if lone and _both(tokens, at):
-            result += [Token("removed", token.text), Token("added", token.text)]
-        else:
-            result.append(token)
-    return result
-
-
-def _both(tokens: list[Token], at: int) -> bool:
-    """Whether words went and came on both sides of a token."""
-
-    def around(positions: Sequence[int]) -> set[str]:
-        ops: set[str] = set()
-        for position in positions:
-            if not 0 <= position < len(tokens) or tokens[position].op == "same":
-                break
-            ops.add(tokens[position].op)
-        return ops
-
-    return len(around((at - 1, at - 2))) == 2 and len(around((at + 1, at + 2))) == 2
-
-
-def _joined(tokens: list[Token]) -> Iterator[Token]:
-    """Join each run of changes into one removed and one added stretch."""
-    gone, came, kept = "", "", ""
-    for token in [*tokens, None]:
-        if token is not None and token.op != "same":
-            if kept:
-                yield Token("same", kept)
-                kept = ""
-            gone += token.text if token.op == "removed" else ""
-            came += token.text if token.op == "added" else ""
-            continue
-        if gone:
-            yield Token("removed", gone)
-        if came:
-            yield Token("added", came)
-        gone, came = "", ""
-        kept += token.text if token is not None else ""
-    if kept:
-        yield Token("same", kept)
-
-
-def count_words(tokens: Sequence[Token], op: Op) -> int:
-    """How many words the tokens of one kind hold."""
-    return sum(len(re.findall(r"\w+(?:['’\-]\w+)*", token.text)) for token in tokens if token.op == op)
-
-
 def changes(before: steps.Recipe, after: steps.Recipe) -> Changes:
-    """Everything between two recipes. Steps are aligned by kind, alike ones first."""
-    pairs = _aligned(before.steps, after.steps)
-    moved = {left: right for left, right in pairs if left is not None and right is not None}
+    """Everything between two recipes, within bounded time. A step that moved and was edited is one change."""
+    pairs = align(before.steps, after.steps)
     work = Work()
     return Changes(
-        steps=[_step(before.steps, after.steps, left, right, moved, work) for left, right in pairs],
-        inputs=_inputs(before.inputs, after.inputs),
-        lists=_lists(before.lists, after.lists),
+        steps=[_step(before.steps, after.steps, pair, pairs, work) for pair in pairs],
+        inputs=_inputs(before.inputs, after.inputs, work),
+        lists=_lists(before.lists, after.lists, work),
     )
 
 
-def _aligned(old: Sequence[steps.Step], new: Sequence[steps.Step]) -> list[tuple[int | None, int | None]]:
-    """Pairs of step numbers in the order of `new`: the longest common subsequence of kinds,
-    preferring equal steps. At most 20 × 20."""
-    best = [[0.0] * (len(new) + 1) for _ in range(len(old) + 1)]
-    for i in reversed(range(len(old))):
-        for j in reversed(range(len(new))):
-            best[i][j] = max(best[i + 1][j], best[i][j + 1], best[i + 1][j + 1] + _alike(old[i], new[j]))
-    pairs: list[tuple[int | None, int | None]] = []
-    i = j = 0
-    while i < len(old) or j < len(new):
-        both = i < len(old) and j < len(new)
-        alike = _alike(old[i], new[j]) if both else 0
-        if both and alike and best[i][j] == best[i + 1][j + 1] + alike:
-            pairs.append((i + 1, j + 1))
-            i, j = i + 1, j + 1
-        elif j == len(new) or (i < len(old) and best[i][j] == best[i + 1][j]):
-            pairs.append((i + 1, None))
-            i += 1
-        else:
-            pairs.append((None, j + 1))
-            j += 1
-    return pairs
-
-
-def _alike(left: steps.Step, right: steps.Step) -> float:
-    """0 for other kinds, up to 2 for an equal step."""
-    if type(left) is not type(right):
-        return 0
-    names = [field.name for field in steps.fields_of(steps.kind_of(left))]
-    equal = [name for name in names if getattr(left, name) == getattr(right, name)]
-    return 1 + len(equal) / len(names)
-
-
 def _step(
-    old: Sequence[steps.Step],
-    new: Sequence[steps.Step],
-    left: int | None,
-    right: int | None,
-    moved: dict[int, int],
-    work: Work,
+    old: Sequence[steps.AnyStep], new: Sequence[steps.AnyStep], pair: Pair, pairs: Sequence[Pair], work: Work
 ) -> StepChange:
+    left, right = pair.before, pair.after
     if left is None or right is None:
         only = new[right - 1] if right is not None else old[(left or 1) - 1]
-        return StepChange("removed" if right is None else "added", steps.kind_of(only), left, right)
+        op: Literal["added", "removed"] = "removed" if right is None else "added"
+        return StepChange(op, steps.kind_of(only), left, right, title=only.title)
     before, after = old[left - 1], new[right - 1]
     prompts: list[PromptChange] = []
     parameters: list[ParameterChange] = []
@@ -267,15 +141,33 @@ def _step(
     for field in steps.fields_of(steps.kind_of(after)):
         was, now = getattr(before, field.name), getattr(after, field.name)
         if field.name == "source" and was is not None:
-            was = moved.get(was, was)
+            was = _renumbered(was, pairs)
         if was == now:
             same.append((field.title, now))
         elif field.widget == "prompt":
             prompts.append(prompt(field.name, field.title, was, now, work))
         else:
             parameters.append(ParameterChange(field.name, field.title, was, now))
-    op: Literal["same", "changed"] = "changed" if prompts or parameters else "same"
-    return StepChange(op, steps.kind_of(after), left, right, prompts, parameters, same)
+    changed: Literal["changed", "moved", "same"] = "moved" if pair.moved else "same"
+    if prompts or parameters:
+        changed = "changed"
+    return StepChange(
+        changed,
+        steps.kind_of(after),
+        left,
+        right,
+        prompts,
+        parameters,
+        same,
+        pair.moved,
+        after.title,
+    )
+
+
+def _renumbered(number: int, pairs: Sequence[Pair]) -> Any:
+    """What an older recipe's step number is in the newer one."""
+    after = next((pair.after for pair in pairs if pair.before == number), None)
+    return after if after is not None else f"{number}, which is gone"
 
 
 def prompt(name: str, title: str, before: str, after: str, work: Work | None = None) -> PromptChange:
@@ -284,10 +176,10 @@ def prompt(name: str, title: str, before: str, after: str, work: Work | None = N
     return PromptChange(name, title, tokens, count_words(tokens, "added"), count_words(tokens, "removed"))
 
 
-def _inputs(before: Sequence[steps.Input], after: Sequence[steps.Input]) -> list[ParameterChange]:
+def _inputs(before: Sequence[steps.Input], after: Sequence[steps.Input], work: Work) -> list[ParameterChange]:
     old = {entry.name: _described(entry) for entry in before}
     new = {entry.name: _described(entry) for entry in after}
-    return _by_name(old, new)
+    return _by_name(old, new, work)
 
 
 def _described(entry: steps.Input) -> str:
@@ -298,15 +190,19 @@ def _described(entry: steps.Input) -> str:
     return f"{entry.kind}: {entry.default}{choices}"
 
 
-def _lists(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[ParameterChange]:
+def _lists(before: dict[str, list[str]], after: dict[str, list[str]], work: Work) -> list[ParameterChange]:
     return _by_name(
         {name: ", ".join(items) for name, items in before.items()},
         {name: ", ".join(items) for name, items in after.items()},
+        work,
     )
 
 
-def _by_name(old: dict[str, str], new: dict[str, str]) -> list[ParameterChange]:
+def _by_name(old: dict[str, str], new: dict[str, str], work: Work) -> list[ParameterChange]:
     names = [*new, *(name for name in old if name not in new)]
-    return [
-        ParameterChange(name, name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)
-    ]
+    return [_named(name, old.get(name), new.get(name), work) for name in names if old.get(name) != new.get(name)]
+
+
+def _named(name: str, was: str | None, now: str | None, work: Work) -> ParameterChange:
+    tokens = words(was, now, work) if was is not None and now is not None else []
+    return ParameterChange(name, name, was, now, tokens)

@@ -23,6 +23,7 @@ from web import (
     collections,
     comment_feeds,
     comments,
+    comparisons,
     conditional,
     drafts,
     errors,
@@ -133,6 +134,10 @@ ROUTES: list[Any] = [
     drafts.save,
     forks.create,
     uploads.create,
+    # compare
+    comparisons.show,
+    comparisons.table,
+    comparisons.run,
     # run
     runs.new,
     runs.create,

@@ -327,7 +327,7 @@ class Control(Struct, frozen=True, kw_only=True):
 
 
 class StepRow(Struct, frozen=True, kw_only=True):
-    """One step of the form. `changed` against the parent: "", "changed" or "added"."""
+    """One step of the form. `changed` against the parent: "", "changed", "moved" or "added"."""
 
     number: int
     kind: str
@@ -424,7 +424,7 @@ def _step_row(
 
 
 def _changed(row: Mapping[str, str], change: diff.StepChange | None) -> str:
-    return change.op if change is not None and change.op in ("changed", "added") else ""
+    return change.op if change is not None and change.op in ("changed", "moved", "added") else ""
 
 
 def _control(

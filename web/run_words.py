@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
+from domain.estimates import Estimate
 from domain.run_pages import RunPage, StepPage
 from domain.steps import Recipe
-from web.filters import number, ratio, seconds
+from web.filters import number, plural, ratio, seconds
 
 DOING = {
     "prompt_template": "Writing the prompt",
@@ -46,6 +47,18 @@ def about(value: float | None) -> str:
     if value < 90:
         return f"about {round(value)} s"
     return f"about {round(value / 60)} min"
+
+
+def cost(estimate: Estimate) -> str:
+    """What runs come to: "8 runs, 10 of 16 steps known already, about 12 s"."""
+    if not estimate.runs:
+        return "Everything is known already, so nothing is run"
+    words = plural(estimate.runs, "run")
+    if estimate.reused == estimate.steps:
+        return f"{words}, all known already"
+    if estimate.reused:
+        words += f", {number(estimate.reused)} of {plural(estimate.steps, 'step')} known already"
+    return f"{words}, {about(estimate.seconds)}" if about(estimate.seconds) else words
 
 
 def headline(run: RunPage) -> str:

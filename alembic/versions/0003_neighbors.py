@@ -1,13 +1,13 @@
 """What finds similar prompts and pictures: sentence vectors and perceptual hashes, filled by the workers.
 
 Revision ID: 0003
-Revises: 0001
+Revises: 0002
 """
 
 from alembic import op
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 

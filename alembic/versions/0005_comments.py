@@ -1,13 +1,13 @@
 """Comments on pipelines and published runs, and the notifications they and offshoots cause.
 
 Revision ID: 0005
-Revises: 0001
+Revises: 0004
 """
 
 from alembic import op
 
 revision = "0005"
-down_revision = "0001"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

@@ -1,13 +1,13 @@
 """Grids: a table of runs that differ in one or two parameters, and what such a run changes of its version.
 
 Revision ID: 0006
-Revises: 0001
+Revises: 0005
 """
 
 from alembic import op
 
 revision = "0006"
-down_revision = "0001"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

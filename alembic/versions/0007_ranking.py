@@ -4,13 +4,13 @@ Every statement commits by itself, so that no table is locked longer than one of
 each can be repeated after an interruption.
 
 Revision ID: 0007
-Revises: 0001
+Revises: 0006
 """
 
 from alembic import op
 
 revision = "0007"
-down_revision = "0001"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

@@ -1,13 +1,13 @@
 """Tell whoever watches of every change of a run, by trigger, so that no verb can forget to.
 
 Revision ID: 0009
-Revises: 0001
+Revises: 0008
 """
 
 from alembic import op
 
 revision = "0009"
-down_revision = "0001"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 

@@ -20,6 +20,7 @@ from msgspec import Struct
 from domain import collections, tables
 from domain import db as database
 from domain.people import Person
+from domain.steps import TextToImage
 from tests.make import Make
 from tests.sessions import log_in, with_csrf
 
@@ -132,6 +133,10 @@ MATRIX = {
     "GET /feeds/{token:str}/feed.json": "404 404 404 404 404",
     "POST /feeds": "303 404 404 404 303 | 303 404 404 404 303",
     "POST /feeds/withdrawal": "303 404 404 404 303 | 303 404 404 404 303",
+    # comparisons
+    "GET /comparisons": SEEN,
+    "GET /comparisons/runs": SEEN,
+    "POST /comparisons/runs": "303 303 303 303 303 | 303 404 404 404 303",
     # runs
     "GET /pipelines/{pipeline_id:uuid}/versions/{number:int}/runs": "303 200 200 200 200 | 303 404 404 404 200",
     "POST /pipelines/{pipeline_id:uuid}/versions/{number:int}/runs": "303 303 303 303 303 | 303 404 404 404 303",
@@ -203,6 +208,10 @@ FORMS: Mapping[str, dict[str, str]] = {
     "POST /comments/{comment_id:uuid}/edit": {"body": "Calmer"},
     "POST /notifications/reading": {"until": "0198f2a0-0000-7000-8000-000000000000"},
 }
+QUERIES: Mapping[str, str] = {
+    "GET /comparisons": "?left={version_id}&right={second_id}",
+    "GET /comparisons/runs": "?left={version_id}&right={second_id}&seeds=5",
+}
 SECRET = "Secret harbor"
 
 
@@ -218,6 +227,8 @@ class Thing(Struct):
     comment_id: UUID
     notification_id: UUID
     grid_id: UUID
+    version_id: UUID
+    second_id: UUID
 
 
 async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
@@ -231,6 +242,7 @@ async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
     await database.execute("UPDATE artifacts SET bytes = 7 WHERE sha256 = $1", sha256)
     await database.execute("INSERT INTO previews VALUES ($1, 1, 'image/webp', $2)", run.step_runs[0], b"rough")
     grid_id = await make.grid([run], published=public)
+    second = await make.version(pipeline, steps=[TextToImage(prompt="a blue circle")])
     collection_id = await collections.create(owner.id, collections.Details(title, "", visibility))
     item_id = await collections.add(collection_id, owner.id, pipeline.id)
     comment_id = await make.comment(pipeline, owner, title)
@@ -242,7 +254,17 @@ async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
         comment_id if public else await _gone(make, owner),
     )
     return Thing(
-        pipeline.id, run.id, run.step_runs[0], sha256, collection_id, item_id, comment_id, notification_id, grid_id
+        pipeline_id=pipeline.id,
+        run_id=run.id,
+        step_run_id=run.step_runs[0],
+        sha256=sha256,
+        collection_id=collection_id,
+        item_id=item_id,
+        comment_id=comment_id,
+        notification_id=notification_id,
+        grid_id=grid_id,
+        version_id=pipeline.version_id,
+        second_id=second.id,
     )
 
 
@@ -298,13 +320,17 @@ async def ask(browser: httpx.AsyncClient, row: str, about: Thing, may_know: bool
         "sha256": about.sha256, "token": "forged",
         "collection_id": about.collection_id, "item_id": about.item_id, "comment_id": about.comment_id,
         "notification_id": about.notification_id, "grid_id": about.grid_id,
+        "version_id": about.version_id, "second_id": about.second_id,
     }  # fmt: skip
     url = re.sub(r"/?\{(\w+):\w+\}", lambda found: f"/{values[found[1]]}", path)
+    url += QUERIES.get(row, "").format(**values)
     form = FORMS.get(row, {})
     if row.endswith("/runs") and method == "POST":
         form = {"key": f"{about.pipeline_id}{id(browser)}"}
     if form.get("list") == "collection":
         form = {**form, "collection": str(about.collection_id)}
+    if row == "POST /comparisons/runs":
+        form |= {"left": str(about.version_id), "right": str(about.second_id), "seeds": "5"}
     answer = await browser.request(method, url, data=form or None)
     if answer.status_code in (403, 404) and not may_know:
         assert SECRET not in answer.text

@@ -136,7 +136,7 @@ ONLY_IN_THE_DATABASE = {
     "ratings_rater",
     "renditions_sha256",
     "runs_owner",
-    "runs_version",
+    "runs_version_seed",
     "step_runs_reused_from",
     "sessions_person",
     "uploads_sha256",
