@@ -12,7 +12,7 @@ from msgspec import Struct
 from domain import db
 from domain.errors import NotFound
 
-List = Literal["following", "bookmarks", "collection"]
+List = Literal["following", "bookmarks", "notifications", "collection"]
 
 
 class Key(Struct, frozen=True):

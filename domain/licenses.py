@@ -3,6 +3,9 @@
 from msgspec import Struct
 
 
+ALL_RIGHTS = "LicenseRef-All-Rights-Reserved"
+
+
 class License(Struct, frozen=True):
     """`derivatives` tells whether others may make an offshoot, `share_alike` whether the
     offshoot must keep the license."""
@@ -41,7 +44,7 @@ _ALL = (
     License("MPL-2.0", "MPL 2.0", "https://www.mozilla.org/MPL/2.0/", share_alike=True),
     License("GPL-3.0-or-later", "GPL 3.0 or later", "https://www.gnu.org/licenses/gpl-3.0.html", share_alike=True),
     License("AGPL-3.0-or-later", "AGPL 3.0 or later", "https://www.gnu.org/licenses/agpl-3.0.html", share_alike=True),
-    License("LicenseRef-All-Rights-Reserved", "All rights reserved", "", derivatives=False),
+    License(ALL_RIGHTS, "All rights reserved", "", derivatives=False),
 )
 LICENSES: dict[str, License] = {entry.id: entry for entry in _ALL}
 

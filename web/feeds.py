@@ -15,7 +15,7 @@ from domain import bookmarks, collections, feed_keys, feeds, following, people, 
 from domain.errors import NotFound, Withdrawn
 from domain.feed_keys import Key
 from domain.lists import NO_PAGE, Filter
-from web import conditional
+from web import conditional, notifications
 from web.auth import config_of
 from web.feed_formats import TYPES, WRITERS, Channel
 from web.gallery import KINDS, ORDERS, address, known_tag, tag_address
@@ -184,6 +184,8 @@ async def _opened(key: Key, after: str | None) -> tuple[feeds.Page, str, str]:
         return await collections.feed(found.id, after, private=True), found.title, f"/collections/{found.id}"
     if key.list == "following":
         return await following.feed(key.person_id, after), "Following", "/following"
+    if key.list == "notifications":
+        return await notifications.feed(key.person_id, after), "Notifications", "/notifications"
     person = await people.by_id(key.person_id)
     return await bookmarks.feed(person.id, after), "Bookmarks", f"/@{person.handle}?tab=bookmarks"
 

@@ -5,9 +5,12 @@ from uuid import UUID
 
 from litestar import Request, Response, get, post
 
-from domain import notifications
-from domain.errors import Invalid
+from domain import feeds, notifications
+from domain.errors import Invalid, NotFound
+from domain.licenses import ALL_RIGHTS
+from domain.lists import NO_PAGE
 from domain.notifications import Notification
+from web import private_feeds
 from web.auth import Viewer
 from web.forms import read_form
 from web.render import page, see_other, wants_part
@@ -19,12 +22,14 @@ _Request = Request[Any, Any, Any]
 async def index(request: _Request, me: Viewer, after: UUID | None = None) -> Response[bytes]:
     """What happened to one's things, newest first; ?after= the last one of the page before."""
     found = await notifications.listed(me.id, after)
+    feed = None if wants_part(request) else await private_feeds.of(request, me, "notifications")
     return page(
         request,
         "notifications/index.html",
         block="more",
         part=wants_part(request),
         listed=found,
+        feed=feed,
         after=after,
         target=target,
     )
@@ -50,6 +55,49 @@ async def read(request: _Request, notification_id: UUID, me: Viewer) -> Response
     if request.headers.get("hx-request"):
         return Response(content=b"", status_code=200, headers={"HX-Redirect": to}, media_type="text/html")
     return see_other(to)
+
+
+async def feed(person_id: UUID, after: str | None) -> feeds.Page:
+    """A page of a person's notifications for feed readers. Raises NotFound for a cursor that does not exist."""
+    try:
+        found = await notifications.listed(person_id, UUID(after) if after else None)
+    except ValueError:
+        raise NotFound(NO_PAGE) from None
+    return feeds.Page([_entry(one) for one in found.notifications], str(found.next) if found.next else None)
+
+
+def _entry(one: Notification) -> feeds.Entry:
+    return feeds.Entry(
+        id=one.id,
+        pipeline_id=one.pipeline_id,
+        run_id=None,
+        number=None,
+        title=f"{one.actor.name or one.actor.handle} {_did(one)}",
+        prompt="",
+        text="",
+        model="",
+        seed=None,
+        description=one.excerpt,
+        license=ALL_RIGHTS,
+        tags=[],
+        handle=one.actor.handle,
+        name=one.actor.name,
+        generation=1,
+        published=one.created_at,
+        updated=one.created_at,
+        parent_id=None,
+        parent_title=None,
+        picture=None,
+        path=target(one),
+    )
+
+
+def _did(one: Notification) -> str:
+    """What the other person did, in words."""
+    if one.kind == "fork":
+        return f"made an offshoot, {one.title}" + (f", of your {one.parent_title}" if one.parent_title else "")
+    did = {"reply": "replied to you on", "mention": "mentioned you on"}.get(one.kind, "commented on your")
+    return f"{did} {one.title}" + (f", result {one.number}" if one.number else "")
 
 
 def target(one: Notification) -> str:

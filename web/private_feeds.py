@@ -1,6 +1,6 @@
 """The addresses of private feeds: made, made anew and withdrawn by whom they belong to."""
 
-from typing import Any, cast
+from typing import Any, cast, get_args
 from uuid import UUID
 
 from litestar import Request, Response, post
@@ -15,7 +15,7 @@ from web.render import see_other
 from web.signatures import feed_token
 
 _Request = Request[Any, Any, Any]
-LISTS = ("following", "bookmarks", "collection")
+LISTS = get_args(List)
 
 
 class PrivateFeed(Struct, frozen=True):
@@ -65,5 +65,9 @@ def _asked(form: dict[str, str]) -> tuple[List, UUID | None]:
 
 
 def _page_of(me: Viewer, of: List, collection_id: UUID | None) -> str:
-    pages = {"following": "/following", "bookmarks": f"/@{me.handle}?tab=bookmarks"}
+    pages = {
+        "following": "/following",
+        "notifications": "/notifications",
+        "bookmarks": f"/@{me.handle}?tab=bookmarks",
+    }
     return f"{pages.get(of, f'/collections/{collection_id}')}#feeds"

@@ -72,7 +72,7 @@ CREATE INDEX follows_pipeline ON follows (pipeline_id) WHERE pipeline_id IS NOT 
 CREATE TABLE feed_keys (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     person_id uuid NOT NULL REFERENCES people (id) ON DELETE CASCADE,
-    list text NOT NULL CHECK (list IN ('following', 'bookmarks', 'collection')),
+    list text NOT NULL CHECK (list IN ('following', 'bookmarks', 'notifications', 'collection')),
     collection_id uuid REFERENCES collections (id) ON DELETE CASCADE,
     created_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE NULLS NOT DISTINCT (person_id, list, collection_id),
