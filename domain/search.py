@@ -24,13 +24,13 @@ from domain.search_query import Query, Range, Term
 
 Order = Literal["match", "newest", "rating", "offshoots"]
 ORDERS: tuple[str, ...] = get_args(Order)
-MOST = 5_000
+MOST = 3_000
 """Matches that are counted and ordered."""
 SHOWN = {"kind": 8, "model": 8, "license": 8, "tag": 12}
 """Values of each facet with their counts."""
 FILL = 0.9
-"""How near to `MOST` a second look aims."""
-FEW = 8
+"""How near to `MOST` a look aims."""
+FEW = 32
 """Windows looked at when a search only says what it does not want."""
 
 _STOP_WORDS = """
@@ -359,13 +359,13 @@ async def _width(compiled: Compiled, span: int) -> int:
     """How many of the newest windows to look at, by the planner's estimate of matches: all, if they are few."""
     where = _where(compiled)
     if not where.conditions:
-        return 1
+        return min(MOST // WINDOW, span)
     sql = f"EXPLAIN (FORMAT JSON) SELECT FROM search_documents d WHERE {' AND '.join(where.conditions)}"
     plan = msgspec.json.decode(await db.fetchval(sql, *where.args))
     expected = float(plan[0]["Plan"]["Plan Rows"])
     if expected <= MOST / 2:
         return span
-    return min(max(math.ceil(span * MOST / expected), 1), span)
+    return min(max(math.floor(span * MOST * FILL / expected), 1), span)
 
 
 def _question(
@@ -594,6 +594,7 @@ async def culprit(query: Query) -> Less | None:
 # suggestions
 
 SUGGESTIONS = 8
+QUOTE = '"'
 _SUGGEST = """
 WITH near AS MATERIALIZED (
     SELECT kind, word, documents FROM search_words
@@ -629,7 +630,13 @@ async def suggest(typed: str) -> list[Suggestion]:
     rows = await db.fetch(_SUGGEST, word.split()[-1], whole)
     made: list[Suggestion] = []
     for kind, found in rows:
-        said = found if kind == "word" else f'"{found}"' if kind == "title" else _field(kind, found)
+        said = (
+            found
+            if kind == "word"
+            else f'"{search_query.clean(found).replace(QUOTE, " ")}"'
+            if kind == "title"
+            else _field(kind, found)
+        )
         made.append(Suggestion(said if kind == "title" or not rest else f"{rest} {said}", kind))
     return [one for one in dict.fromkeys(made) if one.text.casefold() != text.casefold()][:SUGGESTIONS]
 

@@ -10,8 +10,8 @@ from uuid import UUID
 from domain import db
 from domain.lists import LISTED
 
-WINDOW = 8_192
-"""Neighbors in `number` that share a mark, so that the newest can be asked for alone."""
+WINDOW = 2_048
+"""Neighbors in `number` that share a mark, so that the newest can be asked for alone; fewer than `search.MOST`."""
 RUNS = 20
 """Published runs of a pipeline, the newest, whose prompts and seeds are found."""
 MAX_TEXT = 20_000

@@ -1,6 +1,5 @@
 // Polls rest in a hidden tab and back off 1, 2, 5 s after errors; focus lands where the page
-// changed; a box whose words became filters loses them; a[data-dialog] opens that dialog, not the
-// page that asks the same; .copy copies.
+// changed; a[data-dialog] opens that dialog, not the page that asks the same; .copy copies.
 (() => {
   const on = (name, act) => document.addEventListener(name, (event) => act(event, event.detail?.ctx));
   const polls = (ctx) => ctx?.sourceEvent?.type === "every";
@@ -25,8 +24,6 @@
 
   // after a swap: to the first thing to mend, or what the server marked
   on("htmx:after:swap", (event, ctx) => {
-    const box = document.querySelector("[data-sent]");
-    if (box?.value === box?.dataset.sent) box?.setRangeText(box.getAttribute("value"), 0, box.value.length, "end");
     if (!ctx || polls(ctx)) return;
     const first = document.querySelector(ctx.response?.status === 422 ? "[aria-invalid=true]" : "[data-focus]");
     first?.focus();

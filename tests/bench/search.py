@@ -100,8 +100,9 @@ async def fill(size: int, chance: random.Random) -> None:
             await db.execute(f"DROP INDEX {index['name']}")
         await db.execute("SELECT setseed(0.5)")
         await db.execute(_VOCABULARY, vocabulary(chance))
-        await db.execute(_PHRASES, PHRASES, WORDS)
-        await db.execute(_TEXTS.replace("$1", str(PHRASES)))
+        phrases = min(PHRASES, size)
+        await db.execute(_PHRASES, phrases, WORDS)
+        await db.execute(_TEXTS.replace("$1", str(phrases)))
         await db.execute(_DOCUMENTS)
         for statement in _REST:
             await db.execute(statement)

@@ -1,12 +1,15 @@
 """What `make bench` stands on: rows in bulk that pages can show, and names for the processes it weighs."""
 
+import random
 import re
 from typing import Any
 
 import httpx
 import pytest
 
+from domain import search, search_query
 from tests.bench import bulk, pages
+from tests.bench import search as searching
 from tests.bench.processes import label
 
 SPAWN = ["python", "-c", "from multiprocessing.spawn import spawn_main; spawn_main()", "--multiprocessing-fork"]
@@ -29,6 +32,17 @@ async def test_rows_in_bulk_fill_a_gallery(client: httpx.AsyncClient, db: Any) -
     assert (shown[0][0], shown[1][0]) == ("1000", "500")
     person = await client.get("/@bulk7")
     assert person.status_code == 200
+
+
+async def test_documents_in_bulk_can_be_found(db: Any) -> None:
+    chance = random.Random(5)
+    try:
+        await searching.fill(1_000, chance)
+        for asked in (await searching.questions(chance, 1_000))[:5]:
+            found = await search.find(search_query.parse(asked), exactly=True)
+            assert found.total or "rating:" in asked, asked
+    finally:
+        await db.execute("DROP TABLE IF EXISTS bench_words, bench_phrases, bench_texts")
 
 
 @pytest.mark.parametrize(

@@ -415,6 +415,7 @@ async def test_of_very_many_the_newest_are_looked_at(make: Make, db: Any, monkey
     assert unwanted.more
     everything = await search.find(search_query.Query(), "match")
     assert everything.more
+    assert everything.ids[:5] == found.ids
     assert everything.facets["kind"][0].value == "image"
 
 
