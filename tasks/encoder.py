@@ -1,6 +1,6 @@
 """The sentence model that finds similar prompts: where it lies, and words to vectors in the engine.
 
-It runs on the CPU, whatever draws: a prompt takes it some ten milliseconds, and a GPU's memory is for pictures.
+It runs on the CPU, whatever draws: a prompt takes it less than 20 milliseconds, and a GPU's memory is for pictures.
 """
 
 import importlib.util
