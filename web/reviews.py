@@ -28,10 +28,10 @@ async def index(
 @post("/pipelines/{pipeline_id:uuid}/reviews", include_in_schema=False)
 async def save(request: _Request, pipeline_id: UUID, me: Viewer) -> Response[bytes]:
     """Form fields `stars` (1 to 5) and `review`; an empty review takes the words back and leaves the stars."""
+    sent, errors = await read_typed(request, {"stars", "review"})
     subject = await reviews.subject(pipeline_id, me.id)
     if subject.mine:
         raise Refused("This is yours. Others rate it.")
-    sent, errors = await read_typed(request, {"stars", "review"})
     form = {"stars": "", "review": ""} | sent
     if form["stars"] not in ("1", "2", "3", "4", "5"):
         errors["stars"] = CHOOSE
