@@ -2,7 +2,6 @@
 
 from msgspec import Struct
 
-
 ALL_RIGHTS = "LicenseRef-All-Rights-Reserved"
 
 

@@ -19,25 +19,27 @@ PAGE = 24
 COUNTED = 10
 """Unread ones that are counted; more are "9+"."""
 
-_THING = f"""
+_THING = """
 CROSS JOIN LATERAL (
     SELECT c.id AS comment_id, c.body, p.id AS pipeline_id, p.title, p.parent_id, r.number
     FROM (SELECT) nothing
     LEFT JOIN comments c ON c.id = n.comment_id
     LEFT JOIN runs r ON r.id = c.run_id
     JOIN pipelines p ON p.id = coalesce(n.pipeline_id, c.pipeline_id, r.pipeline_id)
-    WHERE (c.id IS NULL OR c.deleted_at IS NULL) AND {seen("n.person_id")}
+    WHERE (c.id IS NULL OR c.deleted_at IS NULL) AND {seen}
     OFFSET 0
 ) thing
-"""  # noqa: S608 - constants only
-"""What notification `n` tells of, if its person may see it. OFFSET 0: one after the other, until there are enough."""
+"""
+"""What notification `n` tells of, if that is to be seen. OFFSET 0: one after the other, until there are enough."""
+_FOR_THEM = _THING.replace("{seen}", seen("n.person_id"))
+_FOR_ANYBODY = _THING.replace("{seen}", seen("NULL::uuid"))
 
 
 def unread(person: str) -> str:
     """SQL: how many unread ones `person` (an expression) has, counted to 10 among the newest 100."""
     return f"""(SELECT count(*) FROM (SELECT FROM (
         SELECT * FROM notifications WHERE person_id = {person} AND read_at IS NULL ORDER BY id DESC LIMIT 100
-    ) n {_THING} LIMIT {COUNTED}) news)"""  # noqa: S608 - constants only
+    ) n {_FOR_THEM} LIMIT {COUNTED}) news)"""  # noqa: S608 - constants only
 
 
 class Notification(Struct, frozen=True, kw_only=True):
@@ -67,20 +69,29 @@ class NotificationList(Struct, frozen=True):
     next: UUID | None
 
 
-_LINES = f"""
+_LINES = """
 SELECT n.id, n.kind, n.read_at IS NULL AS unread, n.created_at, a.handle, a.name, thing.comment_id,
     coalesce(left(thing.body, 300), '') AS excerpt, thing.pipeline_id, thing.title, thing.number,
     coalesce((SELECT title FROM pipelines WHERE n.kind = 'fork' AND id = thing.parent_id), '') AS parent_title
-FROM notifications n JOIN people a ON a.id = n.actor_id {_THING}
+FROM notifications n JOIN people a ON a.id = n.actor_id {thing}
 WHERE n.person_id = $1
-"""  # noqa: S608 - constants only
-_ONE = f"{_LINES} AND n.id = $2"
+"""
+_OWN = _LINES.replace("{thing}", _FOR_THEM)
+_OPEN = _LINES.replace("{thing}", _FOR_ANYBODY)
+_ONE = f"{_OWN} AND n.id = $2"
 
 
-async def listed(person_id: UUID, after: UUID | None = None, limit: int = PAGE) -> NotificationList:
-    """A person's notifications older than `after`, newest first, in one query."""
+async def listed(
+    person_id: UUID, after: UUID | None = None, limit: int = PAGE, *, openly: bool = False
+) -> NotificationList:
+    """A person's notifications older than `after`, newest first, in one query.
+
+    `openly`: without those of private things, for readers that do not log in.
+    """
     older = ("AND n.id < $2", after) if after else ("",)
-    rows = await db.fetch(f"{_LINES} {older[0]} ORDER BY n.id DESC LIMIT {limit + 1}", person_id, *older[1:])
+    rows = await db.fetch(
+        f"{_OPEN if openly else _OWN} {older[0]} ORDER BY n.id DESC LIMIT {limit + 1}", person_id, *older[1:]
+    )
     found = [_notification(row) for row in rows[:limit]]
     return NotificationList(found, found[-1].id if len(rows) > limit else None)
 

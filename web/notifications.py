@@ -60,7 +60,7 @@ async def read(request: _Request, notification_id: UUID, me: Viewer) -> Response
 async def feed(person_id: UUID, after: str | None) -> feeds.Page:
     """A page of a person's notifications for feed readers. Raises NotFound for a cursor that does not exist."""
     try:
-        found = await notifications.listed(person_id, UUID(after) if after else None)
+        found = await notifications.listed(person_id, UUID(after) if after else None, openly=True)
     except ValueError:
         raise NotFound(NO_PAGE) from None
     return feeds.Page([_entry(one) for one in found.notifications], str(found.next) if found.next else None)

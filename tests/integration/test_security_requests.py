@@ -202,18 +202,14 @@ async def test_18_every_form_refuses_a_field_it_does_not_have(
     else:
         await with_csrf(client)
     mine = await make.pipeline(ada)
-<<<<<<< HEAD
     talk = path.endswith("/comments")
     run = await make.run(mine, state="succeeded" if talk else "failed", published=talk)
     said = await make.comment(mine, ada)
-    values = {"pipeline_id": mine.id, "run_id": run.id, "number": 1, "comment_id": said, "notification_id": said}
-=======
-    run = await make.run(mine, state="failed")
     collection_id = await collections.create(ada.id, collections.Details("Harbors"))
     item_id = await collections.add(collection_id, ada.id, mine.id)
     values = {"pipeline_id": mine.id, "run_id": run.id, "number": 1, "handle": "@ada", "tag": "sea"}
-    values |= {"collection_id": collection_id, "item_id": item_id}
->>>>>>> g3
+    values |= {"comment_id": said, "notification_id": said, "collection_id": collection_id, "item_id": item_id}
+    values |= {"grid_id": await make.grid([run])}
     url = re.sub(r"\{(\w+):\w+\}", lambda found: str(values[found[1]]), path)
     answer = await client.request(method, url, data={"surprise": "1"})
     assert answer.status_code == 422
