@@ -19,7 +19,7 @@ from msgspec import Struct
 from domain import db, search_marks, search_query
 from domain.errors import NotFound
 from domain.lists import MEDIA, NO_PAGE, PAGE
-from domain.search_documents import WINDOW
+from domain.search_documents import ERA, WINDOW
 from domain.search_query import Query, Range, Term
 
 Order = Literal["match", "newest", "rating", "offshoots"]
@@ -423,7 +423,17 @@ def _windows(compiled: Compiled, newest: int, wide: int) -> list[str] | None:
     last = newest // WINDOW
     if wide > last and _narrows(compiled):
         return None
-    return [f"window:{n}" for n in range(last, max(last - wide, -1), -1)]
+    return _marks(last, max(last - wide + 1, 0))
+
+
+def _marks(last: int, first: int) -> list[str]:
+    """The windows from `last` down to `first`, whole eras of them by their era's mark."""
+    marks: list[str] = []
+    while last >= first:
+        era = (last + 1) % ERA == 0 and last - ERA + 1 >= first
+        marks.append(f"era:{last // ERA}" if era else f"window:{last}")
+        last -= ERA if era else 1
+    return marks
 
 
 def _rank(where: _Where, compiled: Compiled) -> str:

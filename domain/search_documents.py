@@ -12,6 +12,8 @@ from domain.lists import LISTED
 
 WINDOW = 2_048
 """Neighbors in `number` that share a mark, so that the newest can be asked for alone; fewer than `search.MOST`."""
+ERA = 32
+"""Windows that share a mark too: hundreds of windows asked for one by one take longer than the search."""
 RUNS = 20
 """Published runs of a pipeline, the newest, whose prompts and seeds are found."""
 MAX_TEXT = 20_000
@@ -66,7 +68,8 @@ WITH listed AS (
             || array(SELECT 'model:' || model FROM unnest(models) model)
             || array(SELECT 'tag:' || tag FROM unnest(tags) tag)) facet ORDER BY facet),
         array(SELECT DISTINCT mark FROM unnest(
-            ARRAY['by:' || handle, 'window:' || number / {WINDOW}] || search_rating_mark(rating)
+            ARRAY['by:' || handle, 'window:' || number / {WINDOW}, 'era:' || number / {WINDOW * ERA}]
+            || search_rating_mark(rating)
             || array(SELECT 'does:' || kind FROM unnest(kinds) kind)
             || array(SELECT 'steps:' || pass FROM unnest(passes) pass)
             || array(SELECT 'seed:' || seed FROM unnest(seeds) seed)) mark ORDER BY mark),

@@ -14,7 +14,7 @@ from typing import Any
 from deploy.embedded import Services
 from deploy.migrations import migrate
 from domain import db, search, search_query
-from domain.search_documents import WINDOW
+from domain.search_documents import ERA, WINDOW
 from tests.bench import bulk
 
 SIZE = 1_000_000
@@ -61,7 +61,8 @@ _DOCUMENTS = f"""
 INSERT INTO search_documents (pipeline_id, number, published_at, score, rating, offshoots, facets, marks, document)
 SELECT id, number, published_at, rating_score, rating, offshoot_count,
     ARRAY['kind:' || medium, 'license:' || license, 'model:' || model, 'tag:' || words[1], 'tag:' || words[11]],
-    ARRAY['by:' || handle, 'window:' || number / {WINDOW}, 'steps:' || passes, 'seed:' || seed, 'does:text_to_image']
+    ARRAY['by:' || handle, 'window:' || number / {WINDOW}, 'era:' || number / {WINDOW * ERA},
+        'steps:' || passes, 'seed:' || seed, 'does:text_to_image']
         || search_rating_mark(rating),
     setweight(to_tsvector('search', title), 'A') || setweight(to_tsvector('search', prompt), 'B')
         || setweight(to_tsvector('search', concat_ws(' ', handle, model, license)), 'C')

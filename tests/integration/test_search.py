@@ -194,7 +194,7 @@ async def test_private_things_are_never_found(make: Make, db: Any, client: Any) 
 
 KEPT = """
 SELECT d.pipeline_id, d.published_at, d.score, d.rating, d.offshoots, d.facets, d.document::text, t.title, t.words,
-    array(SELECT mark FROM unnest(d.marks) mark WHERE mark NOT LIKE 'window:%' ORDER BY mark) AS marks
+    array(SELECT mark FROM unnest(d.marks) mark WHERE mark !~ '^(window|era):' ORDER BY mark) AS marks
 FROM search_documents d JOIN search_texts t USING (pipeline_id) ORDER BY d.pipeline_id
 """
 WORDS = "SELECT kind, word, documents FROM search_words ORDER BY kind, word"
@@ -417,6 +417,17 @@ async def test_of_very_many_the_newest_are_looked_at(make: Make, db: Any, monkey
     assert everything.more
     assert everything.ids[:5] == found.ids
     assert everything.facets["kind"][0].value == "image"
+
+
+def test_eras_stand_for_their_windows() -> None:
+    for last, first in ((0, 0), (5, 3), (31, 0), (40, 0), (100, 40), (489, 260)):
+        covered: list[int] = []
+        for mark in search._marks(last, first):
+            kind, _, n = mark.partition(":")
+            start = int(n) * (search.ERA if kind == "era" else 1)
+            covered += range(start, start + (search.ERA if kind == "era" else 1))
+        assert sorted(covered) == list(range(first, last + 1))
+    assert len(search._marks(489, 0)) < 50
 
 
 async def test_no_plan_scans_the_table(make: Make, db: Any) -> None:
