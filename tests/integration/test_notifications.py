@@ -270,7 +270,7 @@ async def test_the_badge_stands_on_every_page_at_no_query_of_its_own(
         assert sum("notifications" in sql for sql in queries.statements) == 1
     with queries:
         await reader.get("/notifications")
-    assert queries.count == 2, queries
+    assert queries.count == 3, queries  # the session, the list, the key of its private feed
 
 
 async def test_older_ones_come_page_by_page(reader: httpx.AsyncClient, make: Make, db: Any, ada: Any, bo: Any) -> None:
