@@ -774,4 +774,4 @@ async def test_a_pipelines_grids_are_a_feed_too(clients: Any, make: Make, pipeli
     assert f'href="/pipelines/{pipeline.id}/grids.rss"' in (await visitor.get(f"/pipelines/{pipeline.id}")).text
     first = await feeds.of_grids(pipeline.id, limit=1)
     second = await feeds.of_grids(pipeline.id, first.next, limit=1)
-    assert [page.entries[0].grid_id for page in (first, second)] == [made[1], made[0]]
+    assert [page.entries[0].id for page in (first, second)] == [made[1], made[0]]

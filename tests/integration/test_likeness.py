@@ -161,7 +161,7 @@ async def test_the_page_names_them_beside_the_picture_they_look_like(
     assert there.status_code == 200
     with queries:
         await client.get(f"/pipelines/{sea.id}")
-    assert queries.count <= 9, queries
+    assert queries.count <= 12, queries
 
 
 async def test_a_page_without_any_says_nothing(client: httpx.AsyncClient, make: Make) -> None:

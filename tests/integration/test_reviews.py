@@ -194,7 +194,7 @@ async def test_the_number_of_queries(client: Any, make: Make, queries: Queries, 
     assert queries.count <= 2, queries
     with queries:
         await client.get(f"/pipelines/{sea.id}")
-    assert queries.count <= 8, queries
+    assert queries.count <= 13, queries
     await log_in(client, await make.person())
     with queries:
         await client.post(f"/pipelines/{sea.id}/reviews", data={"stars": "3", "review": "Fine"})
