@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from domain.people import Person
     from domain.storage import Storage
 
-EMPTY = "TRUNCATE {} RESTART IDENTITY CASCADE"
+_NAMES = [table._meta.tablename for table in tables.TABLES]
+_USED = " UNION ALL ".join(f"(SELECT '{name}' AS name FROM {name} LIMIT 1)" for name in _NAMES)
 
 
 @pytest.fixture(scope="session")
@@ -93,9 +94,15 @@ async def db(config: Config) -> AsyncIterator[Any]:
 
 
 async def empty() -> None:
-    """Remove every row of every table."""
-    names = ", ".join(table._meta.tablename for table in tables.TABLES)
-    await database.execute(EMPTY.format(names))
+    """Remove every row of every table, as a superuser: without triggers and in no order.
+
+    Tests leave few rows, and deleting these is a hundred times quicker than TRUNCATE of every table.
+    """
+    used = await database.fetch(_USED)
+    async with database.transaction():
+        await database.execute("SET LOCAL session_replication_role = replica")
+        for row in used:
+            await database.execute(f"DELETE FROM {row['name']}")
 
 
 @pytest.fixture(scope="session")
