@@ -12,7 +12,7 @@ from litestar import Request, Response, get, post
 from domain import comparisons, steps, versions
 from domain.comparisons import MAX_SEEDS, Table
 from domain.errors import Invalid, NotFound, TooMany
-from web import conditional, run_words
+from web import conditional, run_words, unchanged
 from web.auth import Viewer, config_of
 from web.forms import read_form
 from web.pipelines import number_or_404
@@ -121,8 +121,8 @@ async def table(
         if not wants_part(request):
             raise
         return Response(content=b"", status_code=404, headers={"HX-Refresh": "true"}, media_type="text/html")
-    headers = {"ETag": f'"{found.tag}"', "HX-PTag": found.tag, "Cache-Control": "private, no-store"}
-    if request.headers.get("hx-ptag") == found.tag and found.alive:
+    headers = unchanged.headers(found.tag)
+    if unchanged.asked(request) == found.tag and found.alive:
         return Response(content=b"", status_code=304, headers=headers, media_type="text/html")
     return _show_table(request, found, headers)
 

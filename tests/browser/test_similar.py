@@ -25,12 +25,13 @@ async def publish(page: Page, title: str, prompt: str) -> str:
     return re.sub(r"(/pipelines/[0-9a-f-]+).*", r"\1", address)
 
 
-async def until_compared(page: Page, address: str) -> None:
-    """Load the page until a worker has found the time."""
+async def until_compared(page: Page, address: str, neighbor: str) -> None:
+    """Load the page until a worker has found the time for both."""
     until = time.monotonic() + PATIENCE / 1000
     while time.monotonic() < until:
         await page.goto(address)
-        if await page.get_by_role("heading", name="More like this").count():
+        like = page.locator("section", has=page.get_by_role("heading", name="More like this"))
+        if await like.get_by_role("link", name=neighbor).count():
             return
         await page.wait_for_timeout(500)
     raise AssertionError("nobody compared it")
@@ -44,7 +45,7 @@ async def test_from_one_boat_to_the_other(open_page: OpenPage) -> None:
 
     for javascript, options in ((True, {}), (False, {"viewport": PHONE})):
         visitor = await open_page(javascript=javascript, **options)
-        await until_compared(visitor, first)
+        await until_compared(visitor, first, "A boat at night")
         like = visitor.locator("section", has=visitor.get_by_role("heading", name="More like this"))
         await expect(like.get_by_role("link", name="A boat at night")).to_be_visible()
         await like.get_by_role("link", name="See all like it").click()
