@@ -85,7 +85,8 @@ class Filling:
 
     async def _until_idle(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), BUSY_EVERY)
+            async with asyncio.timeout(BUSY_EVERY):
+                await self._idle.wait()
 
     async def texts(self) -> bool:
         """Give a few pipelines their vectors; whether there was anything to do. Raises Troubled and EngineDied."""
