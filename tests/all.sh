@@ -2,7 +2,8 @@
 # Every test, in two lanes side by side: those of the second mostly wait, for leases to run out and servers to start.
 # PYTHON is the interpreter; arguments go to the first lane's pytest.
 set -uo pipefail
-WAITING=(tests/faults tests/integration/test_backup.py tests/integration/test_embedded.py)
+WAITING=(tests/faults tests/integration/test_backup.py tests/integration/test_embedded.py
+    tests/browser/test_journey.py tests/browser/test_similar.py)
 said=$(mktemp)
 trap 'kill "$beside" 2>/dev/null; rm -f "$said"' EXIT
 

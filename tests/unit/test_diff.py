@@ -1,7 +1,6 @@
 """Word diffs and recipe diffs."""
 
 import itertools
-import time
 
 import msgspec
 from hypothesis import given
@@ -53,11 +52,12 @@ def test_nothing_is_lost_between_the_two(before: str, after: str):
     assert all(left.op != right.op for left, right in itertools.pairwise(tokens))
 
 
-def test_the_longest_prompts_take_no_time():
+def test_the_longest_prompts_take_bounded_work():
+    work = diff.Work()
     before, after = "a b " * 2_500, "b a " * 2_500
-    start = time.process_time()
-    diff.words(before, after)
-    assert time.process_time() - start < 2
+    tokens = diff.words(before, after, work)
+    assert work.left >= 0
+    assert "".join(token.text for token in tokens if token.op != "removed") == after
 
 
 def test_parameters_and_prompts_of_a_step():
@@ -109,14 +109,12 @@ def test_the_same_recipe_changes_nothing():
     assert diff.changes(recipe, recipe).nothing
 
 
-def test_many_long_prompts_take_no_time_either():
+def test_many_long_prompts_are_told_whole():
     def recipe(sign: str) -> Recipe:
         long = "".join(sign if number % 3 else "," for number in range(2_000))
         return Recipe(steps=[TextToImage(prompt=long, negative_prompt=long) for _ in range(20)])
 
-    began = time.process_time()
     found = diff.changes(recipe("."), recipe(";"))
-    assert time.process_time() - began < 1
     assert found.prompts == 40
     for change in found.steps:
         for prompt in change.prompts:
