@@ -3,7 +3,7 @@
 # PYTHON is the interpreter; arguments go to the first lane's pytest.
 set -uo pipefail
 WAITING=(tests/faults tests/integration/test_backup.py tests/integration/test_embedded.py
-    tests/browser/test_journey.py tests/browser/test_similar.py)
+    tests/integration/test_worker.py tests/integration/test_worker_models.py)
 said=$(mktemp)
 trap 'kill "$beside" 2>/dev/null; rm -f "$said"' EXIT
 
