@@ -67,6 +67,8 @@ class Known(Struct, frozen=True):
 
 async def known(hashes: Collection[str], person_id: UUID) -> dict[str, Known]:
     """What the person's next runs would reuse of these, by input hash."""
+    if not hashes:
+        return {}
     rows = await db.fetch(_ALL_KNOWN, list(hashes), person_id)
     return {row["input_hash"]: Known(row["output_text"] or "", row["pictures"]) for row in rows}
 

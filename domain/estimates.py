@@ -1,13 +1,13 @@
 """What runs would cost before they are asked for: which of their steps are known already, how long the others take."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
-from domain import db, forecast, steps
+from domain import advance, db, forecast, steps
 from domain.errors import DomainError
 from domain.means import Means
 from domain.prepare import Given, prepare
@@ -22,13 +22,21 @@ class Ask(Struct, frozen=True, kw_only=True):
 
 
 class Estimate(Struct, frozen=True, kw_only=True):
-    """What a number of runs comes to. `seconds` is None where a kind of step never ran here."""
+    """What a number of runs comes to. A run is known when every step of it is."""
 
     runs: int = 0
+    known_runs: int = 0
     steps: int = 0
-    reused: int = 0
-    """Steps known to be reused; later ones of a run may turn out to be."""
+    """Steps of all runs."""
+    to_run: int = 0
+    """Those of them that would really run."""
     seconds: float | None = 0.0
+    """Work in these, None where something like one never ran here."""
+
+    @property
+    def reused(self) -> int:
+        """Steps whose result is there already, or will be by then."""
+        return self.steps - self.to_run
 
 
 class _Model(Struct, frozen=True):
@@ -36,93 +44,90 @@ class _Model(Struct, frozen=True):
     means: Means = Means()
 
 
-class _Way(Struct):
-    """How far a run is known: what its steps made."""
+class _Way:
+    """A run on its way through its steps: what they made, or what stands for it."""
 
-    ask: Ask
-    texts: dict[int, str] = {}
-    pictures: dict[int, list[str]] = {}
-    over: bool = False
-    """A step is not known, so neither is what follows it."""
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.steps = ask.recipe.steps
+        self.known = True
+        self._texts: dict[int, str] = {}
+        self._pictures: dict[int, list[str]] = {}
 
-    def given(self, ordinal: int) -> Given:
-        source = steps.source_of(ordinal, self.ask.recipe.steps) or 0
-        text = next((self.texts[at] for at in range(source, 0, -1) if at in self.texts), "")
-        recipe = self.ask.recipe
-        pictures = self.pictures.get(source, [])
-        return Given(inputs=self.ask.inputs, lists=recipe.lists, seed=self.ask.seed, text=text, pictures=pictures)
+    def given(self, number: int) -> Given:
+        """What the step with this number takes in."""
+        source = steps.source_of(number, self.steps) or 0
+        text = next((self._texts[before] for before in range(source, 0, -1) if before in self._texts), "")
+        pictures = self._pictures.get(source, [])
+        return Given(
+            inputs=self.ask.inputs, lists=self.ask.recipe.lists, seed=self.ask.seed, text=text, pictures=pictures
+        )
 
-
-_KNOWN = """
-SELECT asked.hash, known.output_text,
-    (SELECT array_agg(o.sha256 ORDER BY o.position) FROM outputs o WHERE o.step_run_id = known.id) AS pictures
-FROM unnest($1::text[]) AS asked (hash)
-CROSS JOIN LATERAL (
-    SELECT s.id, s.output_text FROM step_runs s JOIN runs r ON r.id = s.run_id JOIN pipelines p ON p.id = r.pipeline_id
-    WHERE s.input_hash = asked.hash AND s.state IN ('succeeded', 'reused')
-      AND (r.owner_id = $2 OR r.visibility = 'published' AND p.visibility = 'public' AND p.deleted_at IS NULL)
-    ORDER BY s.state = 'succeeded' DESC, s.id LIMIT 1
-) known
-"""
+    def made(self, number: int, found: advance.Known | None, content: str) -> None:
+        """Note the step's result, or its hash in place of a result that is yet to be made."""
+        self.known = self.known and found is not None
+        if self.steps[number - 1].gives == "text":
+            self._texts[number] = found.text if found else content
+        else:
+            self._pictures[number] = found.pictures if found else [content]
 
 
-async def estimate(asks: Sequence[Ask], person_id: UUID) -> Estimate:
+async def estimate(asks: Sequence[Ask], person_id: UUID, *, beyond: bool = False) -> Estimate:
     """What the runs would cost this person: the same rules of reuse as when they are run.
 
-    One query for each place in the recipes up to the first step that nobody knows, and two more.
+    Equal steps of several runs count once. Steps behind one that is yet to run count one by one, unless
+    `beyond`: then they too are told apart by what they will take in. One query for each place in the recipes
+    where a result may be known, and two more.
     """
     ways = [_Way(ask) for ask in asks]
-    models = await _models(asks)
-    fresh: list[dict[str, Any]] = []
-    computed: set[str] = set()
-    for ordinal in range(1, max((len(ask.recipe.steps) for ask in asks), default=0) + 1):
-        there = [way for way in ways if len(way.ask.recipe.steps) >= ordinal]
-        hashes = [None if way.over else _hash(way, ordinal, models) for way in there]
-        known = await _known([hash for hash in hashes if hash is not None], person_id)
-        for way, hash in zip(there, hashes, strict=True):
-            row = known.get(hash) if hash is not None else None
-            if row is not None:
-                _go_on(way, ordinal, row)
-            elif hash is None or hash not in computed:
-                fresh.append(msgspec.to_builtins(way.ask.recipe.steps[ordinal - 1]))
-            way.over = way.over or row is None
-            computed |= {hash} if hash is not None else set()
-    total = sum(len(ask.recipe.steps) for ask in asks)
-    rates = await forecast.rates((step["kind"], step.get("model", "")) for step in fresh)
-    seconds = forecast.total([forecast.seconds(step, rates) for step in fresh])
-    return Estimate(runs=len(asks), steps=total, reused=total - len(fresh), seconds=seconds)
+    models = await _models(step for way in ways for step in way.steps)
+    to_run: dict[str, dict[str, Any]] = {}
+    for number in range(1, max((len(way.steps) for way in ways), default=0) + 1):
+        there = [way for way in ways if len(way.steps) >= number]
+        contents = [_content(way, number, models) if beyond or way.known else "" for way in there]
+        known = await advance.known(set(contents) - {""}, person_id)
+        for place, (way, content) in enumerate(zip(there, contents, strict=True)):
+            step = way.steps[number - 1]
+            found = known.get(content) if _usable(step, models) else None
+            content = content or f"{number}-{place}"
+            way.made(number, found, content)
+            if found is None:
+                to_run[content] = msgspec.to_builtins(step)
+    return Estimate(
+        runs=len(ways),
+        known_runs=sum(way.known for way in ways),
+        steps=sum(len(way.steps) for way in ways),
+        to_run=len(to_run),
+        seconds=await _seconds(list(to_run.values())),
+    )
 
 
-def _go_on(way: _Way, ordinal: int, row: db.Record) -> None:
-    if row["output_text"] is not None:
-        way.texts[ordinal] = row["output_text"]
-    way.pictures[ordinal] = list(row["pictures"] or ())
-
-
-def _hash(way: _Way, ordinal: int, models: Mapping[str, _Model]) -> str | None:
-    """The step's identity; None for one that cannot be reused or cannot be run."""
-    step = way.ask.recipe.steps[ordinal - 1]
-    name = getattr(step, "model", "")
-    model = models.get(name, _Model())
-    if name and not model.revision:
-        return None
+def _content(way: _Way, number: int, models: Mapping[str, _Model]) -> str:
+    """The step's input hash, "" when it cannot be prepared."""
+    step = way.steps[number - 1]
+    model = models.get(getattr(step, "model", ""), _Model())
     try:
-        return prepare(step, way.given(ordinal), model.revision, model.means).input_hash
+        return prepare(step, way.given(number), model.revision, model.means).input_hash
     except DomainError:
-        return None
+        return ""
 
 
-async def _known(hashes: Sequence[str], person_id: UUID) -> dict[str, db.Record]:
-    if not hashes:
-        return {}
-    return {row["hash"]: row for row in await db.fetch(_KNOWN, sorted(set(hashes)), person_id)}
+def _usable(step: steps.AnyStep, models: Mapping[str, _Model]) -> bool:
+    """Whether a known result may be used: not that of a model which is not here."""
+    name = getattr(step, "model", "")
+    return not name or (name in models and bool(models[name].revision))
 
 
-async def _models(asks: Sequence[Ask]) -> dict[str, _Model]:
-    names = {getattr(step, "model", "") for ask in asks for step in ask.recipe.steps} - {""}
+async def _models(parts: Iterable[steps.AnyStep]) -> dict[str, _Model]:
+    names = {str(getattr(step, "model", "")) for step in parts} - {""}
     if not names:
         return {}
     rows = await db.fetch(
         "SELECT name, revision, means FROM models WHERE name = ANY($1) AND removed_at IS NULL", sorted(names)
     )
     return {row["name"]: _Model(row["revision"], msgspec.convert(row["means"], Means)) for row in rows}
+
+
+async def _seconds(parts: Sequence[Mapping[str, Any]]) -> float | None:
+    rates = await forecast.rates((step["kind"], step.get("model", "")) for step in parts)
+    return forecast.total([forecast.seconds(step, rates) for step in parts])

@@ -15,6 +15,7 @@ from msgspec import Struct
 from domain import cards, db, runs, steps, versions
 from domain.changes import applied
 from domain.errors import Conflict, Invalid, NotFound
+from domain.estimates import Ask
 from domain.grid_axes import MAX_CELLS, SEED, Axis, Cell, cells, encode, shown, too_many
 from domain.runs import Wanted
 
@@ -30,6 +31,12 @@ class Plan(Struct, frozen=True, kw_only=True):
     seed: int | None
     """None draws one for all cells."""
     cells: list[Cell]
+
+    def asks(self, recipe: steps.Recipe) -> list[Ask]:
+        """The runs of all cells, for an estimate, of the version's recipe. The seed is chosen."""
+        return [
+            Ask(recipe=applied(recipe, cell.changes), inputs=cell.inputs, seed=cell.seed or 0) for cell in self.cells
+        ]
 
     @property
     def digest(self) -> str:

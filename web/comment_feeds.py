@@ -1,12 +1,11 @@
 """Feeds of comments: what was written last about a pipeline or a result."""
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from feedgen.entry import FeedEntry
-from litestar import Request, Response, get
+from litestar import Request, Response
 from msgspec import Struct
 
 from domain import feeds, subjects, talk
@@ -14,28 +13,20 @@ from domain.errors import NotFound
 from domain.lists import NO_PAGE
 from domain.subjects import Subject
 from domain.talk import Comment
-from web.feed_formats import Channel, clean, generator, urn
-from web.feeds import BEGAN, FORMATS, _asked, _unchanged, channel_of, conditionally, kind_of
+from web.feed_formats import Author, Channel, Item, clean, generator, json_feed, urn
+from web.feeds import BEGAN, at, channel_of, conditionally, kind_of, parameters
 from web.filters import plain, said
 
 _Request = Request[Any, Any, Any]
 
 
-@get(
-    [f"/pipelines/{{pipeline_id:uuid}}/comments.{kind}" for kind in FORMATS],
-    before_request=_unchanged,
-    include_in_schema=False,
-)
+@at("/pipelines/{pipeline_id:uuid}/comments")
 async def of_pipeline(request: _Request, pipeline_id: UUID) -> Response[bytes]:
     """Comments on a pipeline, newest first: ?after=."""
     return await _feed(request, await subjects.pipeline(pipeline_id, None))
 
 
-@get(
-    [f"/runs/{{run_id:uuid}}/comments.{kind}" for kind in FORMATS],
-    before_request=_unchanged,
-    include_in_schema=False,
-)
+@at("/runs/{run_id:uuid}/comments")
 async def of_run(request: _Request, run_id: UUID) -> Response[bytes]:
     """Comments on a published run, newest first: ?after=."""
     return await _feed(request, await subjects.run(run_id, None))
@@ -59,12 +50,16 @@ async def _feed(request: _Request, subject: Subject) -> Response[bytes]:
     updated = max((one.edited_at or one.created_at for one in page.comments), default=BEGAN)
     channel = msgspec.structs.replace(channel, updated=updated)
     kind = kind_of(request)
-    body = _json(channel, page.comments, name) if kind == "json" else _xml(channel, page.comments, name, kind)
+    body = (
+        json_feed(channel, [_item(channel, one, name) for one in page.comments])
+        if kind == "json"
+        else _xml(channel, page.comments, name, kind)
+    )
     return conditionally(request, body, updated)
 
 
 def _after(request: _Request) -> UUID | None:
-    after = _asked(request, "after").get("after")
+    after = parameters(request, "after").get("after")
     try:
         return UUID(after) if after else None
     except ValueError:
@@ -115,11 +110,6 @@ def _add(item: FeedEntry, channel: Channel, comment: Comment, name: str, kind: s
         item.threads.parent = (urn(comment.thread_id), f"{channel.site}/comments/{comment.thread_id}")
 
 
-class _Author(Struct):
-    name: str
-    url: str
-
-
 class _Answer(Struct, omit_defaults=True):
     """Our own data: the comment that began the thread, for a reply."""
 
@@ -127,51 +117,18 @@ class _Answer(Struct, omit_defaults=True):
     in_reply_to: str | None = None
 
 
-class _Item(Struct):
-    id: str
-    url: str
-    title: str
-    content_html: str
-    date_published: datetime
-    date_modified: datetime
-    authors: list[_Author]
+class _Said(Item):
     answer: _Answer = msgspec.field(name="_offshoot")
 
 
-class _Feed(Struct, omit_defaults=True):
-    version: str
-    language: str
-    title: str
-    home_page_url: str
-    feed_url: str
-    description: str
-    items: list[_Item]
-    next_url: str | None = None
-
-
-def _json(channel: Channel, comments: list[Comment], name: str) -> bytes:
-    return msgspec.json.encode(
-        _Feed(
-            version="https://jsonfeed.org/version/1.1",
-            language="en",
-            title=clean(channel.title),
-            home_page_url=channel.home,
-            feed_url=channel.self,
-            description=clean(channel.about),
-            next_url=channel.next or None,
-            items=[_item(channel, comment, name) for comment in comments],
-        )
-    )
-
-
-def _item(channel: Channel, comment: Comment, name: str) -> _Item:
-    return _Item(
+def _item(channel: Channel, comment: Comment, name: str) -> _Said:
+    return _Said(
         id=urn(comment.id),
         url=f"{channel.site}/comments/{comment.id}",
         title=clean(_title(comment, name)),
         content_html=_html(channel, comment),
         date_published=comment.created_at,
         date_modified=comment.edited_at or comment.created_at,
-        authors=[_Author(clean(_author(comment)), _person(channel, comment))],
+        authors=[Author(clean(_author(comment)), _person(channel, comment))],
         answer=_Answer(channel.home, f"{channel.site}/comments/{comment.thread_id}" if comment.is_reply else None),
     )

@@ -1,6 +1,7 @@
 """One feed, three clothes: RSS 2.0 with Media RSS, Atom with threads and paging, JSON Feed 1.1."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -259,7 +260,9 @@ def _add_rss(channel: Channel, entry: Entry, item: Any, license_: licenses.Licen
 # JSON Feed
 
 
-class _Author(Struct, omit_defaults=True):
+class Author(Struct):
+    """Whom an item is by."""
+
     name: str
     url: str
 
@@ -282,14 +285,19 @@ class _Made(Struct, omit_defaults=True):
     license: str | None = None
 
 
-class _Item(Struct, omit_defaults=True):
+class Item(Struct, omit_defaults=True, kw_only=True):
+    """What every item has. Kinds of items add their own data, as `_offshoot`."""
+
     id: str
     url: str
     title: str
     content_html: str
     date_published: datetime
     date_modified: datetime
-    authors: list[_Author]
+    authors: list[Author]
+
+
+class _Result(Item):
     made: _Made = field(name="_offshoot")
     summary: str | None = None
     image: str | None = None
@@ -308,13 +316,13 @@ class _Feed(Struct, omit_defaults=True):
     home_page_url: str
     feed_url: str
     description: str
-    items: list[_Item]
-    offshoot: _About = field(name="_offshoot")
+    items: Sequence[Item]
+    offshoot: _About | None = field(default=None, name="_offshoot")
     next_url: str | None = None
 
 
-def json(channel: Channel) -> bytes:
-    """JSON Feed 1.1, with how things were made under `_offshoot`."""
+def json_feed(channel: Channel, items: Sequence[Item], about: _About | None = None) -> bytes:
+    """JSON Feed 1.1 of these items."""
     return msgspec.json.encode(
         _Feed(
             version="https://jsonfeed.org/version/1.1",
@@ -324,16 +332,21 @@ def json(channel: Channel) -> bytes:
             feed_url=channel.self,
             description=clean(channel.about),
             next_url=channel.next or None,
-            items=[_item(channel, entry) for entry in channel.entries],
-            offshoot=_About(channel.site),
+            items=items,
+            offshoot=about,
         )
     )
 
 
-def _item(channel: Channel, entry: Entry) -> _Item:
+def json(channel: Channel) -> bytes:
+    """JSON Feed 1.1, with how things were made under `_offshoot`."""
+    return json_feed(channel, [_item(channel, entry) for entry in channel.entries], _About(channel.site))
+
+
+def _item(channel: Channel, entry: Entry) -> _Result:
     picture = entry.picture
     still = picture is not None and picture.media_type.startswith("image/")
-    return _Item(
+    return _Result(
         id=urn(entry.id),
         url=channel.page(entry),
         title=clean(title_of(entry)),
@@ -342,7 +355,7 @@ def _item(channel: Channel, entry: Entry) -> _Item:
         image=channel.file(picture) if picture is not None and still else None,
         date_published=entry.published,
         date_modified=entry.updated,
-        authors=[_Author(clean(entry.name or entry.handle), channel.person(entry))],
+        authors=[Author(clean(entry.name or entry.handle), channel.person(entry))],
         tags=entry.tags,
         attachments=[_Attachment(channel.file(picture), picture.media_type, picture.bytes)] if picture else [],
         made=_Made(

@@ -54,10 +54,15 @@ def _type(request: Request[Any, Any, Any]) -> str:
     return TYPES[request.scope["path"].rpartition(".")[2]]
 
 
-@get([f"/gallery/feed.{kind}" for kind in FORMATS], before_request=_unchanged, include_in_schema=False)
+def at(address: str) -> get:
+    """A route for each format of a feed that everybody may read."""
+    return get([f"{address}.{kind}" for kind in FORMATS], before_request=_unchanged, include_in_schema=False)
+
+
+@at("/gallery/feed")
 async def of_gallery(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The gallery: ?order=, ?kind=, ?after=."""
-    asked = _asked(request, "order", "kind", "after")
+    asked = parameters(request, "order", "kind", "after")
     order, medium = asked.get("order", "newest"), asked.get("kind", "")
     page = await feeds.of_list(Filter(order, medium or None), asked.get("after"))
     label = next((one.label for one in KINDS if one.medium == medium and medium), "")
@@ -66,10 +71,10 @@ async def of_gallery(request: Request[Any, Any, Any]) -> Response[bytes]:
     return _answer(request, page, title, about, "/", {"order": order, "kind": medium})
 
 
-@get([f"/tags/{{tag:str}}/feed.{kind}" for kind in FORMATS], before_request=_unchanged, include_in_schema=False)
+@at("/tags/{tag:str}/feed")
 async def of_tag(request: Request[Any, Any, Any], tag: str) -> Response[bytes]:
     """A tag: ?order=, ?kind=, ?after=."""
-    asked = _asked(request, "order", "kind", "after")
+    asked = parameters(request, "order", "kind", "after")
     kept = known_tag(tag)
     order, medium = asked.get("order", "newest"), asked.get("kind", "")
     page = await feeds.of_list(Filter(order, medium or None, kept), asked.get("after"))
@@ -78,10 +83,10 @@ async def of_tag(request: Request[Any, Any, Any], tag: str) -> Response[bytes]:
     return _answer(request, page, title, about, tag_address(kept), {"order": order, "kind": medium})
 
 
-@get([f"/{{handle:str}}/feed.{kind}" for kind in FORMATS], before_request=_unchanged, include_in_schema=False)
+@at("/{handle:str}/feed")
 async def of_person(request: Request[Any, Any, Any], handle: str) -> Response[bytes]:
     """What a person has published, newest first: ?after=."""
-    asked = _asked(request, "after")
+    asked = parameters(request, "after")
     if not handle.startswith("@"):
         raise NotFound
     person = await people.by_handle(handle[1:])
@@ -90,14 +95,10 @@ async def of_person(request: Request[Any, Any, Any], handle: str) -> Response[by
     return _answer(request, page, title, f"Pipelines by {person.shown}.", f"/@{person.handle}", {})
 
 
-@get(
-    [f"/pipelines/{{pipeline_id:uuid}}/results.{kind}" for kind in FORMATS],
-    before_request=_unchanged,
-    include_in_schema=False,
-)
+@at("/pipelines/{pipeline_id:uuid}/results")
 async def of_results(request: Request[Any, Any, Any], pipeline_id: UUID) -> Response[bytes]:
     """A pipeline's published runs, newest first: ?after=."""
-    asked = _asked(request, "after")
+    asked = parameters(request, "after")
     subject = await feeds.subject(pipeline_id)
     page = await feeds.of_results(pipeline_id, asked.get("after"))
     title = f"{subject.title} · Results"
@@ -105,14 +106,10 @@ async def of_results(request: Request[Any, Any, Any], pipeline_id: UUID) -> Resp
     return _answer(request, page, title, about, f"/pipelines/{pipeline_id}", {})
 
 
-@get(
-    [f"/pipelines/{{pipeline_id:uuid}}/lineage.{kind}" for kind in FORMATS],
-    before_request=_unchanged,
-    include_in_schema=False,
-)
+@at("/pipelines/{pipeline_id:uuid}/lineage")
 async def of_lineage(request: Request[Any, Any, Any], pipeline_id: UUID) -> Response[bytes]:
     """What grew from a pipeline, newest first: ?after=."""
-    asked = _asked(request, "after")
+    asked = parameters(request, "after")
     subject = await feeds.subject(pipeline_id)
     page = await feeds.of_lineage(pipeline_id, asked.get("after"))
     title = f"{subject.title} · Offshoots"
@@ -120,10 +117,10 @@ async def of_lineage(request: Request[Any, Any, Any], pipeline_id: UUID) -> Resp
     return _answer(request, page, title, about, f"/pipelines/{pipeline_id}/lineage", {})
 
 
-@get([f"/search/feed.{kind}" for kind in FORMATS], before_request=_unchanged, include_in_schema=False)
+@at("/search/feed")
 async def of_search(request: Request[Any, Any, Any]) -> Response[bytes]:
     """What a search finds, newest first: ?q=, ?order=, ?after=."""
-    asked = _asked(request, "q", "order", "after")
+    asked = parameters(request, "q", "order", "after")
     query = search_query.parse(asked.get("q", ""))
     order, words = asked.get("order", "newest"), search_query.write(query)
     found = await search.find(query, order, asked.get("after"), exactly=True, facets=False)
@@ -133,14 +130,10 @@ async def of_search(request: Request[Any, Any, Any]) -> Response[bytes]:
                    {"q": words, "order": order})  # fmt: skip
 
 
-@get(
-    [f"/pipelines/{{pipeline_id:uuid}}/similar.{kind}" for kind in FORMATS],
-    before_request=_unchanged,
-    include_in_schema=False,
-)
+@at("/pipelines/{pipeline_id:uuid}/similar")
 async def of_similar(request: Request[Any, Any, Any], pipeline_id: UUID) -> Response[bytes]:
     """The pipelines nearest in meaning to one, the nearest first."""
-    _asked(request)
+    parameters(request)
     subject = await feeds.subject(pipeline_id)
     page = await feeds.of_similar(pipeline_id)
     title = f"{subject.title} · More like this"
@@ -148,14 +141,10 @@ async def of_similar(request: Request[Any, Any, Any], pipeline_id: UUID) -> Resp
     return _answer(request, page, title, about, f"/pipelines/{pipeline_id}/similar", {}, dated=False)
 
 
-@get(
-    [f"/collections/{{collection_id:uuid}}/feed.{kind}" for kind in FORMATS],
-    before_request=_unchanged,
-    include_in_schema=False,
-)
+@at("/collections/{collection_id:uuid}/feed")
 async def of_collection(request: Request[Any, Any, Any], collection_id: UUID) -> Response[bytes]:
     """A public collection, what was added last first: ?after=."""
-    asked = _asked(request, "after")
+    asked = parameters(request, "after")
     found = await collections.read(collection_id, None)
     page = await collections.feed(collection_id, asked.get("after"))
     about = f"What {found.owner} collects in “{found.title}”."
@@ -165,7 +154,7 @@ async def of_collection(request: Request[Any, Any, Any], collection_id: UUID) ->
 @get([f"/feeds/{{token:str}}/feed.{kind}" for kind in FORMATS], include_in_schema=False)
 async def of_key(request: Request[Any, Any, Any], token: str) -> Response[bytes]:
     """A list that only one person may read, at an address that only they have: ?after=."""
-    asked = _asked(request, "after")
+    asked = parameters(request, "after")
     key_id = feed_key(config_of(request.scope).secret_key, token)
     if key_id is None:
         raise NotFound("There is no feed at this address.")
@@ -190,14 +179,10 @@ async def _opened(key: Key, after: str | None) -> tuple[feeds.Page, str, str]:
     return await bookmarks.feed(person.id, after), "Bookmarks", f"/@{person.handle}?tab=bookmarks"
 
 
-@get(
-    [f"/pipelines/{{pipeline_id:uuid}}/grids.{kind}" for kind in FORMATS],
-    before_request=_unchanged,
-    include_in_schema=False,
-)
+@at("/pipelines/{pipeline_id:uuid}/grids")
 async def of_grids(request: Request[Any, Any, Any], pipeline_id: UUID) -> Response[bytes]:
     """A pipeline's published grids, newest first: ?after=."""
-    asked = _asked(request, "after")
+    asked = parameters(request, "after")
     subject = await feeds.subject(pipeline_id)
     page = await feeds.of_grids(pipeline_id, asked.get("after"))
     title = f"{subject.title} · Grids"
@@ -205,14 +190,10 @@ async def of_grids(request: Request[Any, Any, Any], pipeline_id: UUID) -> Respon
     return _answer(request, page, title, about, f"/pipelines/{pipeline_id}/grids", {})
 
 
-@get(
-    [f"/grids/{{grid_id:uuid}}/feed.{kind}" for kind in FORMATS],
-    before_request=_unchanged,
-    include_in_schema=False,
-)
+@at("/grids/{grid_id:uuid}/feed")
 async def of_grid(request: Request[Any, Any, Any], grid_id: UUID) -> Response[bytes]:
     """A published grid's results: ?after=."""
-    asked = _asked(request, "after")
+    asked = parameters(request, "after")
     subject = await feeds.grid_subject(grid_id)
     page = await feeds.of_grid(grid_id, asked.get("after"))
     title = f"{subject.title} · Grid"
@@ -220,14 +201,10 @@ async def of_grid(request: Request[Any, Any, Any], grid_id: UUID) -> Response[by
     return _answer(request, page, title, about, f"/grids/{grid_id}", {})
 
 
-@get(
-    [f"/pipelines/{{pipeline_id:uuid}}/reviews.{kind}" for kind in FORMATS],
-    before_request=_unchanged,
-    include_in_schema=False,
-)
+@at("/pipelines/{pipeline_id:uuid}/reviews")
 async def of_reviews(request: Request[Any, Any, Any], pipeline_id: UUID) -> Response[bytes]:
     """What people wrote about a pipeline, newest first: ?after=."""
-    asked = _asked(request, "after")
+    asked = parameters(request, "after")
     subject = await feeds.subject(pipeline_id)
     page = await feeds.of_reviews(pipeline_id, asked.get("after"))
     title = f"{subject.title} · Reviews"
@@ -235,7 +212,7 @@ async def of_reviews(request: Request[Any, Any, Any], pipeline_id: UUID) -> Resp
     return _answer(request, page, title, about, f"/pipelines/{pipeline_id}/reviews", {})
 
 
-def _asked(request: Request[Any, Any, Any], *known: str) -> dict[str, str]:
+def parameters(request: Request[Any, Any, Any], *known: str) -> dict[str, str]:
     """The query's words. Raises NotFound for any other, such as a page number."""
     asked = {name: value for name, value in request.query_params.items() if value != ""}
     if not asked.keys() <= set(known):

@@ -10,10 +10,10 @@ from uuid import UUID
 from litestar import Request, Response, get, post
 from msgspec import Struct
 
-from domain import contact_sheet, forecast, grid_axes, grid_estimate, grid_pages, grids, models, run_pages, runs, steps
+from domain import contact_sheet, estimates, forecast, grid_axes, grid_pages, grids, models, run_pages, runs, steps
 from domain.errors import Conflict, Invalid, NotFound, TooMany
+from domain.estimates import Estimate
 from domain.grid_axes import Axis, Target
-from domain.grid_estimate import Estimate
 from domain.grid_pages import GridPage
 from domain.grids import Plan
 from domain.run_pages import RunForm
@@ -131,7 +131,7 @@ async def _estimate(composed: Composed, me: Viewer) -> int:
         composed.errors = {**error.fields, **composed.errors}
     if composed.errors or composed.plan is None:
         return 422
-    composed.estimate = await grid_estimate.estimate(form.recipe, composed.plan.cells, me.id)
+    composed.estimate = await estimates.estimate(composed.plan.asks(form.recipe), me.id, beyond=True)
     composed.waiting = await forecast.waiting()
     return 200
 

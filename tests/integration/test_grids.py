@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from domain import (
+    estimates,
     feeds,
     forks,
     grid_axes,
-    grid_estimate,
     grid_pages,
     grids,
     models,
@@ -227,15 +227,15 @@ async def test_the_estimate_counts_what_really_runs(
 ) -> None:
     asked = await plan(pipeline, **axes)
     form = await run_pages.form(pipeline.id, 1, pipeline.owner_id)
-    before = await grid_estimate.estimate(form.recipe, asked.cells, pipeline.owner_id)
-    assert (before.cells, before.known_cells, before.to_run) == (len(asked.cells), 0, to_run)
+    before = await estimates.estimate(asked.asks(form.recipe), pipeline.owner_id, beyond=True)
+    assert (before.runs, before.known_runs, before.to_run) == (len(asked.cells), 0, to_run)
     assert before.seconds is None, "nothing alike ran yet"
     await grids.create(asked, pipeline.owner_id, "key")
     assert len(await work(make)) == to_run
-    after = await grid_estimate.estimate(form.recipe, asked.cells, pipeline.owner_id)
-    assert (after.known_cells, after.to_run, after.seconds) == (len(asked.cells), 0, 0)
-    elsewhere = (await plan(pipeline, seed=6, **axes)).cells
-    other = await grid_estimate.estimate(form.recipe, elsewhere, pipeline.owner_id)
+    after = await estimates.estimate(asked.asks(form.recipe), pipeline.owner_id, beyond=True)
+    assert (after.known_runs, after.to_run, after.seconds) == (len(asked.cells), 0, 0)
+    elsewhere = (await plan(pipeline, seed=6, **axes)).asks(form.recipe)
+    other = await estimates.estimate(elsewhere, pipeline.owner_id, beyond=True)
     written = 2 if "input_subject" in axes else 1
     assert other.to_run == to_run - written, "without alternatives in it, the words are the same by any seed"
     assert other.seconds is not None
@@ -246,7 +246,7 @@ async def test_what_others_keep_private_is_no_help(make: Make, pipeline: Pipelin
     other = await make.person()
     asked = await plan(pipeline, s3_factor="2,4")
     form = await run_pages.form(pipeline.id, 1, other.id)
-    assert (await grid_estimate.estimate(form.recipe, asked.cells, other.id)).to_run == 4
+    assert (await estimates.estimate(asked.asks(form.recipe), other.id, beyond=True)).to_run == 4
 
 
 # stopping, running again
