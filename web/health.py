@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
-import redis.asyncio as redis
 from litestar import Request, Response, get
 from msgspec import json
 
@@ -36,6 +35,8 @@ async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 async def _ping(url: str) -> None:
+    import redis.asyncio as redis  # here, because nothing else of the web needs it and every start would wait for it
+
     async with redis.from_url(url, socket_connect_timeout=PATIENCE, socket_timeout=PATIENCE) as client:
         await client.ping()
 

@@ -64,6 +64,8 @@ PARTS: dict[str, Callable[[Path], Any]] = {
 
 def main(parts: Sequence[str]) -> None:
     """Measure the named parts."""
+    if unknown := sorted(set(parts) - PARTS.keys()):
+        sys.exit(f"There is no part {', '.join(unknown)}. There are: {', '.join(PARTS)}.")
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="offshoot-bench-") as folder:
         place = Path(folder)
