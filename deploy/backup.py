@@ -285,22 +285,29 @@ def sha256_of(file: Path) -> str:
 
 
 def restore(folder: Path, name: str = "") -> int:
-    """Put a backup (the newest, or the one called `name`) into an empty installation. Raises Problem, Unavailable."""
+    """Put a backup (the newest, or the one called `name`) into an empty installation; 1 when files of it are lost.
+
+    A file that is not in the backup any more, or not as it was, is named and left out: the rest matters more.
+    Raises Problem, Unavailable.
+    """
     surroundings = Surroundings.of_process()
     folder = folder.expanduser().resolve()
     try:
         chosen = _chosen(folder, name)
-        manifest = _checked(folder, chosen)
+        manifest = _checked(chosen)
         with reach(surroundings, fresh=True) as urls:
-            asyncio.run(_restore(folder, chosen, manifest, urls, surroundings.env))
+            lost = asyncio.run(_restore(folder, chosen, manifest, urls, surroundings.env))
             migrations.migrate(urls.database)
     except OSError as error:
         raise about(error, folder) from error
+    for each in lost:
+        print(f"missing or damaged in the backup: {each.within(folder)}")
     print(
-        f"restored {chosen.name}: {sum(manifest.rows.values())} rows, {manifest.files} files "
-        f"({manifest.bytes:,} bytes). Start the site; `offshoot verify` reads every file again."
+        f"restored {chosen.name}: {sum(manifest.rows.values())} rows, {manifest.files - len(lost)} files "
+        f"({manifest.bytes - sum(each.bytes for each in lost):,} bytes). Start the site; `offshoot verify` reads "
+        "every file again."
     )
-    return 0
+    return 1 if lost else 0
 
 
 def _chosen(folder: Path, name: str) -> Path:
@@ -312,8 +319,8 @@ def _chosen(folder: Path, name: str) -> Path:
     return folder / (name or found[-1])
 
 
-def _checked(folder: Path, chosen: Path) -> Manifest:
-    """The manifest, when all that it promises is there. Raises Problem."""
+def _checked(chosen: Path) -> Manifest:
+    """The manifest, when the database and the list of files are as it promises. Raises Problem."""
     try:
         manifest = msgspec.json.decode((chosen / MANIFEST).read_bytes(), type=Manifest)
     except (msgspec.DecodeError, ValueError) as error:
@@ -324,11 +331,7 @@ def _checked(folder: Path, chosen: Path) -> Manifest:
         )
     if sha256_of(chosen / DUMP) != manifest.dump_sha256:
         raise Problem(f"{chosen / DUMP} is damaged: its SHA-256 is not the one of the manifest.")
-    count = 0
-    for count, each in enumerate(_had(chosen, manifest), 1):  # noqa: B007 - the last is asked for
-        file = each.within(folder)
-        if not file.exists() or file.stat().st_size != each.bytes:
-            raise Problem(f"{file} is missing or cut off, so {chosen.name} cannot be restored whole.")
+    count = sum(1 for _ in _had(chosen, manifest))
     if count != manifest.files:
         raise Problem(f"{chosen / FILES} is damaged: it names {count} files, the manifest {manifest.files}.")
     return manifest
@@ -340,16 +343,19 @@ def _had(chosen: Path, manifest: Manifest) -> Iterator[Listed]:
     return (each for each in _listed(chosen / FILES) if each.sha256 not in missing)
 
 
-async def _restore(folder: Path, chosen: Path, manifest: Manifest, urls: Urls, env: Mapping[str, str]) -> None:
-    """Files first, then the database in one transaction: an interrupted restore can be repeated."""
+async def _restore(folder: Path, chosen: Path, manifest: Manifest, urls: Urls, env: Mapping[str, str]) -> list[Listed]:
+    """Files first, then the database in one transaction: an interrupted restore can be repeated. What was lost."""
     await _require_empty(urls.database)
     storage = Storage(urls.s3)
     await storage.open_bucket()
 
+    lost: list[Listed] = []
+
     async def one(each: Listed) -> None:
         file = each.within(folder)
-        if await asyncio.to_thread(sha256_of, file) != each.sha256:
-            raise Problem(f"{file} is damaged: its SHA-256 is not its name.")
+        if not file.exists() or await asyncio.to_thread(sha256_of, file) != each.sha256:
+            lost.append(each)
+            return
         with file.open("rb") as data:
             await storage.put(key_of(each.sha256), data, each.media_type)
 
@@ -363,6 +369,7 @@ async def _restore(folder: Path, chosen: Path, manifest: Manifest, urls: Urls, e
         rows = await _rows(connection)
     if rows != manifest.rows:
         raise Problem(f"The restored rows are not those of the manifest: {json.dumps(rows)}")
+    return lost
 
 
 async def _require_empty(url: str) -> None:

@@ -42,7 +42,7 @@ WHERE s.state IN ('succeeded', 'reused')
   AND (r.owner_id = $2 OR r.visibility = 'published' AND p.visibility = 'public' AND p.deleted_at IS NULL)
 """
 _KNOWN = f"""
-SELECT s.id, s.output_text, s.receipt {_RESULTS} AND s.input_hash = $1 AND s.run_id <> $3
+SELECT s.id, s.output_text, s.receipt, s.timings {_RESULTS} AND s.input_hash = $1 AND s.run_id <> $3
 ORDER BY s.state = 'succeeded' DESC, s.id LIMIT 1
 """
 """Another run's result that the person may see: their own, or one that stands in public. What others keep to
@@ -160,7 +160,8 @@ async def reuse(step: db.Record, ready: Prepared) -> bool:
             UPDATE runs SET started_at = coalesce(started_at, clock_timestamp()) WHERE id = $7
         )
         UPDATE step_runs SET state = 'reused', reused_from = $2, input_hash = $3, resolved = $4, output_text = $5,
-            receipt = $6, finished_at = clock_timestamp(), lease_until = NULL, lease_owner = NULL, phase = ''
+            receipt = $6, timings = $8, finished_at = clock_timestamp(), lease_until = NULL, lease_owner = NULL,
+            phase = ''
         WHERE id = $1
         """,
         step["id"],
@@ -170,6 +171,7 @@ async def reuse(step: db.Record, ready: Prepared) -> bool:
         found["output_text"],
         found["receipt"],
         step["run_id"],
+        found["timings"],
     )
     await note(step["run_id"], "reused", ordinal=step["ordinal"])
     return True

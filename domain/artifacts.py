@@ -61,7 +61,7 @@ ON CONFLICT (sha256) DO UPDATE SET touched_at = clock_timestamp(),
     width = CASE a.state WHEN 'stored' THEN a.width ELSE excluded.width END,
     height = CASE a.state WHEN 'stored' THEN a.height ELSE excluded.height END
 WHERE a.state <> 'deleting' OR a.touched_at < clock_timestamp() - $6::interval
-RETURNING state
+RETURNING true
 """
 
 _STORED = """
@@ -106,27 +106,27 @@ class Artifact(Struct, frozen=True):
 async def record(
     storage: Storage, data: bytes, media_type: str, width: int | None = None, height: int | None = None
 ) -> str:
-    """Store bytes and return their SHA-256. Storing the same bytes again changes nothing.
+    """Store bytes and return their SHA-256.
 
-    The row is touched first, then the object put; for a day after that no sweep takes it, and within that
-    time the caller refers to it. Raises Unavailable when the file store cannot be reached, or while a sweep
-    may still be removing the same bytes; the call may then be repeated.
+    Bytes that are known are put again: an object that was lost comes back with them, and nobody learns from
+    the time it takes whether somebody else has the same. The row is touched first, then the object put; for a
+    day after that no sweep takes it, and within that time the caller refers to it. Raises Unavailable when the
+    file store cannot be reached, or while a sweep may still be removing the same bytes; the call may then be
+    repeated.
     """
     sha256 = hashlib.sha256(data).hexdigest()
-    if await _touch(sha256, media_type, len(data), width, height) == "stored":
-        return sha256
+    await _touch(sha256, media_type, len(data), width, height)
     await storage.put(key_of(sha256), data, media_type)
     if not await db.execute(_STORED, sha256):
         raise Unavailable("Saving the file took too long. Try again.")
     return sha256
 
 
-async def _touch(sha256: str, *columns: object) -> str:
-    """Claim the row for writing and return its state: `stored` needs no writing. Waits for a sweep at work."""
+async def _touch(sha256: str, *columns: object) -> None:
+    """Claim the row for writing. Waits for a sweep at work."""
     for _ in range(_PATIENCE):
-        state: str | None = await db.fetchval(_TOUCH, sha256, *columns, REMOVAL)
-        if state is not None:
-            return state
+        if await db.fetchval(_TOUCH, sha256, *columns, REMOVAL):
+            return
         await asyncio.sleep(0.1)
     raise Unavailable("An old copy of the file is being removed just now. Try again in two minutes.")
 

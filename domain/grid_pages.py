@@ -73,6 +73,8 @@ class GridPage(Struct, kw_only=True):
     seed: int
     created_at: datetime
     published_at: datetime | None
+    ended_at: datetime | None
+    """When the last of its cells ended that has."""
     cells: list[CellShown | None]
     left: float | None
     """About how many seconds remain, once some cells that ran have ended."""
@@ -115,7 +117,8 @@ SELECT g.id, g.pipeline_id, g.axes, g.inputs, g.seed, g.created_at, g.published_
     CASE WHEN p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2) THEN p.title ELSE '' END
         AS pipeline_title,
     p.visibility AS pipeline_visibility, coalesce(p.owner_id = $2, false) AS pipeline_mine, p.generation,
-    p.offshoot_count
+    p.offshoot_count, (SELECT max(r.finished_at) FROM grid_cells c JOIN runs r ON r.id = c.run_id
+        WHERE c.grid_id = g.id) AS ended_at
 FROM grids g JOIN pipelines p ON p.id = g.pipeline_id JOIN versions v ON v.id = g.version_id
 JOIN people o ON o.id = g.owner_id
 WHERE g.id = $1 AND (g.owner_id = $2 OR g.published_at IS NOT NULL AND p.deleted_at IS NULL

@@ -7,6 +7,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -159,26 +160,29 @@ async def stop(grid_id: UUID, person_id: UUID) -> None:
             await runs.cancel(run_id, person_id)
 
 
-async def retry(grid_id: UUID, person_id: UUID, *, limit: int | None = None) -> None:
-    """Queue the cells again that failed or were stopped. Raises NotFound, and TooMany as `create` does."""
-    ended = await _cells(grid_id, person_id, ("failed", "cancelled"))
+async def retry(grid_id: UUID, person_id: UUID, *, ended: datetime | None = None, limit: int | None = None) -> None:
+    """Queue the cells again that failed or were stopped, those that ended after `ended` left out: they were
+    queued again since. Raises NotFound, and TooMany as `create` does."""
+    again = await _cells(grid_id, person_id, ("failed", "cancelled"), ended)
     async with db.transaction():
         await runs.one_at_a_time(person_id)
-        await runs.check_room(person_id, limit, len(ended))
-    for run_id in reversed(ended):
+        await runs.check_room(person_id, limit, len(again))
+    for run_id in reversed(again):
         with suppress(Conflict):
             await runs.retry(run_id, person_id, limit=limit)
 
 
-async def _cells(grid_id: UUID, person_id: UUID, states: Sequence[str]) -> list[UUID]:
+async def _cells(grid_id: UUID, person_id: UUID, states: Sequence[str], until: datetime | None = None) -> list[UUID]:
     """The runs of the person's grid that are in one of the states, the last cell first. Raises NotFound."""
     if not await db.fetchval("SELECT true FROM grids WHERE id = $1 AND owner_id = $2", grid_id, person_id):
         raise NotFound(GONE)
     rows = await db.fetch(
         """SELECT r.id FROM grid_cells c JOIN runs r ON r.id = c.run_id
-           WHERE c.grid_id = $1 AND r.state = ANY($2::text[]) ORDER BY c.cell DESC""",
+           WHERE c.grid_id = $1 AND r.state = ANY($2::text[])
+             AND ($3::timestamptz IS NULL OR r.finished_at <= $3) ORDER BY c.cell DESC""",
         grid_id,
         list(states),
+        until,
     )
     return [row["id"] for row in rows]
 
@@ -201,6 +205,11 @@ async def publish(grid_id: UUID, person_id: UUID, *, to_everyone: bool = False) 
         )
         if ready is None or not ready["over"] or not ready["done"]:
             raise Conflict("Only a grid that has ended, with a result in it, can be published.")
+        await db.execute(  # before the pipeline, as `runs.publish` locks them
+            """SELECT r.id FROM grid_cells c JOIN runs r ON r.id = c.run_id WHERE c.grid_id = $1
+               ORDER BY r.id FOR NO KEY UPDATE OF r""",
+            grid_id,
+        )
         if to_everyone:
             await runs.open_pipeline(grid["pipeline_id"], person_id)
         await runs.require_seen(grid["pipeline_id"])

@@ -9,11 +9,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from domain import advance as advancing
 from domain import db
 from domain.events import note, ring
+from domain.means import Means
+from domain.prepare import Prepared
 
 LEASE = 30.0
 """Seconds that a claim or a beat holds a step."""
@@ -44,6 +47,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     """As they are used: templates filled, seed chosen."""
     pictures: list[str]
     """SHA-256 of every picture that comes in, in order."""
+    model: tuple[str, Means]
+    """The revision and means of the model that its input hash speaks of; "" for a kind without one."""
     refused: str
     """Why the step cannot be run at all, in words for the person; else empty."""
     waited: float
@@ -61,6 +66,15 @@ class Made(Struct, frozen=True):
 
     sha256: str
     seed: int | None = None
+
+
+async def due_queues() -> set[str]:
+    """The queues that have steps to tell workers of."""
+    rows = await db.fetch(
+        """SELECT DISTINCT queue FROM step_runs
+           WHERE state = 'queued' AND not_before <= clock_timestamp() AND nudge_at <= clock_timestamp()"""
+    )
+    return {row["queue"] for row in rows}
 
 
 async def due(queue: str, limit: int = 100) -> int:
@@ -109,13 +123,19 @@ async def claim(queue: str, owner: str, lease_s: float = LEASE, *, room: int = 1
     """
     for _ in range(_LOOKS):
         async with db.transaction():
+            if workers_each:  # so that claims at the same moment count each other
+                await db.execute("SELECT pg_advisory_xact_lock(hashtextextended('workers', 0))")
             first = await db.fetchrow(
                 f"{_NEXT} {_IN_TURN} LIMIT 1 FOR NO KEY UPDATE OF r SKIP LOCKED", queue, workers_each, owner
             )
             if first is None:
                 return []
-            picked = [first["id"], *await _alike(first, queue, owner, room, workers_each)]
-            found = [held for step_run_id in picked if (held := await _take(step_run_id, owner, lease_s))]
+            ready = [await _ready(first["id"])]
+            for step_run_id in await _alike(first, queue, owner, room, workers_each):
+                other = await _ready(step_run_id)
+                if other.batch_key == ready[0].batch_key:  # the model's means may have changed since it was queued
+                    ready.append(other)
+            found = [held for each in ready if (held := await _take(each, owner, lease_s))]
         if found:
             return found
     return []
@@ -150,8 +170,26 @@ async def _alike(first: db.Record, queue: str, owner: str, room: int, workers_ea
     return taken
 
 
-async def _take(step_run_id: UUID, owner: str, lease_s: float) -> Claim | None:
+class _Ready(Struct, frozen=True):
+    """A step as it would run now: what it is run with, or why it cannot be."""
+
+    step: db.Record
+    prepared: Prepared | None
+    refused: str
+
+    @property
+    def batch_key(self) -> str:
+        return "" if self.prepared is None else self.prepared.batch_key
+
+
+async def _ready(step_run_id: UUID) -> _Ready:
+    step = await advancing.step_of(step_run_id)
+    return _Ready(step, *await advancing.try_prepared(step))
+
+
+async def _take(ready: _Ready, owner: str, lease_s: float) -> Claim | None:
     """Make a queued step this worker's. None when it is not queued any more, or its result was reused."""
+    step, prepared = ready.step, ready.prepared
     row = await db.fetchrow(
         """
         UPDATE step_runs SET state = 'running', attempt = attempt + 1, lease_owner = $2,
@@ -160,15 +198,13 @@ async def _take(step_run_id: UUID, owner: str, lease_s: float) -> Claim | None:
         WHERE id = $1 AND state = 'queued' AND not_before <= clock_timestamp()
         RETURNING attempt, extract(epoch FROM clock_timestamp() - queued_at)::float8 AS waited
         """,
-        step_run_id,
+        step["id"],
         owner,
         lease_s,
     )
     if row is None:
         return None
-    step = await advancing.step_of(step_run_id)
-    ready, refused = await advancing.try_prepared(step)
-    if ready is not None and await advancing.reuse(step, ready):
+    if prepared is not None and await advancing.reuse(step, prepared):
         await advancing.advance(step["run_id"])
         return None
     await db.execute(
@@ -177,15 +213,15 @@ async def _take(step_run_id: UUID, owner: str, lease_s: float) -> Claim | None:
             UPDATE step_runs SET resolved = $5, input_hash = $6 WHERE id = $1)
         UPDATE runs SET state = 'running', started_at = coalesce(started_at, clock_timestamp()) WHERE id = $2
         """,
-        step_run_id,
+        step["id"],
         step["run_id"],
         step["ordinal"],
         {"attempt": row["attempt"], "worker": owner},
-        None if ready is None else advancing.resolved(step, ready),
-        None if ready is None else ready.input_hash,
+        None if prepared is None else advancing.resolved(step, prepared),
+        None if prepared is None else prepared.input_hash,
     )
     return Claim(
-        step_run_id=step_run_id,
+        step_run_id=step["id"],
         run_id=step["run_id"],
         ordinal=step["ordinal"],
         kind=step["kind"],
@@ -194,9 +230,10 @@ async def _take(step_run_id: UUID, owner: str, lease_s: float) -> Claim | None:
         retry_count=step["retry_count"],
         owner=owner,
         step=step["step"],
-        parameters={} if ready is None else ready.parameters,
-        pictures=[] if ready is None else ready.pictures,
-        refused=refused,
+        parameters={} if prepared is None else prepared.parameters,
+        pictures=[] if prepared is None else prepared.pictures,
+        model=(step["revision"], msgspec.convert(step["means"], Means)),
+        refused=ready.refused,
         waited=row["waited"] or 0.0,
     )
 

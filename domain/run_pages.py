@@ -114,7 +114,7 @@ class RunPage(Struct, kw_only=True):
     started_at: datetime | None
     finished_at: datetime | None
     seconds: float | None
-    """From the first start to the end, or until now."""
+    """From the first start to the end, or until now; for others what the steps took, see `_shown_seconds`."""
     starts_in: float | None
     left: float | None
     steps: list[StepPage]
@@ -232,7 +232,7 @@ def _page(rows: Sequence[db.Record], rates: Mapping[tuple[str, str], float], vie
         created_at=run["created_at"],
         started_at=run["run_started"],
         finished_at=run["run_finished"],
-        seconds=_between(run["run_started"], run["run_finished"] or run["now"]),
+        seconds=_shown_seconds(run, parts),
         starts_in=None if expected is None or queued is None else expected * ((queued.place or 1) - 1),
         left=forecast.total([part.left for part in parts if part.state in ("waiting", "queued", "running")]),
         steps=parts,
@@ -262,7 +262,7 @@ def _step(row: db.Record, rates: Mapping[tuple[str, str], float]) -> StepPage:
         pictures=msgspec.convert(row["pictures"] or [], list[Picture]),
         place=None if row["ahead"] is None else row["ahead"] + 1,
         preview=row["preview"],
-        elapsed=_between(row["started_at"], row["finished_at"] or row["now"]) if row["state"] != "queued" else None,
+        elapsed=_elapsed(row),
         left=_left(row, rates),
         source=_source(row),
         receipt=row["receipt"] or {},
@@ -274,6 +274,21 @@ def _shown_state(row: db.Record) -> str:
     """That a result was reused tells others that it existed before, so they learn it only with its source."""
     hidden = row["state"] == "reused" and row["from_id"] is None and not row["mine"]
     return "succeeded" if hidden else str(row["state"])
+
+
+def _elapsed(row: db.Record) -> float | None:
+    """Seconds the step runs or ran; for one that others shall not know was reused, what it took when it was made."""
+    if row["state"] == "reused" and _shown_state(row) != "reused":
+        spent = row["timings"] or {}
+        return sum(float(spent.get(part, 0)) for part in ("load", "run", "save"))
+    return None if row["state"] == "queued" else _between(row["started_at"], row["finished_at"] or row["now"])
+
+
+def _shown_seconds(run: db.Record, parts: Sequence[StepPage]) -> float | None:
+    """How long the run took. Others are told the sum of its steps, which betrays nothing of a reused one."""
+    if run["mine"]:
+        return _between(run["run_started"], run["run_finished"] or run["now"])
+    return sum(part.elapsed or 0 for part in parts)
 
 
 def _source(row: db.Record) -> Source | None:
@@ -324,8 +339,10 @@ def _tag(rows: Sequence[db.Record]) -> str:
 
 
 async def _events(run_id: UUID) -> list[EventLine]:
-    rows = await db.fetch("SELECT ordinal, name, data, at FROM events WHERE run_id = $1 ORDER BY id LIMIT 500", run_id)
-    return [EventLine(row["at"], event_words(row["name"], row["ordinal"], row["data"])) for row in rows]
+    rows = await db.fetch(
+        "SELECT ordinal, name, data, at FROM events WHERE run_id = $1 ORDER BY id DESC LIMIT 500", run_id
+    )
+    return [EventLine(row["at"], event_words(row["name"], row["ordinal"], row["data"])) for row in reversed(rows)]
 
 
 _EVENTS = {

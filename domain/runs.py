@@ -6,7 +6,8 @@ workers claim (`domain/queue.py`). Whoever changes a run and its steps locks the
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ __all__ = [
     "Wanted",
     "accept",
     "accept_all",
+    "by_key",
     "cancel",
     "check_inputs",
     "check_room",
@@ -82,10 +84,11 @@ async def accept(
         if known is not None:
             return _repeat(known, request)
         await check_room(owner_id, limit)
-        turn = await _turn(owner_id)
-        run_id = await _insert(version, owner_id, values, seed, key, request, afresh, turn, changes or {})
+        recipe = applied(recipe, changes or {})
+        turns = await _turns(owner_id, [step.queue for step in recipe.steps])
+        run_id = await _insert(version, owner_id, values, seed, key, request, afresh, changes or {})
         await db.execute("UPDATE pipelines SET run_count = run_count + 1 WHERE id = $1", version["pipeline_id"])
-        await _insert_steps(run_id, applied(recipe, changes or {}), turn)
+        await _insert_steps(run_id, recipe, turns)
         await note(run_id, "accepted", {"seed_given": seed is not None, "afresh": afresh})
         await advance(run_id)
         return Accepted(run_id, repeated=False)
@@ -113,27 +116,24 @@ async def accept_all(
         version = await _runnable(version_id, owner_id, False)
         recipe = steps.convert(version["recipe"])
         await check_room(owner_id, limit, len(wanted))
-        first = await _turn(owner_id)
-        ids = await _insert_all(version, owner_id, wanted, request, first)
+        turns = await _turns(owner_id, [step.queue for step in recipe.steps])
+        ids = await _insert_all(version, owner_id, wanted, request)
         await db.execute(
             "UPDATE pipelines SET run_count = run_count + $2 WHERE id = $1", version["pipeline_id"], len(ids)
         )
         for place, (run_id, one) in enumerate(zip(ids, wanted, strict=True)):
-            await _insert_steps(run_id, applied(recipe, one.changes), first + place)
+            await _insert_steps(run_id, applied(recipe, one.changes), turns, place)
             await note(run_id, "accepted", {"seed_given": True, "afresh": False})
             await advance(run_id)
         return ids
 
 
-async def _insert_all(
-    version: db.Record, owner_id: UUID, wanted: Sequence[Wanted], request: str, first_turn: int
-) -> list[UUID]:
+async def _insert_all(version: db.Record, owner_id: UUID, wanted: Sequence[Wanted], request: str) -> list[UUID]:
     rows = await db.fetch(
         """
         INSERT INTO runs
-            (pipeline_id, version_id, owner_id, number, idempotency_key, request_sha256, inputs, seed, changes, turn)
-        SELECT $1, $2, $3, last.number + given.place, given.key, $4, given.inputs, given.seed, given.changes,
-            $9 + given.place - 1
+            (pipeline_id, version_id, owner_id, number, idempotency_key, request_sha256, inputs, seed, changes)
+        SELECT $1, $2, $3, last.number + given.place, given.key, $4, given.inputs, given.seed, given.changes
         FROM unnest($5::text[], $6::jsonb[], $7::bigint[], $8::jsonb[])
              WITH ORDINALITY AS given (key, inputs, seed, changes, place),
              (SELECT coalesce(max(number), 0) AS number FROM runs WHERE pipeline_id = $1) last
@@ -147,7 +147,6 @@ async def _insert_all(
         [one.inputs for one in wanted],
         [one.seed for one in wanted],
         [one.changes for one in wanted],
-        first_turn,
     )
     return [row["id"] for row in sorted(rows, key=lambda row: int(row["number"]))]
 
@@ -168,23 +167,32 @@ async def check_room(person_id: UUID, limit: int | None, more: int = 1) -> None:
     raise TooMany(words if more == 1 else f"These are {more:,} runs. {words}")
 
 
-async def _turn(owner_id: UUID) -> int:
-    """The turn of the person's next run.
+async def _turns(owner_id: UUID, queues: Collection[str]) -> dict[str, int]:
+    """The turn of the person's next run in each of these queues.
 
-    Runs are served in the order of their turns. A person's own runs get turns one after the other, the first of
-    them that of the run served last, so that many runs of one person and one of another take turns: start-time
-    fair queueing (Goyal, Vin and Cheng, 1996) with equal weights.
+    Steps are served in the order of their turns: start-time fair queueing (Goyal, Vin and Cheng, 1996) with equal
+    weights, a run in a queue being the unit. A turn begins at that of the step served last, and behind those the
+    person has had or waits for, so that many runs of one and one run of another alternate.
     """
-    turn: int = await db.fetchval(
+    rows = await db.fetch(
         """
-        SELECT greatest(
-            coalesce((SELECT max(turn) FROM runs WHERE state = 'running' AND finished_at IS NULL),
-                     (SELECT min(turn) FROM runs WHERE state = 'queued' AND finished_at IS NULL), 0),
-            (SELECT max(turn) + 1 FROM runs WHERE owner_id = $1 AND finished_at IS NULL))
+        SELECT wanted.queue, greatest(
+            now.turn + EXISTS (
+                SELECT FROM step_runs s JOIN runs r ON r.id = s.run_id
+                WHERE s.queue = wanted.queue AND s.turn = now.turn AND s.started_at IS NOT NULL AND r.owner_id = $1
+            )::int,
+            (SELECT max(s.turn) + 1 FROM runs r JOIN step_runs s ON s.run_id = r.id
+             WHERE r.owner_id = $1 AND r.finished_at IS NULL AND s.queue = wanted.queue)) AS turn
+        FROM unnest($2::text[]) AS wanted (queue)
+        CROSS JOIN LATERAL (
+            SELECT coalesce(max(turn), 0) AS turn FROM step_runs
+            WHERE queue = wanted.queue AND started_at IS NOT NULL
+        ) now
         """,
         owner_id,
+        sorted(set(queues)),
     )
-    return turn
+    return {row["queue"]: row["turn"] for row in rows}
 
 
 def check_inputs(recipe: steps.Recipe, inputs: Mapping[str, str], seed: int | None) -> dict[str, str]:
@@ -231,6 +239,12 @@ def _digest(version_id: UUID, inputs: Mapping[str, str], seed: int | None, afres
     return hashlib.sha256(asked).hexdigest()
 
 
+async def by_key(owner_id: UUID, key: str) -> UUID | None:
+    """The person's run that was accepted with this key."""
+    row = await _by_key(owner_id, key)
+    return None if row is None else row["id"]
+
+
 async def _by_key(owner_id: UUID, key: str) -> db.Record | None:
     return await db.fetchrow(
         "SELECT id, version_id, request_sha256 FROM runs WHERE owner_id = $1 AND idempotency_key = $2", owner_id, key
@@ -271,15 +285,13 @@ async def _insert(
     key: str,
     request: str,
     afresh: bool,
-    turn: int,
     changes: Changes,
 ) -> UUID:
     run_id: UUID = await db.fetchval(
         """
         INSERT INTO runs
-            (pipeline_id, version_id, owner_id, number, idempotency_key, request_sha256, inputs, seed, afresh, turn,
-             changes)
-        SELECT $1, $2, $3, coalesce(max(number), 0) + 1, $4, $5, $6, $7, $8, $9, $10 FROM runs WHERE pipeline_id = $1
+            (pipeline_id, version_id, owner_id, number, idempotency_key, request_sha256, inputs, seed, afresh, changes)
+        SELECT $1, $2, $3, coalesce(max(number), 0) + 1, $4, $5, $6, $7, $8, $9 FROM runs WHERE pipeline_id = $1
         RETURNING id
         """,
         version["pipeline_id"],
@@ -290,34 +302,35 @@ async def _insert(
         inputs,
         secrets.randbelow(steps.MAX_SEED + 1) if seed is None else seed,
         afresh,
-        turn,
         changes,
     )
     return run_id
 
 
-async def _insert_steps(run_id: UUID, recipe: steps.Recipe, turn: int) -> None:
+async def _insert_steps(run_id: UUID, recipe: steps.Recipe, turns: Mapping[str, int], place: int = 0) -> None:
+    """The run's steps, all waiting. `place` counts runs that are accepted together."""
     plain: list[dict[str, Any]] = [msgspec.to_builtins(step) for step in recipe.steps]
     await db.execute(
         """
         INSERT INTO step_runs (run_id, ordinal, kind, queue, model, step, turn)
-        SELECT $1, given.ordinal, given.kind, given.queue, given.model, given.step, $6
-        FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[])
-             WITH ORDINALITY AS given (kind, queue, model, step, ordinal)
+        SELECT $1, given.ordinal, given.kind, given.queue, given.model, given.step, given.turn
+        FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[], $6::bigint[])
+             WITH ORDINALITY AS given (kind, queue, model, step, turn, ordinal)
         """,
         run_id,
         [step["kind"] for step in plain],
-        [steps.KINDS[step["kind"]].queue for step in plain],
+        [step.queue for step in recipe.steps],
         [step.get("model", "") for step in plain],
         plain,
-        turn,
+        [turns[step.queue] + place for step in recipe.steps],
     )
 
 
 async def _locked(run_id: UUID, person_id: UUID) -> db.Record:
     """The person's run, locked. Raises NotFound, also for other people's."""
     row = await db.fetchrow(
-        "SELECT id, pipeline_id, state, visibility, apart FROM runs WHERE id = $1 AND owner_id = $2 FOR NO KEY UPDATE",
+        """SELECT id, pipeline_id, state, visibility, apart, finished_at FROM runs
+           WHERE id = $1 AND owner_id = $2 FOR NO KEY UPDATE""",
         run_id,
         person_id,
     )
@@ -422,37 +435,36 @@ async def unpublish(run_id: UUID, person_id: UUID) -> None:
         await cards.refresh(run["pipeline_id"])
 
 
-async def retry(run_id: UUID, person_id: UUID, *, limit: int | None = None) -> None:
+async def retry(run_id: UUID, person_id: UUID, *, ended: datetime | None = None, limit: int | None = None) -> None:
     """Queue a failed or stopped run again from the step it ended at; earlier outputs stay.
 
-    A run that is queued or running already is left alone. Raises NotFound, and Conflict for
-    one that succeeded, TooMany as `accept` does.
+    A run that is queued or running already is left alone, and so is one that did not end at `ended`: the same
+    request came before. Raises NotFound, and Conflict for one that succeeded, TooMany as `accept` does.
     """
     async with db.transaction():
         run = await _locked(run_id, person_id)
-        if run["state"] in ("queued", "running"):
+        if run["state"] in ("queued", "running") or (ended is not None and run["finished_at"] != ended):
             return
         if run["state"] == "succeeded":
             raise Conflict("This run is done. Run the version again for another result.")
         await one_at_a_time(person_id)
         await check_room(person_id, limit)
-        turn = await _turn(person_id)
         first: int = await db.fetchval(
             "SELECT min(ordinal) FROM step_runs WHERE run_id = $1 AND state IN ('failed', 'cancelled', 'waiting')",
             run_id,
         )
-        await _reset(run_id, first, turn)
+        left = await db.fetch("SELECT queue FROM step_runs WHERE run_id = $1 AND ordinal >= $2", run_id, first)
+        await _reset(run_id, first, await _turns(person_id, [row["queue"] for row in left]))
         await db.execute(
-            """UPDATE runs SET state = 'queued', started_at = NULL, finished_at = NULL, cancel_requested_at = NULL,
-                turn = $2 WHERE id = $1""",
+            """UPDATE runs SET state = 'queued', started_at = NULL, finished_at = NULL, cancel_requested_at = NULL
+               WHERE id = $1""",
             run_id,
-            turn,
         )
         await note(run_id, "retried", ordinal=first)
         await advance(run_id)
 
 
-async def _reset(run_id: UUID, first: int, turn: int) -> None:
+async def _reset(run_id: UUID, first: int, turns: Mapping[str, int]) -> None:
     """Make steps from `first` on wait again. `attempt` stays: it is the fence against workers of the past."""
     await db.execute(
         "DELETE FROM outputs o USING step_runs s WHERE s.id = o.step_run_id AND s.run_id = $1 AND s.ordinal >= $2",
@@ -466,7 +478,8 @@ async def _reset(run_id: UUID, first: int, turn: int) -> None:
     )
     await db.execute(
         """
-        UPDATE step_runs SET state = 'waiting', queued_at = NULL, not_before = now(), nudge_at = now(), turn = $3,
+        UPDATE step_runs SET state = 'waiting', queued_at = NULL, not_before = now(), nudge_at = now(),
+            turn = ($3::jsonb ->> queue)::bigint,
             crash_count = 0, retry_count = 0, progress = 0, progress_total = 0, phase = '', progress_at = NULL,
             error_code = NULL, error_message = NULL, resolved = NULL, input_hash = NULL, output_text = NULL,
             reused_from = NULL, receipt = NULL, timings = NULL, started_at = NULL, finished_at = NULL,
@@ -475,5 +488,5 @@ async def _reset(run_id: UUID, first: int, turn: int) -> None:
         """,
         run_id,
         first,
-        turn,
+        dict(turns),
     )

@@ -19,6 +19,8 @@ PROGRESS_PAUSE = 0.2
 PREVIEW_SIDE = 256
 FIRST_PREVIEW = 0.75
 """Seconds until the first preview: the page asks once a second, so what is done sooner needs none."""
+WORTH_A_PREVIEW = 1.0
+"""Seconds of work that must be left, for the same reason."""
 PREVIEW_PAUSE = 0.33
 """Seconds between two previews, at least."""
 
@@ -60,6 +62,7 @@ class Context:
         self._say = say
         self._wanted = wanted
         self._next_progress = 0.0
+        self._first: tuple[float, int] | None = None
         self._next_preview = time.monotonic() + FIRST_PREVIEW
 
     def model(self) -> "Model":
@@ -81,6 +84,7 @@ class Context:
     def progress(self, done: int, total: int) -> None:
         """Say how far the step is, in passes of the model. Raises Stopped when nobody wants it any more."""
         now = time.monotonic()
+        self._first = self._first or (now, done)
         if now >= self._next_progress or done == total:
             self._say(Progress(done, total))
             self._next_progress = now + PROGRESS_PAUSE
@@ -97,13 +101,14 @@ class Context:
         """The members that were not stopped."""
         return [member for member in range(len(self._job.members)) if self._wanted(member)]
 
-    def preview(self, done: int, draw: Callable[[int], Image.Image | None]) -> None:
-        """Show each member's rough picture, unless the last ones were too recent. `draw` is called only if it is time.
+    def preview(self, done: int, total: int, draw: Callable[[int], Image.Image | None]) -> None:
+        """Show each member's rough picture after `done` of `total` passes, unless the last ones were too recent or
+        the step is nearly done. `draw` is called only if it is time.
 
         A slow `draw` is called less often, so that previews never cost more than a twentieth.
         """
         start = time.monotonic()
-        if start < self._next_preview:
+        if start < self._next_preview or self._left(start, done, total) < WORTH_A_PREVIEW:
             return
         for member in self.wanted:
             image = draw(member)
@@ -111,6 +116,11 @@ class Context:
                 self._say(Preview(member, done, _small(image)))
         end = time.monotonic()
         self._next_preview = end + max(PREVIEW_PAUSE, 20 * (end - start))
+
+    def _left(self, now: float, done: int, total: int) -> float:
+        """About how many seconds the passes that remain will take."""
+        since, before = self._first or (now, done)
+        return (now - since) / max(done - before, 1) * (total - done)
 
 
 def _small(image: Image.Image) -> bytes:

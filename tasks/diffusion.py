@@ -134,7 +134,7 @@ def denoise(
             pipe._interrupt = True
             return tensors
         if index + 1 < total:
-            ctx.preview(done, lambda member: _decoded(pipe, tensors["latents"][firsts[member] :][:1]))
+            ctx.preview(done, total * parts, lambda member: _decoded(pipe, tensors["latents"][firsts[member] :][:1]))
         return tensors
 
     arguments = {name: value for name, value in parameters.items() if name in _accepted(pipe)}

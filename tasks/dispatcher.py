@@ -60,11 +60,11 @@ class Dispatcher:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                await dispatch(self._broker)
-                if time.monotonic() >= reap_at:
+                if time.monotonic() >= reap_at:  # first: it needs no Redis
                     reap_at = time.monotonic() + REAP_EVERY
                     if reaped := await queue.reap():
                         log.warning("took back %d steps whose worker is gone", reaped)
+                await dispatch(self._broker)
                 self._say(None)
             except AWAY as error:
                 self._say(f"{type(error).__name__}: {error}")
@@ -143,22 +143,23 @@ async def dispatch(broker: RedisBroker) -> int:
     """Ring once for every due step; returns how often.
 
     Sending comes before the commit: a dispatcher that dies in between leaves the steps due. A queue whose
-    messages wait already gets no more than `BATCH` of them, since any message serves any step.
+    messages wait already gets no more than `BATCH` of them, since any message serves any step. Redis is asked
+    for their number before any step is locked, so that a Redis that hangs keeps nobody from stopping a run.
     """
     sent = 0
-    for name in bell.QUEUES:
+    for name in sorted({*bell.QUEUES} & await queue.due_queues()):
+        room = max(BATCH - await asyncio.to_thread(bell.waiting, broker, name), 0)
         async with db.transaction():
             found = await queue.due(name, BATCH)
-            if found:
-                sent += await asyncio.to_thread(_ring, broker, name, found)
+            times = min(found, room)
+            await asyncio.to_thread(_ring, broker, name, times)
+            sent += times
     return sent
 
 
-def _ring(broker: RedisBroker, name: str, times: int) -> int:
-    times = min(times, max(BATCH - bell.waiting(broker, name), 0))
+def _ring(broker: RedisBroker, name: str, times: int) -> None:
     for _ in range(times):
         bell.nudge(broker, name)
-    return times
 
 
 async def bind(config: Config) -> None:

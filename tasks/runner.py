@@ -40,6 +40,8 @@ CLOSE = 5.0
 HOLD = 900.0
 """Seconds that a finished result is held while the file store or the database is away."""
 MAX_RETRIES = 5
+MAX_DELAY = 30.0
+"""Seconds until the next try at most, so that little is lost once a server is back."""
 ROOM = {"cuda": 8, "mps": 4, "cpu": 4}
 """Pictures in one call of a model, by device."""
 TRANSPORT = (
@@ -58,6 +60,10 @@ MEMORY = "The model ran out of memory. Try a smaller picture, or fewer at once."
 
 class TooLarge(DomainError):
     """The step does not fit into the memory of the device."""
+
+
+class ModelChanged(Exception):
+    """The model was registered anew after the step was claimed."""
 
 
 class Stopping(Exception):
@@ -272,6 +278,8 @@ class Attempt:
                 await self._end_stopped()
             case EngineDied():
                 await (self._end_stopped() if self._stopped else self._end_dead(error))
+            case ModelChanged():
+                await self._end(queue.hand_back, 0, "its model was registered anew")
             case asyncpg.DataError():
                 await self._end_broken(error)
             case _ if isinstance(error, TRANSPORT):
@@ -347,11 +355,11 @@ class Attempt:
             if member.ended or member.lost:
                 continue
             retries = member.held.retry_count
-            if retries >= MAX_RETRIES:
+            if retries >= MAX_RETRIES and not isinstance(error, Unavailable):  # the file store comes back some day
                 words = "A server we need could not be reached. Try again later."
                 await self._end_one(member, queue.fail, "unreachable", words)
             else:
-                delay = min(5.0 * 2**retries, 120.0)
+                delay = min(5.0 * 2 ** min(retries, 10), MAX_DELAY)
                 await self._end_one(member, queue.hand_back, delay, "a server could not be reached", retried=True)
 
     # -- its work
@@ -360,12 +368,21 @@ class Attempt:
         held = self._members[0].held
         if held.refused:
             raise DomainError(held.refused)
-        name = held.step.get("model")
         return Job(
             id=self._job_id,
             members=[await self._member(member.held) for member in self._members],
-            model=None if name is None else self._ref(await models.require(name, held.kind)),
+            model=await self._model(held),
         )
+
+    async def _model(self, held: Claim) -> ModelRef | None:
+        """The model as the step was claimed with it: another would give a result that its input hash does not name."""
+        name = held.step.get("model")
+        if name is None:
+            return None
+        model = await models.require(name, held.kind)
+        if (model.revision, model.means) != held.model:
+            raise ModelChanged
+        return self._ref(model)
 
     async def _member(self, held: Claim) -> messages.Member:
         return messages.Member(
@@ -472,8 +489,11 @@ class Attempt:
                 raise
             except TRANSPORT as error:
                 leaving = ending and self._leaving.is_set()
-                if member.lost or leaving or time.monotonic() > until:
+                over = time.monotonic() > until
+                if member.lost or leaving or (ending and over):
                     raise Lost from error  # the lease runs out, and another worker takes over
+                if over:
+                    raise
                 if not ending:
                     self._alive()
                 log.warning("holding step %s: %s", member.held.step_run_id, error)

@@ -23,7 +23,7 @@ from web.auth import Viewer, config_of
 from web.forms import read_form, read_typed
 from web.pipelines import number_or_404
 from web.render import page, see_other, wants_part
-from web.runs import read_seed
+from web.runs import read_moment, read_seed
 
 _Request = Request[Any, Any, Any]
 FIELDS = ("key", "do", "seed", "seen", "x", "y", "x-for", "y-for", "x-values", "y-values")
@@ -242,9 +242,10 @@ async def stop(request: _Request, grid_id: UUID, me: Viewer) -> Response[bytes]:
 
 @post("/grids/{grid_id:uuid}/retry")
 async def retry(request: _Request, grid_id: UUID, me: Viewer) -> Response[bytes]:
-    """Run the cells again that failed or were stopped."""
-    await read_form(request, ())
-    await grids.retry(grid_id, me.id, limit=config_of(request.scope).run_limit)
+    """Run the cells again that failed or were stopped, once for each end: `ended` is that of the last seen."""
+    sent = await read_form(request, ("ended",))
+    limit = config_of(request.scope).run_limit
+    await grids.retry(grid_id, me.id, ended=read_moment(sent.get("ended", "")), limit=limit)
     return see_other(f"/grids/{grid_id}")
 
 

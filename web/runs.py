@@ -2,7 +2,8 @@
 
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -44,8 +45,14 @@ async def new(
 @post("/pipelines/{pipeline_id:uuid}/versions/{number:int}/runs")
 async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) -> Response[bytes]:
     """Accept a run and go to its page. A form sent twice leads to the same run."""
-    form = await _form(pipeline_id, number, me)
     sent = await read_form(request, lambda name: name in ("key", "seed", "afresh", "from") or name.startswith("input-"))
+    key = request.headers.get("idempotency-key") or sent.get("key") or _new_key()
+    try:
+        form = await _form(pipeline_id, number, me)
+    except NotFound:
+        if (before := await runs.by_key(me.id, key)) is None:
+            raise
+        return see_other(f"/runs/{before}")  # accepted before the pipeline was closed
     inputs = {name.removeprefix("input-"): value for name, value in sent.items() if name.startswith("input-")}
     try:
         seed = read_seed(sent.get("seed", ""))
@@ -56,7 +63,7 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
             me.id,
             inputs,
             seed,
-            request.headers.get("idempotency-key") or sent.get("key") or _new_key(),
+            key,
             afresh=sent.get("afresh") == "1",
             changes=earlier.changes if earlier else None,
             limit=config_of(request.scope).run_limit,
@@ -90,6 +97,16 @@ async def _form(pipeline_id: UUID, number: int, me: Viewer) -> RunForm:
 
 def _new_key() -> str:
     return secrets.token_urlsafe(18)
+
+
+def read_moment(text: str) -> datetime | None:
+    """The moment that a form of ours names, if it does. Raises Invalid."""
+    if not text:
+        return None
+    try:
+        return msgspec.convert(text, Annotated[datetime, msgspec.Meta(tz=True)])
+    except msgspec.ValidationError:
+        raise Invalid({"ended": "Open the page again, then press Run again"}) from None
 
 
 def read_seed(text: str) -> int | None:
@@ -235,7 +252,8 @@ async def publish(request: _Request, run_id: UUID, me: Viewer) -> Response[bytes
 
 @post("/runs/{run_id:uuid}/retry")
 async def retry(request: _Request, run_id: UUID, me: Viewer) -> Response[bytes]:
-    """Run a failed or stopped run again from the step it ended at."""
-    await read_form(request, ())
-    await runs.retry(run_id, me.id, limit=config_of(request.scope).run_limit)
+    """Run a failed or stopped run again from the step it ended at, once for each end: `ended` says which."""
+    sent = await read_form(request, ("ended",))
+    limit = config_of(request.scope).run_limit
+    await runs.retry(run_id, me.id, ended=read_moment(sent.get("ended", "")), limit=limit)
     return see_other(f"/runs/{run_id}")

@@ -31,6 +31,7 @@ AIMS = {
     "later start": ("<=", 2.5),
     "wait a run adds": ("<=", 0.120),
     "model call in a run / bare call, 20 steps": ("<=", 1.05),
+    "whole run / bare call, 4 of 256 px, 20 steps": ("<=", 1.05),
     "reused run, POST to result": ("<=", 0.050),
     "fork with its last step changed / that step": ("<=", 1.05),
     "32 alike runs / batches by hand": (">=", 0.95),

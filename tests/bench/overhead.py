@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import msgspec
 
 from domain import accounts, db, pipelines
 from domain.steps import Recipe, TextToImage
@@ -18,6 +19,9 @@ from tests.bench.watch import Watch, watching
 
 ROUNDS = 40
 STEP = TextToImage(prompt="a red circle on a blue background", num_inference_steps=20)
+LARGER = msgspec.structs.replace(STEP, width=256, height=256, num_images_per_prompt=4)
+"""Some seconds of work, as a picture of a larger model is."""
+LARGER_ROUNDS = 10
 
 
 async def measure(data_dir: Path) -> dict[str, Any]:
@@ -29,33 +33,48 @@ async def measure(data_dir: Path) -> dict[str, Any]:
         database = json.loads((data_dir / "run" / "urls.json").read_text())["database"]
         await db.bind(database, max_size=2)
         async with watching(database) as watch, httpx.AsyncClient(base_url=site, timeout=60) as client:
-            path = await _prepare(client, f"session-{port}")
-            draw = _bare()
-            for _ in range(3):
-                await _run(client, path, watch)
-                draw()
-            rounds = [(*await _run(client, path, watch), draw()) for _ in range(ROUNDS)]
+            client.cookies.set(f"session-{port}", await _log_in())
+            rounds = await _rounds(client, watch, STEP, ROUNDS)
+            larger = await _rounds(client, watch, LARGER, LARGER_ROUNDS)
         await db.unbind()
     waits = [ours - bare for ours, _, bare in rounds]
-    calls = [engine / bare for _, engine, bare in rounds]
     return {
         "run, POST to result": {"seconds": statistics.median(ours for ours, _, _ in rounds)},
         "bare diffusers call": {"seconds": statistics.median(bare for _, _, bare in rounds)},
         "wait a run adds": {"seconds": statistics.median(waits), "worst": max(waits), "best": min(waits)},
-        "model call in a run / bare call, 20 steps": {
-            "ratio": statistics.median(calls),
-            "worst": max(calls),
-            "best": min(calls),
-        },
+        "model call in a run / bare call, 20 steps": _spread([engine / bare for _, engine, bare in rounds]),
+        "bare diffusers call, 4 of 256 px": {"seconds": statistics.median(bare for _, _, bare in larger)},
+        "whole run / bare call, 4 of 256 px, 20 steps": _spread([ours / bare for ours, _, bare in larger]),
     }
 
 
-async def _prepare(client: httpx.AsyncClient, cookie: str) -> str:
-    """A logged-in person with a pipeline of one step; the address that starts its runs."""
+def _spread(ratios: list[float]) -> dict[str, float]:
+    return {"ratio": statistics.median(ratios), "worst": max(ratios), "best": min(ratios)}
+
+
+async def _rounds(
+    client: httpx.AsyncClient, watch: Watch, step: TextToImage, count: int
+) -> list[tuple[float, float, float]]:
+    """Seconds of a run, of its model call and of the bare call, in turn."""
+    path = await _prepare(step)
+    draw = _bare(step)
+    for _ in range(3):
+        await _run(client, path, watch)
+        draw()
+    return [(*await _run(client, path, watch), draw()) for _ in range(count)]
+
+
+async def _log_in() -> str:
+    """The session of a new person."""
     person = await accounts.sign_up("bench@example.org", "bench", "a long enough password")
-    client.cookies.set(cookie, await accounts.open_session(person.id))
+    return await accounts.open_session(person.id)
+
+
+async def _prepare(step: TextToImage) -> str:
+    """A pipeline of one step; the address that starts its runs."""
+    person_id: UUID = await db.fetchval("SELECT id FROM people WHERE handle = 'bench'")
     details = pipelines.Details(title="Bench", visibility="private")
-    made = await pipelines.create(person.id, details, Recipe(steps=[STEP]))
+    made = await pipelines.create(person_id, details, Recipe(steps=[step]))
     return f"/pipelines/{made.id}/versions/{made.number}/runs"
 
 
@@ -77,7 +96,7 @@ async def _run(client: httpx.AsyncClient, path: str, watch: Watch) -> tuple[floa
     return seconds, engine
 
 
-def _bare() -> Any:
+def _bare(step: TextToImage) -> Any:
     """A warm diffusers call with the step's parameters, as a function that returns its seconds."""
     import torch
 
@@ -86,13 +105,14 @@ def _bare() -> Any:
     def call() -> float:
         began = time.perf_counter()
         pipe(
-            prompt=STEP.prompt,
-            negative_prompt=STEP.negative_prompt,
-            width=STEP.width,
-            height=STEP.height,
-            num_inference_steps=STEP.num_inference_steps,
-            guidance_scale=STEP.guidance_scale,
-            generator=[torch.Generator().manual_seed(1)],
+            prompt=step.prompt,
+            negative_prompt=step.negative_prompt,
+            width=step.width,
+            height=step.height,
+            num_inference_steps=step.num_inference_steps,
+            guidance_scale=step.guidance_scale,
+            num_images_per_prompt=step.num_images_per_prompt,
+            generator=[torch.Generator().manual_seed(seed) for seed in range(step.num_images_per_prompt)],
         )
         return time.perf_counter() - began
 

@@ -2,12 +2,16 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy import seeds
+from domain import db as database
 from domain import models, weights
+from domain.config import Config
 from domain.errors import Invalid, NotFound
 from domain.means import Means
 
@@ -135,3 +139,13 @@ async def test_a_model_does_only_its_kinds(db: Any) -> None:
     await models.register(NEW, models.STARTER_PATH, kinds=["image_to_image"])
     with pytest.raises(Invalid, match="cannot do this kind of step"):
         await models.require(NEW, "text_to_image")
+
+
+async def test_the_seeds_keep_the_means_of_the_setting(db: Any, folder: Path, config: Config) -> None:
+    """They and a worker register the same models at the same time."""
+    given = replace(config, models={NEW: folder}, means={NEW: Means(fuse=True)}, seed_examples=False)
+    await models.register_all(given.models, given.means)
+    await database.unbind()
+    await seeds.seed(given)
+    await database.bind(config.database_url)
+    assert (await models.require(NEW, "text_to_image")).means == Means(fuse=True)

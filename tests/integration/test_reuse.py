@@ -41,7 +41,7 @@ async def _work(make: Make) -> int:
         for each in held:
             pictures = [] if each.kind == "prompt_template" else [Made((await make.artifact()).sha256, 5)]
             text = each.parameters["template"] if each.kind == "prompt_template" else None
-            await queue.finish(each, pictures, text, {"kind": each.kind}, {"run": 1.0})
+            await queue.finish(each, pictures, text, {"kind": each.kind}, {"run": 0.0 if text else 1.0})
             done += 1
         if not held:
             return done
@@ -194,6 +194,7 @@ async def test_a_published_run_does_not_tell_that_it_was_there_before(
     await runs.publish(again, pipeline.owner_id)
     text = (await client.get(f"/runs/{again}")).text
     assert "eused" not in text
+    assert "Done in 2.0 s" in text, "as long as its steps took when they were made, one second each with a model"
 
 
 async def test_the_form_offers_to_run_afresh(

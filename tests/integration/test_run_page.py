@@ -427,6 +427,32 @@ async def test_run_leads_to_the_run_and_a_double_click_to_the_same(
     assert await db.fetchval("SELECT count(*) FROM runs") == 1
 
 
+async def test_a_repeated_form_leads_to_its_run_though_the_pipeline_was_closed(
+    client: httpx.AsyncClient, db: Any, make: Make, ada: Person
+) -> None:
+    theirs = await make.pipeline(visibility="public")
+    path = f"/pipelines/{theirs.id}/versions/1/runs"
+    first = await client.post(path, data={"key": "a-key"})
+    await db.execute("UPDATE pipelines SET visibility = 'private' WHERE id = $1", theirs.id)
+    again = await client.post(path, data={"key": "a-key"})
+    assert again.headers["location"] == first.headers["location"]
+    assert (await client.post(path, data={"key": "another"})).status_code == 404
+
+
+async def test_go_on_by_form_once_for_each_end(client: httpx.AsyncClient, db: Any, pipeline: Pipeline) -> None:
+    answer = await client.post(f"/pipelines/{pipeline.id}/versions/1/runs", data={})
+    run = answer.headers["location"]
+    await client.post(f"{run}/cancellation", data={})
+    ended = re.search(r'name="ended" value="([^"]+)"', (await client.get(run)).text)
+    assert ended
+    for state in ("queued", "cancelled"):
+        await client.post(f"{run}/retry", data={"ended": ended[1]})
+        assert await db.fetchval("SELECT state FROM runs") == state
+        if state == "queued":
+            await client.post(f"{run}/cancellation", data={})
+    assert (await client.post(f"{run}/retry", data={"ended": "yesterday"})).status_code == 422
+
+
 async def test_run_as_is_needs_no_fields(client: httpx.AsyncClient, db: Any, pipeline: Pipeline) -> None:
     answer = await client.post(f"/pipelines/{pipeline.id}/versions/1/runs", data={})
     assert answer.status_code == 303

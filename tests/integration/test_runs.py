@@ -348,6 +348,18 @@ async def test_a_stopped_run_can_go_on(db: Any, pipeline: Pipeline) -> None:
     assert (page.state, page.cancelling, page.finished_at) == ("queued", False, None)
 
 
+async def test_one_end_is_gone_on_from_once(db: Any, pipeline: Pipeline) -> None:
+    run_id = (await runs.accept(pipeline.version_id, pipeline.owner_id, {}, None, "key")).run_id
+    await runs.cancel(run_id, pipeline.owner_id)
+    ended = (await runs.read(run_id, pipeline.owner_id)).finished_at
+    await runs.retry(run_id, pipeline.owner_id, ended=ended)
+    await runs.cancel(run_id, pipeline.owner_id)
+    await runs.retry(run_id, pipeline.owner_id, ended=ended)
+    assert await db.fetchval("SELECT state FROM runs WHERE id = $1", run_id) == "cancelled"
+    await runs.retry(run_id, pipeline.owner_id, ended=(await runs.read(run_id, pipeline.owner_id)).finished_at)
+    assert await _states(db, run_id) == ["queued", "waiting", "waiting"]
+
+
 async def test_a_run_that_is_done_is_not_repeated_in_place(make: Make, pipeline: Pipeline) -> None:
     run = await make.run(pipeline, state="succeeded")
     with pytest.raises(Conflict):

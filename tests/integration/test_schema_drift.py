@@ -90,11 +90,11 @@ ONLY_IN_THE_DATABASE = {
     "artifacts_deleting",
     # the queue: partial
     "runs_alive",
-    "runs_turn",
     "step_runs_due",
     "step_runs_known",
     "step_runs_leases",
     "step_runs_recent",
+    "step_runs_served",
     "step_runs_turn",
     # search: GIN, beginnings of titles, partial
     "search_documents_found",
@@ -186,7 +186,7 @@ DEFAULTS = {
         rating_tally grown_count""",
     "versions": "id note created_at",
     "drafts": "id saved_at",
-    "runs": "afresh turn id inputs state visibility created_at changes apart",
+    "runs": "afresh id inputs state visibility created_at changes apart",
     "grids": "id inputs created_at",
     "step_runs": """id model batch_key state priority turn attempt crash_count retry_count not_before nudge_at
         progress progress_total phase""",

@@ -102,6 +102,14 @@ async def test_record_stores_once_under_the_hash(db: Any, bucket: Storage) -> No
     assert (row["state"], row["bytes"], row["width"], row["height"]) == ("stored", 100, 4, 5)
 
 
+async def test_a_lost_object_comes_back_with_the_next_that_makes_it(db: Any, bucket: Storage) -> None:
+    data = secrets.token_bytes(100)
+    sha256 = await artifacts.record(bucket, data, "image/png")
+    await bucket.delete(key_of(sha256))
+    await artifacts.record(bucket, data, "image/png")
+    assert await bucket.get(key_of(sha256)) == data
+
+
 async def test_record_writes_again_what_a_sweep_was_deleting(db: Any, bucket: Storage) -> None:
     data = secrets.token_bytes(100)
     sha256 = await artifacts.record(bucket, data, "image/png")

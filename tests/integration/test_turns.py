@@ -218,3 +218,50 @@ async def test_two_workers_never_share_a_step(db: Any, pipeline: Pipeline) -> No
     claims = await asyncio.gather(*(queue.claim("image", f"worker {number}", room=4) for number in range(8)))
     taken = [each.step_run_id for held in claims for each in held]
     assert len(taken) == len(set(taken)) <= 20
+
+
+async def test_nobody_waits_behind_those_who_ask_again_and_again(db: Any, make: Make, pipeline: Pipeline) -> None:
+    ada, bo, cy = [await make.person() for _ in range(3)]
+    for _ in range(10):
+        await _ask(pipeline, ada.id)
+    await _ask(pipeline, bo.id)
+    order: list[UUID] = []
+    for asker in (cy, bo, cy, bo, cy, bo):
+        (held,) = await queue.claim("image", "ann")
+        order.append(await db.fetchval("SELECT owner_id FROM runs WHERE id = $1", held.run_id))
+        await _ask(pipeline, asker.id)
+        await queue.finish(held, [], None, {}, {})
+    assert order.count(ada.id) >= 2
+
+
+async def test_a_queue_that_is_far_ahead_does_not_hold_another_up(db: Any, make: Make) -> None:
+    await models.register_all({})
+    ada, bo = await make.person(), await make.person()
+    chain = await make.pipeline(steps=[steps.PromptTemplate(template="{a|b} boat"), DRAW], visibility="public")
+    for _ in range(20):
+        await _ask(chain, ada.id)
+    while held := await queue.claim("light", "quick"):
+        await queue.finish(held[0], [], "words", {}, {})
+    await _ask(chain, bo.id)
+    (held,) = await queue.claim("light", "quick")
+    await queue.finish(held, [], "words", {}, {})
+    assert bo.id in (await _serve_all(db))[:2]
+
+
+async def test_runs_that_were_stopped_before_they_began_cost_no_turns(db: Any, make: Make, pipeline: Pipeline) -> None:
+    ada, bo = await make.person(), await make.person()
+    for run_id in [await _ask(pipeline, ada.id) for _ in range(20)]:
+        await runs.cancel(run_id, ada.id)
+    for _ in range(3):
+        await _ask(pipeline, bo.id)
+    await _ask(pipeline, ada.id)
+    assert ada.id in (await _serve_all(db))[:2]
+
+
+async def test_a_claim_looks_again_whether_steps_are_alike(db: Any, make: Make) -> None:
+    """What makes steps alike may have changed since they were queued."""
+    await models.register_all({})
+    for width in (64, 128):
+        await w.accept(await make.pipeline(steps=[steps.TextToImage(prompt="a boat", width=width)]))
+    await db.execute("UPDATE step_runs SET batch_key = 'the same'")
+    assert [len(await queue.claim("image", "ann", room=4)) for _ in range(3)] == [1, 1, 0]
