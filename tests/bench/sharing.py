@@ -99,7 +99,7 @@ async def _last_step(desk: Desk) -> dict[str, Any]:
 async def _alike(desk: Desk) -> dict[str, Any]:
     """Pictures a second of runs that are queued at once, of a loop with batches by hand, and of one by one."""
     pipeline = await desk.pipeline(TextToImage(prompt=DRAW.prompt, num_inference_steps=DRAW.num_inference_steps))
-    by_hand = _bare(ROOM["cpu"])
+    by_hand = _bare(ROOM[bare.device()])
     one_by_one = _bare(1)
     await _queued(desk, pipeline, 4)
     by_hand()
