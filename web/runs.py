@@ -104,9 +104,10 @@ def read_moment(text: str) -> datetime | None:
     if not text:
         return None
     try:
-        return msgspec.convert(text, Annotated[datetime, msgspec.Meta(tz=True)])
+        moment: datetime = msgspec.convert(text, Annotated[datetime, msgspec.Meta(tz=True)])
     except msgspec.ValidationError:
         raise Invalid({"ended": "Open the page again, then press Run again"}) from None
+    return moment
 
 
 def read_seed(text: str) -> int | None:
