@@ -84,8 +84,9 @@ def test_every_means_draws_the_same_picture(device: str, plain: Any, means: Mean
     assert difference(drawn(Models(device), ref(models.STARTER_PATH, means), STEP)[0], plain) <= tolerance
 
 
-def test_a_batch_draws_what_single_steps_draw(device: str) -> None:
-    loaded, model = Models(device), ref(models.STARTER_PATH, Means(dtype="fp32"))
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+def test_a_batch_draws_what_single_steps_draw(device: str, dtype: Any) -> None:
+    loaded, model = Models(device), ref(models.STARTER_PATH, Means(dtype=dtype))
     alike = [msgspec.structs.replace(STEP, seed=seed, prompt=f"a {seed} circle") for seed in range(8)]
     together = drawn(loaded, model, *alike)
     for step, picture in zip(alike, together, strict=True):
