@@ -23,6 +23,7 @@ from domain.steps import Recipe, TextToImage, Upscale
 from domain.storage import Storage
 from tests import worker
 from tests.bench.processes import free_port, running
+from tests.bench.watch import Watch, watching
 
 PICTURES = 32
 SIDE = 512
@@ -41,7 +42,9 @@ async def measure(data_dir: Path) -> dict[str, Any]:
         await db.bind(urls["database"], max_size=2)
         person = (await accounts.sign_up("bench@example.org", "bench", "a long enough password")).id
         await _draw(person, Storage(urls["s3"]))
-        pairs = [await _pair(person, number, _config(urls, data_dir), data_dir) for number in range(ROUNDS)]
+        async with watching(urls["database"]) as watch:
+            config = _config(urls, data_dir)
+            pairs = [await _pair(watch, person, number, config, data_dir) for number in range(ROUNDS)]
         await db.unbind()
     return {
         "light steps, one worker": {"pictures": statistics.median(PICTURES / one for one, _ in pairs)},
@@ -92,26 +95,23 @@ def _clouds(seed: int) -> bytes:
     return file.getvalue()
 
 
-async def _pair(person: UUID, number: int, config: Config, folder: Path) -> tuple[float, float]:
+async def _pair(watch: Watch, person: UUID, number: int, config: Config, folder: Path) -> tuple[float, float]:
     """Seconds that one worker takes, and two."""
-    await _drained(person, 4, 4 * number)
-    one = await _drained(person, PICTURES, 4 * number + 1)
+    await _drained(watch, person, 4, 4 * number)
+    one = await _drained(watch, person, PICTURES, 4 * number + 1)
     with worker.worker(config, folder, QUEUES="light"):
-        await _drained(person, 8, 4 * number + 2)  # its first step starts its engine
-        two = await _drained(person, PICTURES, 4 * number + 3)
+        await _drained(watch, person, 8, 4 * number + 2)  # its first step starts its engine
+        two = await _drained(watch, person, PICTURES, 4 * number + 3)
     return one, two
 
 
-async def _drained(person: UUID, count: int, turn: int) -> float:
+async def _drained(watch: Watch, person: UUID, count: int, turn: int) -> float:
     """Seconds until so many runs that were accepted at once have all succeeded. Every turn makes other pictures."""
     version = await _version(person, Recipe(steps=[DRAW, Upscale(factor=4, sharpen=(1 + turn) / 100)]))
     began = time.perf_counter()
     async with db.transaction():
         ids = [(await runs.accept(version, person, {}, seed, secrets.token_hex(8))).run_id for seed in range(count)]
-    while True:
-        if not await db.fetchval("SELECT count(*) FROM runs WHERE id = ANY ($1) AND finished_at IS NULL", ids):
-            break
-        await asyncio.sleep(0.05)
+    await watch.ended(ids)
     seconds = time.perf_counter() - began
     drawn = "SELECT count(*) FROM step_runs WHERE run_id = ANY ($1) AND kind = 'upscale' AND state = 'succeeded'"
     if await db.fetchval(drawn, ids) != count:
