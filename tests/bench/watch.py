@@ -7,7 +7,7 @@ from uuid import UUID
 
 from domain import db, events
 
-LATEST = 60.0
+LATEST = 300.0
 """Seconds until a run that should have ended long ago is an error."""
 _HOW = "SELECT state FROM runs WHERE id = ANY ($1)"
 
