@@ -1,7 +1,12 @@
-"""Comparing two versions: what changed between them, and what that did to results of equal seeds."""
+"""Comparing two versions: what changed between them, and what that did to results of equal seeds.
+
+Only results of the versions as they are count: a run that changed a parameter, as the cells of grids do,
+has the version, seed and inputs of a plain one and is no result of it.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 from uuid import UUID
 
@@ -41,9 +46,9 @@ class Side(Struct, frozen=True, kw_only=True):
     """The version that the pipeline grew from."""
     run_count: int
     my_seed: int | None
-    """Seed of the viewer's newest result of this version, if it is among their last 100 runs."""
+    """Seed of the viewer's newest result of this version as it is, if it is among their last 100 runs."""
     cover_seed: int | None
-    """Seed of the result on the pipeline's card, if it is one of this version."""
+    """Seed of the result on the pipeline's card, if it is one of this version as it is."""
 
     @property
     def url(self) -> str:
@@ -121,7 +126,7 @@ class Written(Struct, frozen=True):
 
 
 class Pair(Struct, frozen=True):
-    """Runs of both versions with one seed and the same inputs."""
+    """Runs of both versions as they are, with one seed and the same inputs."""
 
     seed: int
     left: UUID
@@ -149,7 +154,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
 
 class Cell(Struct, frozen=True, kw_only=True):
-    """One run in the table: version of a side, seed of a row. `run_id` None: it has not been run."""
+    """One run in the table: version of a side as it is, seed of a row. `run_id` None: it has not been run."""
 
     run_id: UUID | None = None
     state: str = "missing"
@@ -196,15 +201,16 @@ _SIDES = """
 SELECT v.id AS version_id, v.pipeline_id, v.number, v.recipe, p.title, p.deleted_at IS NOT NULL AS removed, p.run_count,
     p.generation, o.handle, o.name, first.parent_id AS grown_from,
     (SELECT mine.seed FROM (SELECT * FROM runs WHERE owner_id = $2 ORDER BY id DESC LIMIT 100) mine
-        WHERE mine.version_id = v.id AND mine.state = 'succeeded' ORDER BY mine.id DESC LIMIT 1) AS my_seed,
-    (SELECT r.seed FROM runs r WHERE r.id = p.cover_run_id AND r.version_id = v.id) AS cover_seed
+        WHERE mine.version_id = v.id AND mine.state = 'succeeded' AND mine.changes = '{}'
+        ORDER BY mine.id DESC LIMIT 1) AS my_seed,
+    (SELECT r.seed FROM runs r WHERE r.id = p.cover_run_id AND r.version_id = v.id AND r.changes = '{}') AS cover_seed
 FROM versions v JOIN pipelines p ON p.id = v.pipeline_id JOIN people o ON o.id = p.owner_id
 JOIN versions first ON first.pipeline_id = p.id AND first.number = 1
 WHERE v.id = ANY($1) AND (p.visibility <> 'private' OR p.owner_id = $2)
 """
 
 _BEFORE = """
-SELECT coalesce(first.parent_id, earlier.id) FROM versions v
+SELECT first.parent_id AS grown_from, earlier.id AS earlier FROM versions v
 JOIN versions first ON first.pipeline_id = v.pipeline_id AND first.number = 1
 LEFT JOIN versions earlier ON earlier.pipeline_id = v.pipeline_id AND earlier.number = v.number - 1
 WHERE v.id = $1
@@ -233,13 +239,14 @@ WHERE p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2)
 ORDER BY near.distance, v.pipeline_id DESC, v.number DESC
 """  # noqa: S608 - only constants are put in
 
-_SEEN = """r.state = 'succeeded' AND (r.owner_id = $3
+_SEEN = """r.state = 'succeeded' AND r.changes = '{}' AND (r.owner_id = $3
     OR r.visibility = 'published' AND p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $3))"""
 
 _PAIRS = f"""
 WITH fewer AS (
     SELECT r.id, r.seed, r.inputs FROM (
-        SELECT * FROM runs WHERE version_id = $1 AND state = 'succeeded' AND (owner_id = $3 OR visibility = 'published')
+        SELECT * FROM runs WHERE version_id = $1 AND state = 'succeeded' AND changes = '{{}}'
+            AND (owner_id = $3 OR visibility = 'published')
         ORDER BY seed LIMIT {LOOKED_AT}
     ) r JOIN pipelines p ON p.id = r.pipeline_id WHERE {_SEEN}
 ), found AS (
@@ -273,8 +280,8 @@ FROM unnest($1::int[], $2::uuid[], $4::bigint[], $5::jsonb[]) AS asked (place, v
 CROSS JOIN LATERAL (
     SELECT r.id AS run_id, r.state, r.owner_id IS NOT DISTINCT FROM $3 AS mine
     FROM runs r JOIN pipelines p ON p.id = r.pipeline_id
-    WHERE r.version_id = asked.version_id AND r.seed = asked.seed AND r.inputs = asked.inputs AND (r.owner_id = $3
-        OR r.state = 'succeeded' AND r.visibility = 'published' AND p.deleted_at IS NULL
+    WHERE r.version_id = asked.version_id AND r.seed = asked.seed AND r.inputs = asked.inputs AND r.changes = '{}'
+        AND (r.owner_id = $3 OR r.state = 'succeeded' AND r.visibility = 'published' AND p.deleted_at IS NULL
         AND (p.visibility <> 'private' OR p.owner_id = $3))
     ORDER BY r.state = 'succeeded' DESC, r.finished_at IS NULL DESC, r.id DESC LIMIT 1
 ) run
@@ -328,11 +335,16 @@ def _side(row: db.Record) -> Side:
 async def before(version_id: UUID, viewer_id: UUID | None) -> UUID | None:
     """What a version is compared with by default: the one its pipeline grew from, else the version before.
 
-    None for the first version of a line. Raises NotFound for one that the viewer may not see.
+    None where the viewer may see neither. Raises NotFound for a version that they may not see.
     """
     await sides(version_id, version_id, viewer_id)
-    found: UUID | None = await db.fetchval(_BEFORE, version_id)
-    return found
+    row = await db.fetchrow(_BEFORE, version_id)
+    earlier: list[UUID | None] = list(row or ())
+    for left_id in filter(None, earlier):
+        with suppress(NotFound):
+            await sides(left_id, version_id, viewer_id)
+            return left_id
+    return None
 
 
 async def read(

@@ -1,6 +1,6 @@
 """What changed between two recipes: steps, prompts word by word, parameters, inputs, lists (pure)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -48,7 +48,8 @@ class PromptChange(Struct, frozen=True):
 class StepChange(Struct, frozen=True):
     """One step of either recipe. `before` and `after` are step numbers, None on the side without it.
 
-    A step that only changed places is "moved"; one that was edited as well is "changed" and `moved`.
+    A step that only changed places is "moved"; one that was edited as well is "changed" and `moved`. Of one
+    that was added or removed, everything that is set came or went.
     """
 
     op: Literal["same", "changed", "moved", "added", "removed"]
@@ -88,8 +89,16 @@ class Changes(Struct, frozen=True):
         return sum(len(step.prompts) for step in self.steps)
 
     @property
+    def signs(self) -> int:
+        """Prompts that changed in signs or spaces alone."""
+        changed = [prompt for step in self.steps if step.op == "changed" for prompt in step.prompts]
+        return sum(not prompt.words_added and not prompt.words_removed for prompt in changed)
+
+    @property
     def parameters(self) -> int:
-        return sum(len(step.parameters) for step in self.steps) + len(self.inputs) + len(self.lists)
+        """Those that changed; what a whole step brought or took along is counted with the step."""
+        changed = sum(len(step.parameters) for step in self.steps if step.op == "changed")
+        return changed + len(self.inputs) + len(self.lists)
 
     @property
     def steps_added(self) -> int:
@@ -105,8 +114,8 @@ class Changes(Struct, frozen=True):
 
     @property
     def unchanged(self) -> list[tuple[str, Any]]:
-        """Title and value of the set parameters that stayed the same, words and names left out."""
-        hidden = ("Name", "Prompt", "Negative prompt", "Template")
+        """Title and value of the set parameters that stayed the same, words, names and pictures left out."""
+        hidden = ("Name", "Prompt", "Negative prompt", "Template", "Picture")
         pairs = [pair for step in self.steps for pair in step.same]
         return [(title, value) for title, value in pairs if title not in hidden and value not in (None, "")]
 
@@ -131,17 +140,15 @@ def _step(
 ) -> StepChange:
     left, right = pair.before, pair.after
     if left is None or right is None:
-        only = new[right - 1] if right is not None else old[(left or 1) - 1]
-        op: Literal["added", "removed"] = "removed" if right is None else "added"
-        return StepChange(op, steps.kind_of(only), left, right, title=only.title)
+        return _alone(new[right - 1] if right is not None else old[(left or 1) - 1], pair, work)
     before, after = old[left - 1], new[right - 1]
     prompts: list[PromptChange] = []
     parameters: list[ParameterChange] = []
     same: list[tuple[str, Any]] = []
     for field in steps.fields_of(steps.kind_of(after)):
         was, now = getattr(before, field.name), getattr(after, field.name)
-        if field.name == "source" and was is not None:
-            was = _renumbered(was, pairs)
+        if field.name == "source" and (was, now) != (None, None):
+            was, now = _renumbered(steps.source_of(left, old), pairs), steps.source_of(right, new)
         if was == now:
             same.append((field.title, now))
         elif field.widget == "prompt":
@@ -164,8 +171,27 @@ def _step(
     )
 
 
-def _renumbered(number: int, pairs: Sequence[Pair]) -> Any:
+def _alone(step: steps.AnyStep, pair: Pair, work: Work) -> StepChange:
+    """A step that only one of the recipes has: its prompts whole, and every parameter that is set."""
+    op: Literal["added", "removed"] = "removed" if pair.after is None else "added"
+    prompts: list[PromptChange] = []
+    parameters: list[ParameterChange] = []
+    for field in steps.fields_of(steps.kind_of(step)):
+        value = getattr(step, field.name)
+        if value in (None, "") or field.name == "title":
+            continue
+        was, now = (None, value) if op == "added" else (value, None)
+        if field.widget == "prompt":
+            prompts.append(prompt(field.name, field.title, was or "", now or "", work))
+        else:
+            parameters.append(ParameterChange(field.name, field.title, was, now))
+    return StepChange(op, steps.kind_of(step), pair.before, pair.after, prompts, parameters, title=step.title)
+
+
+def _renumbered(number: int | None, pairs: Sequence[Pair]) -> Any:
     """What an older recipe's step number is in the newer one."""
+    if number is None:
+        return None
     after = next((pair.after for pair in pairs if pair.before == number), None)
     return after if after is not None else f"{number}, which is gone"
 
@@ -177,30 +203,41 @@ def prompt(name: str, title: str, before: str, after: str, work: Work | None = N
 
 
 def _inputs(before: Sequence[steps.Input], after: Sequence[steps.Input], work: Work) -> list[ParameterChange]:
-    old = {entry.name: _described(entry) for entry in before}
-    new = {entry.name: _described(entry) for entry in after}
-    return _by_name(old, new, work)
+    old = {entry.name: entry for entry in before}
+    new = {entry.name: entry for entry in after}
+    return [_named(name, *_described(old.get(name), new.get(name)), work) for name in _differing(old, new)]
 
 
-def _described(entry: steps.Input) -> str:
-    """The input in words. Text stands alone, so that its own direction counts."""
-    if entry.kind == "text":
-        return entry.default or "empty text"
-    choices = f" ({', '.join(entry.choices)})" if entry.choices else ""
+def _described(was: steps.Input | None, now: steps.Input | None) -> tuple[str | None, str | None]:
+    """Both in words. Texts stand alone, so that their own direction counts; else the kinds are told."""
+    texts = all(entry is None or (entry.kind == "text" and not entry.choices) for entry in (was, now))
+
+    def words_of(entry: steps.Input | None) -> str | None:
+        return None if entry is None else entry.default if texts else _in_full(entry)
+
+    return words_of(was), words_of(now)
+
+
+def _in_full(entry: steps.Input) -> str:
+    choices = f" ({', '.join(f'“{choice}”' for choice in entry.choices)})" if entry.choices else ""
     return f"{entry.kind}: {entry.default}{choices}"
 
 
-def _lists(before: dict[str, list[str]], after: dict[str, list[str]], work: Work) -> list[ParameterChange]:
-    return _by_name(
-        {name: ", ".join(items) for name, items in before.items()},
-        {name: ", ".join(items) for name, items in after.items()},
-        work,
-    )
+def _lists(
+    before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]], work: Work
+) -> list[ParameterChange]:
+    return [_named(name, _lines(before.get(name)), _lines(after.get(name)), work) for name in _differing(before, after)]
 
 
-def _by_name(old: dict[str, str], new: dict[str, str], work: Work) -> list[ParameterChange]:
+def _lines(items: Sequence[str] | None) -> str | None:
+    """A list as the composer shows it: one entry a line."""
+    return None if items is None else "\n".join(item.replace("\n", "↵") for item in items)
+
+
+def _differing(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
+    """The names of what is not the same in both, those of the newer recipe first."""
     names = [*new, *(name for name in old if name not in new)]
-    return [_named(name, old.get(name), new.get(name), work) for name in names if old.get(name) != new.get(name)]
+    return [name for name in names if old.get(name) != new.get(name)]
 
 
 def _named(name: str, was: str | None, now: str | None, work: Work) -> ParameterChange:

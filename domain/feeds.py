@@ -199,7 +199,10 @@ async def of_grid(grid_id: UUID, after: str | None = None, limit: int = PAGE) ->
 
 _GRIDS = f"""
 SELECT g.published_at, g.id AS entry_id, p.id, NULL::uuid, NULL::int,
-    p.title || ': ' || (SELECT string_agg(axis ->> 'title', ' × ') FROM jsonb_array_elements(g.axes) axis),
+    p.title || ': ' || (SELECT string_agg(axis ->> 'title' || CASE
+            WHEN g.axes -> 0 ->> 'title' = g.axes -> 1 ->> 'title' AND axis ->> 'step' <> '0'
+            THEN ', step ' || (axis ->> 'step') ELSE '' END, ' × ' ORDER BY place)
+        FROM jsonb_array_elements(g.axes) WITH ORDINALITY AS varied (axis, place)),
     p.prompt, '', p.model, g.seed, '', p.license, p.tags, o.handle, o.name, p.generation, g.published_at,
     g.published_at, parent.id, parent.title, a.sha256, a.media_type, a.bytes, a.width, a.height
 FROM grids g JOIN pipelines p ON p.id = g.pipeline_id JOIN people o ON o.id = g.owner_id

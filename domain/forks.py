@@ -1,6 +1,9 @@
 """Offshoots: a new pipeline whose first version has somebody's version as parent."""
 
+from collections.abc import Mapping
 from uuid import UUID
+
+import msgspec
 
 from domain import db, licenses, pipelines, steps
 from domain.changes import Changes, applied
@@ -15,10 +18,13 @@ ORDER BY p.id DESC LIMIT 1
 """
 
 
-async def fork(version_id: UUID, person_id: UUID, changes: Changes | None = None) -> PipelineRef:
+async def fork(
+    version_id: UUID, person_id: UUID, changes: Changes | None = None, inputs: Mapping[str, str] | None = None
+) -> PipelineRef:
     """Make the person a private offshoot with the same title and recipe; a double click makes one.
 
-    `changes` are what a run of the version changed, for an offshoot of just that run.
+    `changes` and `inputs` are what a run of the version was run with, for an offshoot of just that run: what it
+    was given becomes what the offshoot has. Its seed does not, because a seed is a run's and not a version's.
     Raises NotFound for a version they may not see, Refused where the license allows no derivatives.
     """
     async with db.transaction():
@@ -37,9 +43,15 @@ async def fork(version_id: UUID, person_id: UUID, changes: Changes | None = None
         license = licenses.of(row["license"])
         if not license.derivatives and row["owner_id"] != person_id:
             raise Refused(f"Its license, {license.name}, allows no offshoots. You can still run it as it is.")
-        recipe = applied(steps.convert(row["recipe"]), changes or {})
+        recipe = _as_run(steps.convert(row["recipe"]), changes or {}, inputs or {})
         made = await db.fetchrow(_MADE_JUST_NOW, version_id, person_id, steps.digest(recipe))
         if made is not None:
             return PipelineRef(**made)
         details = Details(row["title"], "", row["tags"], row["license"], "private")
         return await pipelines.create(person_id, details, recipe, version_id)
+
+
+def _as_run(recipe: steps.Recipe, changes: Changes, inputs: Mapping[str, str]) -> steps.Recipe:
+    """The recipe with what a run of it changed, and with the run's inputs as their defaults."""
+    entries = [msgspec.structs.replace(entry, default=inputs.get(entry.name, entry.default)) for entry in recipe.inputs]
+    return msgspec.structs.replace(applied(recipe, changes), inputs=entries)

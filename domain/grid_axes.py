@@ -24,6 +24,11 @@ _RANGE = re.compile(
     rf"({_NUMBER})\s*(?:\.\.+|…|–|\bto\b)\s*({_NUMBER})(?:\s*(?:by|step)\s*({_NUMBER}))?", re.ASCII | re.IGNORECASE
 )
 _SPACES = re.compile("[\u00a0\u2009\u202f]")
+_TIGHT = re.compile(r"(\d+),(\d+)", re.ASCII)
+_APART = re.compile(r",\s|;|\n|\d\s+[\d+-]|\.\.|…|–|\bto\b", re.ASCII | re.IGNORECASE)
+EACH = "---"
+"""A line of this stands before each value, where one has line breaks or is empty."""
+_EACH = re.compile(rf"^[^\S\n]*{EACH}[^\S\n]*$", re.MULTILINE)
 HOW = "Write numbers such as 20, 30, 40, or a range such as 10..50 by 10"
 
 
@@ -42,6 +47,8 @@ class Target(Struct, frozen=True, kw_only=True):
     kind: str = ""
     field: str
     now: Any = None
+    whole: bool = False
+    """Whether its numbers are without a fraction."""
     choices: tuple[str, ...] = ()
     entry: steps.Input | None = None
 
@@ -70,6 +77,17 @@ class Axis(Struct, frozen=True, kw_only=True):
         return all(isinstance(value, int | float) for value in self.values)
 
 
+def titles(axes: Sequence[Axis]) -> list[str]:
+    """What axes are called side by side: with the step where two would be called alike."""
+    names = [axis.title for axis in axes]
+    return [axis.label if names.count(axis.title) > 1 else axis.title for axis in axes]
+
+
+def head(title: str, value: Any) -> str:
+    """A value with what it is of: "Factor 4", or "Guidance, step 2: 4"."""
+    return f"{title}{':' if title[-1:].isdigit() else ''} {shown(value)}"
+
+
 def targets(recipe: steps.Recipe, models: Mapping[str, Sequence[str]]) -> dict[str, Target]:
     """Everything of the recipe that can be varied, by key. `models` are the models' names by kind of step."""
     found = [
@@ -85,7 +103,7 @@ def targets(recipe: steps.Recipe, models: Mapping[str, Sequence[str]]) -> dict[s
         )
         for entry in recipe.inputs
     ]
-    found.append(Target(key=SEED, group="The run", title="Seed", widget="number", field=SEED))
+    found.append(Target(key=SEED, group="The run", title="Seed", widget="number", field=SEED, whole=True))
     for number, step in enumerate(recipe.steps, 1):
         kind = steps.kind_of(step)
         for field in steps.fields_of(kind):
@@ -100,6 +118,7 @@ def targets(recipe: steps.Recipe, models: Mapping[str, Sequence[str]]) -> dict[s
                         kind=kind,
                         field=field.name,
                         now=getattr(step, field.name),
+                        whole=field.whole,
                         choices=tuple(models.get(kind, ())) if field.widget == "model" else _words(field.choices),
                     )
                 )
@@ -136,8 +155,21 @@ def _texts(target: Target, typed: str, ticked: Sequence[str], most: int) -> list
             raise ValueError("Choose from the list")
         return [choice for choice in target.choices if choice in ticked]
     if target.widget == "number":
+        if not target.whole:
+            _refuse_mix(_SPACES.sub("", typed).strip())
         return numbers(typed, most)
+    if _EACH.search(typed):
+        first, *rest = (value.strip() for value in _EACH.split(typed))
+        return [first, *rest] if first else rest
     return [line.strip() for line in typed.splitlines() if line.strip()]
+
+
+def _refuse_mix(typed: str) -> None:
+    """Raise ValueError where "7,5" may be one number: among numbers that something else keeps apart."""
+    tight = _TIGHT.search(typed)
+    if tight is not None and _APART.search(typed):
+        one, other = tight.groups()
+        raise ValueError(f"{tight[0]} may be one number or two. Write {one}.{other}, or {one}, {other}")
 
 
 def numbers(typed: str, most: int = MAX_CELLS) -> list[str]:
@@ -200,7 +232,9 @@ def shown(value: Any) -> str:
     """A value as the head of a row or column says it."""
     if isinstance(value, float):
         return f"{value:g}"
-    return f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else str(value).removesuffix("Scheduler")
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f")
+    return str(value).removesuffix("Scheduler") or "(empty)"
 
 
 class Cell(Struct, frozen=True, kw_only=True):

@@ -9,9 +9,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import db
+from domain import db, licenses
 from domain.errors import NotFound
-from domain.grid_axes import Axis, decode
+from domain.grid_axes import Axis, decode, titles
 from domain.lists import decode as read_place
 from domain.lists import next_of
 
@@ -62,6 +62,8 @@ class GridPage(Struct, kw_only=True):
     """Empty when the viewer may not see the pipeline (any more)."""
     pipeline_visibility: str
     pipeline_mine: bool
+    license: licenses.License
+    """The pipeline's."""
     generation: int
     offshoot_count: int
     version_number: int
@@ -80,6 +82,16 @@ class GridPage(Struct, kw_only=True):
     """About how many seconds remain, once some cells that ran have ended."""
     tag: str
     """Changes whenever anything a poll shows changes."""
+
+    @property
+    def may_fork(self) -> bool:
+        """Whether offshoots of its results may be made."""
+        return bool(self.pipeline_title) and (self.pipeline_mine or self.license.derivatives)
+
+    @property
+    def titles(self) -> list[str]:
+        """What its axes are called."""
+        return titles(self.axes)
 
     @property
     def shown(self) -> list[CellShown]:
@@ -116,7 +128,7 @@ SELECT g.id, g.pipeline_id, g.axes, g.inputs, g.seed, g.created_at, g.published_
     o.handle AS owner_handle, o.name AS owner_name, coalesce(g.owner_id = $2, false) AS mine,
     CASE WHEN p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2) THEN p.title ELSE '' END
         AS pipeline_title,
-    p.visibility AS pipeline_visibility, coalesce(p.owner_id = $2, false) AS pipeline_mine, p.generation,
+    p.visibility AS pipeline_visibility, coalesce(p.owner_id = $2, false) AS pipeline_mine, p.license, p.generation,
     p.offshoot_count, (SELECT max(r.finished_at) FROM grid_cells c JOIN runs r ON r.id = c.run_id
         WHERE c.grid_id = g.id) AS ended_at
 FROM grids g JOIN pipelines p ON p.id = g.pipeline_id JOIN versions v ON v.id = g.version_id
@@ -163,7 +175,8 @@ async def read(grid_id: UUID, viewer_id: UUID | None) -> GridPage:
     if grid is None:
         raise NotFound(GONE)
     axes = decode(grid["axes"])
-    page = GridPage(**{**grid, "axes": axes}, cells=[], left=None, tag="")
+    told = {**grid, "axes": axes, "license": licenses.of(grid["license"])}
+    page = GridPage(**told, cells=[], left=None, tag="")
     timed = page.timed
     rows = await db.fetch(_CELLS, grid_id, timed.step if timed else 0, grid["mine"])
     cells: list[CellShown | None] = [None] * _size(axes)
@@ -219,7 +232,7 @@ class GridLine(Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """What varies: "Guidance × Sampling steps"."""
-        return " × ".join(axis.title for axis in self.axes)
+        return " × ".join(titles(self.axes))
 
 
 class GridList(Struct, frozen=True):

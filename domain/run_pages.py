@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import db, forecast, steps
+from domain import db, forecast, licenses, steps
 from domain.changes import Changed, Changes, told
 from domain.errors import NotFound
 
@@ -97,6 +97,8 @@ class RunPage(Struct, kw_only=True):
     """Empty when the viewer may not see the pipeline (any more)."""
     pipeline_visibility: str
     pipeline_mine: bool
+    license: licenses.License
+    """The pipeline's."""
     generation: int
     offshoot_count: int
     version_id: UUID
@@ -131,6 +133,12 @@ class RunPage(Struct, kw_only=True):
         return told(self.changes, {step.ordinal: step.kind for step in self.steps})
 
     @property
+    def may_fork(self) -> bool:
+        """Whether an offshoot of it may be made: by its own pipeline's owner always, by others as the license says."""
+        seen = self.state == "succeeded" and bool(self.pipeline_title)
+        return seen and (self.pipeline_mine or self.license.derivatives)
+
+    @property
     def over(self) -> bool:
         return self.state in OVER
 
@@ -149,7 +157,7 @@ SELECT r.id AS run_id, r.number, r.pipeline_id, r.version_id, r.owner_id, r.inpu
     r.visibility, r.cancel_requested_at, r.created_at, r.started_at AS run_started, r.finished_at AS run_finished,
     r.changes, (SELECT g.id FROM grid_cells c JOIN grids g ON g.id = c.grid_id
         WHERE c.run_id = r.id AND (g.owner_id = $2 OR g.published_at IS NOT NULL)) AS grid_id,
-    p.visibility AS pipeline_visibility, p.generation, p.offshoot_count, v.number AS version_number,
+    p.visibility AS pipeline_visibility, p.license, p.generation, p.offshoot_count, v.number AS version_number,
     CASE WHEN p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $2) THEN p.title ELSE '' END AS title,
     o.handle, o.name, coalesce(r.owner_id = $2, false) AS mine,
     coalesce(p.owner_id = $2, false) AS pipeline_mine, now() AS now,
@@ -216,6 +224,7 @@ def _page(rows: Sequence[db.Record], rates: Mapping[tuple[str, str], float], vie
         pipeline_title=run["title"],
         pipeline_visibility=run["pipeline_visibility"],
         pipeline_mine=run["pipeline_mine"],
+        license=licenses.of(run["license"]),
         generation=run["generation"],
         offshoot_count=run["offshoot_count"],
         version_id=run["version_id"],

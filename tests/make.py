@@ -11,6 +11,7 @@ from msgspec import Struct
 from PIL import Image
 
 from domain import db, steps
+from domain.changes import Changes, applied
 from domain.people import COLUMNS, Person
 
 PASSWORD = "correct horse battery"
@@ -171,6 +172,7 @@ class Make:
         published: bool = False,
         seed: int = 5,
         inputs: dict[str, str] | None = None,
+        changes: Changes | None = None,
         color: str | int | None = None,
     ) -> Run:
         """A run in `state`; a succeeded one has a picture (or text) for every step."""
@@ -184,16 +186,17 @@ class Make:
         run_id: UUID = await db.fetchval(
             """
             INSERT INTO runs (pipeline_id, version_id, owner_id, number, idempotency_key, request_sha256, inputs, seed,
-                              state, visibility, published_at, started_at, finished_at)
-            SELECT $1, $2, $3, coalesce(max(number), 0) + 1, $4, $5, $6, $7, $8, $9,
+                              state, visibility, changes, published_at, started_at, finished_at)
+            SELECT $1, $2, $3, coalesce(max(number), 0) + 1, $4, $5, $6, $7, $8, $9, $11,
                    CASE WHEN $9 = 'published' THEN now() END,
                    CASE WHEN $8 <> 'queued' THEN now() - interval '2 s' END, CASE WHEN $10 THEN now() END
             FROM runs WHERE pipeline_id = $1 RETURNING id
             """,
             pipeline_id, version_id, owner_id, f"key-{number}", "0" * 64, inputs or {}, seed, state,
-            "published" if published else "private", ended,
+            "published" if published else "private", ended, changes or {},
         )  # fmt: skip
         recipe = steps.convert(await db.fetchval("SELECT recipe FROM versions WHERE id = $1", version_id))
+        recipe = applied(recipe, changes or {})
         step_runs = [
             await self._step_run(run_id, ordinal, step, state, seed, color)
             for ordinal, step in enumerate(recipe.steps, 1)

@@ -149,7 +149,7 @@ def _show_table(
 @post("/comparisons/runs")
 async def run(request: _Request, me: Viewer) -> Response[bytes]:
     """Run what is not known of both versions with the seeds of the form: all of it or nothing."""
-    sent = await read_form(request, ("left", "right", "seeds", "key"))
+    sent = await read_form(request, ("left", "right", "seeds", "key", "field"))
     left, right = _id(sent.get("left", "")), _id(sent.get("right", ""))
     key = request.headers.get("idempotency-key") or sent.get("key") or secrets.token_urlsafe(18)
     limit = config_of(request.scope).run_limit
@@ -157,8 +157,11 @@ async def run(request: _Request, me: Viewer) -> Response[bytes]:
         seeds = read_seeds(sent.get("seeds", ""))
         await comparisons.run(left, right, me.id, seeds, key, limit=limit)
     except Invalid as error:
-        known = {name: words for name, words in error.fields.items() if name in ("seeds", "key")}
-        typed = {"seeds": sent.get("seeds", "")}
+        # two forms of the page ask for seeds: the words stand beside the field that was sent
+        field = "seed" if sent.get("field") == "seed" else "seeds"
+        places = {"seeds": field, "key": "key"}
+        known = {places[name]: words for name, words in error.fields.items() if name in places}
+        typed = {field: sent.get("seeds", "")}
         return await _show(request, left, right, me, "", 1, typed, known or {"key": error.message})
     except TooMany as error:
         found = await comparisons.table(left, right, me.id, seeds)

@@ -1,8 +1,10 @@
-"""Jinja filters and small drawings: times, numbers, Markdown, picture ratios, sprigs."""
+"""Jinja filters and small drawings: times, numbers, Markdown, marks of differences, picture ratios, sprigs."""
 
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import nh3
@@ -107,6 +109,24 @@ def plain(text: str) -> str:
     return " ".join(" ".join(spoken).split())
 
 
+_SIGNS = {"\n": ("↵\n", "line break"), "\t": ("→\t", "tab"), " ": ("·", "space")}
+_UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf")
+
+
+def unseen(text: str) -> list[tuple[str, str]]:
+    """What stands for a text that nobody sees, as (marks, words): ("··", "2 spaces"); empty for any other."""
+    if any(unicodedata.category(letter) not in _UNSEEN for letter in text):
+        return []
+    runs = groupby(_SIGNS.get(letter, ("◦", "unseen character")) for letter in text)
+    counted = [(mark, words, len(list(run))) for (mark, words), run in runs]
+    return [(mark * count, plural(count, words)) for mark, words, count in counted]
+
+
+def alike(text: str, other: str) -> bool:
+    """Whether two texts differ in nothing that can be seen: é is one character or two."""
+    return text != other and unicodedata.normalize("NFC", text) == unicodedata.normalize("NFC", other)
+
+
 def _linked(token: Token, known: Mapping[str, str]) -> list[Token]:
     """A token of plain text, cut at the handles of `known` people, which become links."""
     parts: list[Token] = []
@@ -199,4 +219,6 @@ FILTERS: dict[str, Any] = {
     "markdown": markdown,
     "plain": plain,
     "said": said,
+    "unseen": unseen,
+    "alike": alike,
 }

@@ -6,19 +6,20 @@ from statistics import mean
 
 from msgspec import Struct
 
-from domain.grid_axes import Axis, Target, shown
+from domain.grid_axes import EACH, Axis, Target, head, shown, titles
 from domain.grid_pages import CellShown, GridPage
 from web.filters import number, plural, seconds
 
-__all__ = ["shown"]
+__all__ = ["shown", "titles"]
 
 STARTERS = ("guidance_scale", "prompt", "num_inference_steps")
 """What a form offers to vary first."""
 HINTS = {
     "number": "Numbers such as 20, 30, 40, or a range such as 10..50 by 10.",
-    "prompt": "One prompt a line.",
-    "text": "One value a line.",
+    "prompt": f"One prompt a line. If one has line breaks or is empty, a line of {EACH} before each.",
+    "text": f"One value a line. If one has line breaks or is empty, a line of {EACH} before each.",
 }
+POINT = "A comma stands between two numbers: write 7.5 with a point."
 
 
 def first_choice(targets: Mapping[str, Target]) -> str:
@@ -38,30 +39,58 @@ def grouped(targets: Mapping[str, Target]) -> dict[str, list[Target]]:
     return groups
 
 
-def ticked(target: Target, name: str, values: Mapping[str, str]) -> list[str]:
+def meant(targets: Mapping[str, Target], target: Target, name: str, values: Mapping[str, str]) -> bool:
+    """Whether the values of an axis were given for this parameter.
+
+    Without JavaScript another one may be chosen and its values given in the field that is there: these count
+    where both take the same, unless they are the first one's own.
+    """
+    first = targets.get(values.get(f"{name}-for", ""), target)
+    if first.key == target.key:
+        return True
+    return first.widget == target.widget and (target.listed or values.get(f"{name}-values", "") != own(first))
+
+
+def ticked(targets: Mapping[str, Target], target: Target, name: str, values: Mapping[str, str]) -> list[str]:
     """The choices whose boxes are ticked; the field's number says which."""
-    if values.get(f"{name}-for", target.key) != target.key:
+    if not meant(targets, target, name, values):
         return []
     return [choice for place, choice in enumerate(target.choices) if values.get(f"{name}-{place}") == choice]
 
 
-def typed(target: Target, name: str, values: Mapping[str, str]) -> str:
+def typed(targets: Mapping[str, Target], target: Target, name: str, values: Mapping[str, str]) -> str:
     """What stands in the field of an axis' values: what was typed for this parameter, else the version's own."""
-    if f"{name}-values" in values and values.get(f"{name}-for", target.key) == target.key:
+    if f"{name}-values" in values and meant(targets, target, name, values):
         return values[f"{name}-values"]
-    return " ".join(str(target.now).split()) if target.widget in ("prompt", "text") and target.now else ""
+    return own(target)
 
 
-def now(target: Target) -> str:
-    """The version's own value, for the hint."""
-    if target.widget == "prompt" or target.now in (None, ""):
+def own(target: Target) -> str:
+    """The version's value as a field of values would have it, where it is text."""
+    if target.widget not in ("prompt", "text") or not target.now:
         return ""
-    return f"The version has {shown(target.now)}."
+    text = str(target.now).strip()
+    return f"{EACH}\n{text}" if "\n" in text else text
+
+
+def hint(target: Target) -> str:
+    """What to write, and the version's own number."""
+    words = [HINTS[target.widget]]
+    if target.widget == "number" and not target.whole:
+        words.append(POINT)
+    if target.widget == "number" and target.now not in (None, ""):
+        words.append(f"The version has {shown(target.now)}.")
+    return " ".join(words)
+
+
+def varied(axis: Axis) -> str:
+    """The values of an axis as they were read, on a line or two."""
+    return _brief(", ".join(_brief(shown(value), 40) for value in axis.values), 200)
 
 
 def title(grid: GridPage) -> str:
     """What varies: "Guidance × Sampling steps"."""
-    return " × ".join(axis.title for axis in grid.axes)
+    return " × ".join(grid.titles)
 
 
 def headline(grid: GridPage) -> str:
@@ -83,13 +112,13 @@ def label(grid: GridPage, cell: CellShown) -> str:
     """What a cell is called: its value on each axis."""
     across = grid.axes[0]
     places = (cell.cell % len(across.values), cell.cell // len(across.values))
-    return ", ".join(
-        f"{axis.title} {_brief(shown(axis.values[place]))}" for axis, place in zip(grid.axes, places, strict=False)
-    )
+    found = zip(grid.titles, grid.axes, places, strict=False)
+    return ", ".join(_brief(head(name, axis.values[place])) for name, axis, place in found)
 
 
-def _brief(text: str) -> str:
-    return text if len(text) <= 120 else text[:119] + "…"
+def _brief(text: str, most: int = 120) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def file_name(grid: GridPage) -> str:
@@ -141,9 +170,10 @@ def chart(grid: GridPage) -> Chart | None:
     def at(value: float, took: float) -> tuple[float, float]:
         return round(100 * (value - low) / (high - low), 2), round(100 - 100 * took / top, 2)
 
-    x_title = "thousand pixels" if by_size else axis.title.lower()
+    name = grid.titles[grid.axes.index(axis)].lower()
+    x_title = "thousand pixels" if by_size else name
     return Chart(
-        title=f"Time by {'size' if by_size else axis.title.lower()}",
+        title=f"Time by {'size' if by_size else name}",
         x_title=x_title,
         marks=[at(value, took) for value, took in points],
         line="M" + "L".join("{} {}".format(*at(value, took)) for value, took in means),

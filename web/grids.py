@@ -142,9 +142,10 @@ def _axis(composed: Composed, name: str) -> Axis | None:
     target = composed.targets.get(values.get(name, ""))
     if target is None:
         return None
-    typed = values.get(f"{name}-values", "") if values.get(f"{name}-for", target.key) == target.key else ""
+    targets = composed.targets
+    typed = values.get(f"{name}-values", "") if grid_words.meant(targets, target, name, values) else ""
     try:
-        return grid_axes.axis(target, typed, grid_words.ticked(target, name, values))
+        return grid_axes.axis(target, typed, grid_words.ticked(targets, target, name, values))
     except ValueError as error:
         composed.errors.setdefault(f"{name}-values", str(error))
         return None

@@ -188,7 +188,7 @@ def _plain(value: Any) -> str:
 
 def shortly(value: Any) -> str:
     """Any parameter on a part of a line."""
-    words = number(value) if isinstance(value, int) else _plain(value)
+    words = (number(value) if isinstance(value, int) else _plain(value)) or "(empty)"
     return words if len(words) <= 80 else words[:79] + "…"
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from litestar import Request, Response, get, post
 
-from domain import forecast, run_pages, runs
+from domain import forecast, ratings, run_pages, runs
 from domain.changes import applied
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.run_pages import RunForm, RunPage, StepPage
@@ -162,8 +162,16 @@ async def index(request: _Request, me: Viewer, after: UUID | None = None) -> Res
 async def show(request: _Request, run_id: UUID, viewer: Viewer | None, output: int = 1) -> Response[bytes]:
     """One run: what it is doing, or what came of it, with picture `output` of its last step large."""
     run = await runs.read(run_id, viewer.id if viewer else None)
-    said = await comments.beneath_run(run, viewer)
-    return page(request, "runs/show.html", late="late" in request.query_params, **_words(run, output), **said)
+    told = {**_words(run, output), **await _rating(run, viewer), **await comments.beneath_run(run, viewer)}
+    return page(request, "runs/show.html", late="late" in request.query_params, **told)
+
+
+async def _rating(run: RunPage, viewer: Viewer | None) -> dict[str, Any]:
+    """What `ratings/form.html` needs beside a result; no score where there is nothing to rate, and for the owner."""
+    about = {"pipeline_id": run.pipeline_id, "own": run.pipeline_mine, "beside_run": run.id}
+    if run.state != "succeeded" or not run.pipeline_title or run.pipeline_mine:
+        return {**about, "score": None}
+    return {**about, "score": await ratings.read(run.pipeline_id, viewer.id if viewer else None)}
 
 
 @get("/runs/{run_id:uuid}/progress")
@@ -190,7 +198,7 @@ async def progress(request: _Request, run_id: UUID, viewer: Viewer | None) -> Re
     if run.over:
         run = await runs.read(run_id, viewer_id)
         headers |= {"HX-Retarget": "#run", "HX-Reswap": "outerMorph"}
-    return page(request, "runs/progress.html", headers=headers, late=False, **_words(run))
+    return page(request, "runs/progress.html", headers=headers, late=False, **_words(run), **await _rating(run, viewer))
 
 
 def _words(run: RunPage, output: int = 1) -> dict[str, Any]:

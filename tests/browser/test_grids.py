@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import FloatRect, Locator, Page, expect
 
 from tests.browser.conftest import PHONE, OpenPage
 from tests.browser.test_journey import sign_up
@@ -57,8 +57,48 @@ async def test_vary_estimate_run_publish(open_page: OpenPage, javascript: bool) 
     await visitor.goto(pipeline)
     await visitor.get_by_role("link", name="Sampling steps × Scheduler").click()
     await expect(visitor.get_by_role("columnheader", name="4")).to_be_visible()
-    if javascript:
-        assert await visitor.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    await visitor.get_by_role("link", name=re.compile("Sampling steps 4, Scheduler Euler")).click()
+    assert await visitor.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    await visitor.get_by_role("link", name=re.compile("^Sampling steps 4, Scheduler Euler")).click()
     await expect(visitor.get_by_text("Run with sampling steps: 4, scheduler: EulerDiscrete")).to_be_visible()
     await expect(visitor.get_by_role("link", name="The grid it is a cell of")).to_be_visible()
+
+    await _heads_stay_in_sight(page)
+    await sign_up(visitor, "looker" if javascript else "plain.looker")
+    await visitor.goto(page.url)
+    await _rate_and_fork_from_a_cell(visitor, javascript)
+
+
+async def _heads_stay_in_sight(page: Page) -> None:
+    """The cells scroll under the heads, both ways."""
+    await page.set_viewport_size({"width": 320, "height": 240})
+    table = page.locator(".cells")
+    moved = await table.evaluate("table => { table.scrollTo(999, 999); return [table.scrollLeft, table.scrollTop] }")
+    assert min(moved) > 20, moved
+    frame, corner = await _box(table), await _box(page.locator(".cells thead td"))
+    above, beside = await _box(page.locator(".cells thead th").last), await _box(page.locator(".cells tbody th").last)
+    for head in (corner, above):
+        assert abs(head["y"] - frame["y"]) < 2
+    for head in (corner, beside):
+        assert abs(head["x"] - frame["x"]) < 2
+
+
+async def _rate_and_fork_from_a_cell(visitor: Page, javascript: bool) -> None:
+    """On a phone, by somebody who did not make the pipeline."""
+    grid, name = visitor.url, "Sampling steps 4, Scheduler Euler"
+    assert await visitor.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    await visitor.get_by_role("link", name=re.compile(f"^Rate {name}")).click()
+    await expect(visitor.get_by_text("How do you like the pipeline that it came from?")).to_be_in_viewport()
+    await visitor.get_by_role("radio", name="4 stars").check(force=True)
+    if not javascript:
+        await visitor.get_by_role("button", name="Save rating").click()
+    await expect(visitor.get_by_text("4 of 5, saved")).to_be_visible()
+    await visitor.goto(grid)
+    await visitor.get_by_role("button", name=re.compile(f"^Make an offshoot of {name}")).click()
+    await visitor.wait_for_url(re.compile(r"/edit$"))
+    await expect(visitor.get_by_label("Sampling steps")).to_have_value("4")
+
+
+async def _box(found: Locator) -> FloatRect:
+    box = await found.bounding_box()
+    assert box is not None
+    return box

@@ -1,6 +1,7 @@
 """Comparing versions: who may see which, what is offered, results of equal seeds, and running both."""
 
 import asyncio
+import itertools
 import re
 import secrets
 from typing import Any
@@ -10,13 +11,13 @@ import httpx
 import msgspec
 import pytest
 
-from domain import comparisons, models, pipelines, queue, runs
+from domain import comparisons, grid_axes, grids, models, pipelines, queue, run_pages, runs
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.estimates import Ask, Estimate, estimate
 from domain.people import Person
 from domain.queue import Made
-from domain.steps import Input, PromptTemplate, Recipe, TextToImage, Upscale
-from tests.make import Make, Pipeline
+from domain.steps import ImageToImage, Input, PromptTemplate, Recipe, TextToImage, Upscale
+from tests.make import Make, Pipeline, png
 from tests.queries import Queries
 
 DUSK = TextToImage(prompt="a small harbor at dusk")
@@ -79,6 +80,23 @@ async def test_the_first_of_a_line_asks_what_to_compare_with(client: httpx.Async
     pasted = f"/comparisons?right={line.version_id}&left_link=https://elsewhere.example/pipelines/{other.id}"
     answer = await client.get(pasted)
     assert answer.headers["location"] == address(other.version_id, line.version_id)
+
+
+async def test_a_private_parent_gives_way_to_the_version_before(
+    clients: Any, client: httpx.AsyncClient, make: Make, log_in: Any
+) -> None:
+    ann = await make.person()
+    parent = await make.pipeline(ann, steps=[DUSK], visibility="private")
+    fork = await make.pipeline(steps=[FOG], parent=parent)
+    second = await make.version(fork, steps=[DUSK])
+    answer = await client.get(f"/comparisons?right={second.id}")
+    assert answer.headers["location"] == address(fork.version_id, second.id)
+    first = await client.get(f"/comparisons?right={fork.version_id}")
+    assert first.status_code == 200
+    assert "nothing it grew from that you can see" in first.text
+    hers = await log_in(clients(), ann)
+    answer = await hers.get(f"/comparisons?right={second.id}")
+    assert answer.headers["location"] == address(parent.version_id, second.id)
 
 
 async def test_pasted_addresses(client: httpx.AsyncClient, make: Make) -> None:
@@ -203,6 +221,107 @@ async def test_one_version_on_both_sides(client: httpx.AsyncClient, make: Make) 
     assert "Run both" not in page.text
 
 
+async def told(client: httpx.AsyncClient, make: Make, before: Recipe, after: Recipe) -> str:
+    """The page of what changed between two recipes."""
+    left = await make.pipeline(steps=before.steps, inputs=before.inputs, lists=before.lists)
+    right = await make.version(left, steps=after.steps, inputs=after.inputs, lists=after.lists)
+    return (await client.get(address(left.version_id, right.id))).text
+
+
+@pytest.mark.parametrize(
+    ("prompt", "shown"),
+    [
+        ("a boat, at sea", "<ins>,</ins>"),
+        ("a boat\nat sea", '<ins><span aria-hidden="true">↵\n</span><span class="vh">1 line break</span></ins>'),
+        ("a boat  at sea", '<ins><span aria-hidden="true">··</span><span class="vh">2 spaces</span></ins>'),
+    ],
+)
+async def test_signs_and_spaces_are_told_and_drawn(
+    client: httpx.AsyncClient, make: Make, prompt: str, shown: str
+) -> None:
+    before, after = Recipe(steps=[TextToImage(prompt="a boat at sea")]), Recipe(steps=[TextToImage(prompt=prompt)])
+    page = await told(client, make, before, after)
+    assert ">only signs or spaces</span>" in page
+    assert shown in page
+    assert "What did this change do?" in page
+    after.steps[0].guidance_scale = 5.0  # type: ignore[union-attr]
+    assert ">1 parameter, signs or spaces</span>" in await told(client, make, before, after)
+
+
+async def test_accents_of_other_characters_are_marked(client: httpx.AsyncClient, make: Make) -> None:
+    before, after = (Recipe(steps=[TextToImage(prompt=f"one {word}")]) for word in ("été", "e\u0301te\u0301"))
+    page = await told(client, make, before, after)
+    assert "<del>été</del><ins>e\u0301te\u0301</ins> <span" in page
+    assert page.count("looks the same, written with other characters") == 1
+    assert "looks the same" not in await told(client, make, before, Recipe(steps=[TextToImage(prompt="one ete")]))
+
+
+async def test_added_and_removed_steps_are_told_whole(client: httpx.AsyncClient, make: Make) -> None:
+    before = Recipe(steps=[PromptTemplate(template="x")])
+    after = Recipe(steps=[PromptTemplate(template="x"), TextToImage(prompt="a red kite", width=256)])
+    page = await told(client, make, before, after)
+    assert 'Prompt, step 2 <span class="tag new">added</span>' in page
+    assert '<p class="prompttext" dir="auto"><ins>a red kite</ins></p>' in page
+    assert "3 words added, 1 step added" in page
+    assert "Width, step 2 none [256]" in words(page.replace("<ins>", "[").replace("</ins>", "]"))
+    gone = await told(client, make, after, before)
+    assert 'Prompt, step 2 <span class="tag bad">removed</span>' in gone
+    assert "<del>a red kite</del>" in gone
+    assert "3 words removed, 1 step removed" in words(gone)
+
+
+async def test_inputs_and_lists_stand_as_they_are(client: httpx.AsyncClient, make: Make) -> None:
+    draw = [TextToImage(prompt="a {kind} {none} {named}, __colors__")]
+    before = [Input(name="kind", default="number: 3"), Input(name="none"), Input(name="named", default="x")]
+    after = [Input(name="kind", kind="number", default="3"), Input(name="none", default="none")]
+    page = await told(
+        client,
+        make,
+        Recipe(steps=draw, inputs=before, lists={"colors": ["red, blue"]}),
+        Recipe(
+            steps=draw, inputs=[*after, Input(name="named", default="xScheduler")], lists={"colors": ["red", "blue"]}
+        ),
+    )
+    assert "<del><bdi>text: number: 3</bdi></del>" in page
+    assert "<ins><bdi>number: 3</bdi></ins>" in page
+    assert "<del><em>empty</em></del>" in page
+    assert "<ins><bdi>none</bdi></ins>" in page
+    assert "<ins><bdi>xScheduler</bdi></ins>" in page
+    assert "<del><bdi>red, blue</bdi></del>" in page
+    assert "<ins><bdi>red\nblue</bdi></ins>" in page
+
+
+async def test_other_pictures_to_start_from_are_shown(clients: Any, make: Make, log_in: Any) -> None:
+    ann, ben = await make.person(), await make.person()
+    first, other = await make.artifact(), await make.artifact()
+    parent = await make.pipeline(ann, steps=[ImageToImage(prompt="night", upload=first.sha256)])
+    fork = await make.pipeline(ben, steps=[ImageToImage(prompt="night", upload=other.sha256)], parent=parent)
+    his = await log_in(clients(), ben)
+    url = address(parent.version_id, fork.version_id)
+    for page in ((await clients().get(url)).text, (await his.get(f"/pipelines/{fork.id}")).text):
+        row = page.partition('<th scope="row">Picture')[2].partition("</tr>")[0]
+        assert re.findall(r'<img src="/artifacts/(\w+)/320" alt="The picture (\w+)"', row) == [
+            (first.sha256, "before"),
+            (other.sha256, "now"),
+        ]
+    await pipelines.delete(parent.id, ann.id)
+    row = (await his.get(url)).text.partition('<th scope="row">Picture')[2].partition("</tr>")[0]
+    assert first.sha256 not in row
+    assert words(row).split()[:2] == ["another", "picture"]
+    same = await make.version(fork, steps=[ImageToImage(prompt="day", upload=other.sha256)])
+    assert other.sha256 not in (await his.get(address(fork.version_id, same.id))).text
+
+
+async def test_headings_go_down_one_by_one(client: httpx.AsyncClient, make: Make) -> None:
+    parent, fork = await family(make)
+    await make.run(parent, state="succeeded", published=True)
+    await make.run(fork, state="succeeded", published=True)
+    page = await client.get(address(parent.version_id, fork.version_id))
+    levels = [int(level) for level in re.findall(r"<h(\d)", page.text.partition("<main")[2])]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels)), levels
+
+
 # -- results of equal seeds -------------------------------------------------------------------
 
 
@@ -225,6 +344,74 @@ async def test_results_of_one_seed_stand_side_by_side(make: Make) -> None:
     assert [pair.seed for pair in owner.pairs] == [8, 7, 6]
     assert owner.pair is not None
     assert owner.pair.seed == 7
+
+
+async def test_what_a_run_changed_is_no_result_of_its_version(db: Any, make: Make) -> None:
+    """Cells of a grid have the version, seed and inputs of a plain run, and show something else."""
+    await models.register_all({})
+    parent, fork = await family(make)
+    changed = {"1": {"guidance_scale": 9.0}}
+    plain = await make.run(parent, state="succeeded", published=True, seed=5)
+    cell = await make.run(parent, state="succeeded", published=True, seed=5, changes=changed)
+    other = await make.run(fork, state="succeeded", published=True, seed=5)
+    for seed in (6, 7):
+        await make.run(parent, state="succeeded", published=True, seed=seed, changes=changed)
+        await make.run(fork, state="succeeded", published=True, seed=seed)
+        await make.run(fork, state="succeeded", published=True, seed=seed, changes=changed)
+    assert cell.id > plain.id
+    for left, right in ((parent, fork), (fork, parent)):
+        found = await comparisons.read(left.version_id, right.version_id, fork.owner_id)
+        assert [pair.seed for pair in found.pairs] == [5]
+        assert found.pair is not None
+        assert {found.pair.left, found.pair.right} == {plain.id, other.id}
+        table = await comparisons.table(left.version_id, right.version_id, fork.owner_id, [5, 6])
+        assert {cell.run_id for _, *row in table.rows for cell in row} - {None} >= {plain.id, other.id}
+        assert table.missing == 1
+    await db.execute("UPDATE pipelines SET cover_run_id = $2 WHERE id = $1", parent.id, cell.id)
+    both = await comparisons.sides(parent.version_id, fork.version_id, parent.owner_id)
+    assert (both.left.cover_seed, both.left.my_seed) == (None, 5)
+
+
+async def test_cells_do_not_push_plain_runs_out_of_sight(make: Make, db: Any) -> None:
+    """Of a version with many runs only some are looked through, and none of these is a cell."""
+    parent, fork = await family(make)
+    await make.run(parent, state="succeeded", published=True, seed=99)
+    await make.run(fork, state="succeeded", published=True, seed=99)
+    await db.execute(
+        """INSERT INTO runs (pipeline_id, version_id, owner_id, number, idempotency_key, request_sha256, seed, changes,
+                             state, visibility, published_at, started_at, finished_at)
+           SELECT r.pipeline_id, r.version_id, r.owner_id, 100 + n, 'k' || n, '', n % 90, '{"1": {"width": 64}}',
+                  'succeeded', 'published', now(), now(), now()
+           FROM runs r, generate_series(1, $1) n""",
+        comparisons.LOOKED_AT,
+    )
+    found = await comparisons.read(parent.version_id, fork.version_id, None)
+    assert [pair.seed for pair in found.pairs] == [99]
+
+
+async def test_a_grid_and_a_comparison_of_one_seed(make: Make) -> None:
+    """What a grid runs counts where it is the version as it is, and only there."""
+    await models.register_all({})
+    parent, fork, ann = await runnable(make)
+    form = await run_pages.form(parent.id, 1, ann.id)
+    targets = grid_axes.targets(form.recipe, {})
+    for key, typed in (("s1-guidance_scale", "2, 4"), ("seed", "5, 6")):
+        axis = grid_axes.axis(targets[key], typed)
+        planned = grids.plan(parent.version_id, form.recipe, [axis], {}, 5)
+        await grids.create(planned, ann.id, key)
+        await work(make)
+        table = await comparisons.table(parent.version_id, fork.version_id, ann.id, [5, 6])
+        assert (table.done, table.missing) == ((0, 4) if key != "seed" else (2, 2))
+
+
+async def test_each_picture_keeps_its_ratio(client: httpx.AsyncClient, make: Make, db: Any) -> None:
+    parent, fork = await family(make)
+    runs_made = [await make.run(one, state="succeeded", published=True) for one in (parent, fork)]
+    for run, size in zip(runs_made, ((256, 128), (128, 192)), strict=True):
+        picture = await make.artifact(png("teal", size))
+        await db.execute("UPDATE outputs SET sha256 = $2 WHERE step_run_id = $1", run.step_runs[-1], picture.sha256)
+    page = await client.get(address(parent.version_id, fork.version_id))
+    assert re.findall(r'class="pic(?: over)?" data-ar="([\d:]+)"', page.text) == ["16:9", "2:3"]
 
 
 async def test_inputs_must_agree(make: Make) -> None:
@@ -276,6 +463,15 @@ async def test_the_page_takes_few_queries(clients: Any, make: Make, log_in: Any,
     with queries:
         assert (await hers.get(url.replace("?", "/runs?") + "&seeds=1+2+3+4+5+6+7+8")).status_code == 200
     assert queries.count <= 8, queries
+
+
+async def test_pictures_of_any_seed_are_not_said_to_be_of_one(client: httpx.AsyncClient, make: Make) -> None:
+    parent = await make.listed(steps=[DUSK])
+    fork = await make.listed(steps=[FOG], parent=parent)
+    page = (await client.get(f"/pipelines/{fork.id}")).text
+    assert "Outputs side by side" not in page
+    assert "A result of each</h3>" in page
+    assert "Their seeds and inputs may differ" in page
 
 
 # -- running both -----------------------------------------------------------------------------
@@ -464,6 +660,20 @@ async def test_wrong_seeds_are_told_beside_the_field(
     assert await db.fetchval("SELECT count(*) FROM runs") == 0
     url = f"/comparisons/runs?left={parent.version_id}&right={fork.version_id}&seeds="
     assert (await client.get(url + seeds)).status_code == 422
+
+
+async def test_a_wrong_seed_is_told_beside_its_own_field(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:
+    parent, fork, ann = await runnable(make)
+    await log_in(client, ann)
+    form = {"left": str(parent.version_id), "right": str(fork.version_id), "key": "k", "seeds": "x"}
+    for name in ("seed", "seeds"):
+        answer = await client.post("/comparisons/runs", data=form | {"field": name})
+        assert answer.status_code == 422
+        assert re.findall(r'<p class="err" id="(\w+)-e"', answer.text) == [name]
+        assert re.findall(r'id="(\w+)" name="seeds" aria-invalid="true"', answer.text) == [name]
+        assert f'<a href="#{name}">{name.capitalize()}</a>: see beside the field' in answer.text
+    page = await client.get(address(parent.version_id, fork.version_id))
+    assert re.findall(r'name="field" value="(\w+)"', page.text) == ["seed", "seeds"]
 
 
 async def test_too_many_at_once_keeps_the_table(client: httpx.AsyncClient, make: Make, log_in: Any, db: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 from domain import db, forks, pipelines
 from domain.errors import Invalid, NotFound, Refused
 from domain.pipelines import Details
-from domain.steps import ImageToImage, Recipe, TextToImage
+from domain.steps import ImageToImage, Input, Recipe, TextToImage
 
 
 async def test_an_offshoot_starts_private_with_the_same_recipe(make):
@@ -136,6 +136,45 @@ async def test_a_refusing_license_has_no_button(make, client, log_in):
     assert "Make an offshoot" not in text
     assert "allows no offshoots" in text
     assert (await browser.post(f"/pipelines/{sea.id}/forks")).status_code == 403
+
+
+async def test_an_offshoot_of_a_run_has_what_the_run_was_given(make, client, log_in):
+    eve = await make.person()
+    inputs = [Input(name="subject", default="boat"), Input(name="light", kind="choice", choices=["fog", "snow"])]
+    sea = await make.pipeline(steps=[TextToImage(prompt="a {subject} in {light}")], inputs=inputs, title="Sea")
+    given = {"subject": "owl", "light": "snow"}
+    run = await make.run(
+        sea, state="succeeded", published=True, seed=7, inputs=given, changes={"1": {"guidance_scale": 9.0}}
+    )
+    browser = await log_in(client, eve)
+    page = await browser.get(f"/runs/{run.id}")
+    assert f'name="run" value="{run.id}"' in page.text
+    sent = {"version": "1", "run": str(run.id)}
+    made = (await browser.post(f"/pipelines/{sea.id}/forks", data=sent)).headers["location"].split("/")[2]
+    recipe = await db.fetchval("SELECT recipe FROM versions WHERE pipeline_id = $1", uuid.UUID(made))
+    assert {entry["name"]: entry["default"] for entry in recipe["inputs"]} == given
+    assert (recipe["steps"][0]["guidance_scale"], recipe["steps"][0]["seed"]) == (9.0, None)
+    page = await pipelines.read(uuid.UUID(made), eve.id)
+    assert page.changes is not None
+    assert {one.name: one.after for one in page.changes.inputs} == {
+        "subject": "owl",
+        "light": "choice: snow (“fog”, “snow”)",
+    }
+
+
+@pytest.mark.parametrize(("license", "allowed"), [("CC-BY-4.0", True), ("CC-BY-ND-4.0", False)])
+async def test_a_runs_page_offers_what_the_license_allows(make, client, clients, log_in, license, allowed):
+    ada = await make.person()
+    sea = await make.pipeline(ada, license=license, published=True)
+    hers = await log_in(clients(), ada)
+    others = [client, await log_in(clients(), await make.person())]
+    for browser in others:
+        page = (await browser.get(f"/runs/{sea.run_id}")).text
+        assert ("Make an offshoot of it" in page) is allowed
+        assert ("allows no offshoots" in page) is not allowed
+    assert "Make an offshoot of it" in (await hers.get(f"/runs/{sea.run_id}")).text
+    running = await make.run(sea)
+    assert "Make an offshoot" not in (await hers.get(f"/runs/{running.id}")).text
 
 
 async def test_a_double_click_makes_one_offshoot(make):

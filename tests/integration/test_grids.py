@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from domain import (
+    contact_sheet,
     estimates,
     feeds,
     forks,
@@ -349,12 +350,12 @@ async def test_a_deleted_pipeline_leaves_the_grid_to_its_maker(
     await pipelines.delete(pipeline.id, pipeline.owner_id)
     page = await client.get(f"/grids/{grid_id}")
     assert page.status_code == 200
-    assert "a pipeline that was removed" in page.text
+    assert "a pipeline that is removed or private" in page.text
     assert "Night boats" not in page.text
     visitor = clients()
     for path in ("", "/progress", "/sheet.png", "/feed.rss", "/feed.json"):
         assert (await visitor.get(f"/grids/{grid_id}{path}")).status_code == 404
-    assert "A removed pipeline" in (await client.get("/grids")).text
+    assert "A pipeline that is removed or private" in (await client.get("/grids")).text
 
 
 # what a cell's run says and passes on
@@ -383,6 +384,39 @@ async def test_a_cells_page_says_what_it_changed_and_passes_it_on(
     fork = UUID(answer.headers["location"].split("/")[2])
     recipe = await db.fetchval("SELECT recipe FROM versions WHERE pipeline_id = $1", fork)
     assert recipe["steps"][1]["guidance_scale"] == 7.0
+
+
+async def test_cells_of_inputs_and_seeds_are_forked_too(
+    client: httpx.AsyncClient, db: Any, make: Make, pipeline: Pipeline
+) -> None:
+    grid_id = await finished(make, pipeline, seed_="1, 2", input_subject="moth\nfern")
+    last = (await cells(db, grid_id))[3]
+    assert "Make an offshoot of it" in (await client.get(f"/runs/{last['id']}")).text
+    answer = await client.post(f"/pipelines/{pipeline.id}/forks", data={"version": "1", "run": str(last["id"])})
+    recipe = await db.fetchval(
+        "SELECT recipe FROM versions WHERE pipeline_id = $1", UUID(answer.headers["location"].split("/")[2])
+    )
+    assert recipe["inputs"][0]["default"] == "fern"
+
+
+@pytest.mark.parametrize("license", ["CC-BY-4.0", "CC-BY-ND-4.0"])
+async def test_cells_link_rate_and_fork(
+    client: httpx.AsyncClient, clients: Any, db: Any, make: Make, log_in: LogIn, pipeline: Pipeline, license: str
+) -> None:
+    await db.execute("UPDATE pipelines SET license = $1", license)
+    grid_id = await finished(make, pipeline, s2_guidance_scale="1, 2", s3_factor="2,4")
+    await grids.publish(grid_id, pipeline.owner_id)
+    ids = [str(row["id"]) for row in await cells(db, grid_id)]
+    other = await log_in(clients(), await make.person())
+    for browser, rates, forks_ in ((client, False, True), (other, True, "ND" not in license)):
+        page = (await browser.get(f"/grids/{grid_id}")).text.partition("<main")[2]
+        assert re.findall(r'<a class="plain" href="/runs/([^"]+)"', page) == ids
+        assert re.findall(r'href="/runs/([^"]+)#rating"', page) == (ids if rates else [])
+        assert re.findall(r'form="fork" name="run" value="([^"]+)"', page) == (ids if forks_ else [])
+        assert ('<form id="fork"' in page) is forks_
+        assert ('aria-label="Make an offshoot of Guidance 2, Factor 4"' in page) is forks_
+    waiting = await start(pipeline, s2_guidance_scale="7, 8")
+    assert 'form="fork"' not in (await client.get(f"/grids/{waiting}")).text
 
 
 async def test_two_cells_forked_in_one_breath_are_two_offshoots(db: Any, make: Make, pipeline: Pipeline) -> None:
@@ -508,6 +542,75 @@ async def test_another_parameter_brings_its_own_values(client: httpx.AsyncClient
     assert "{text}, by night</textarea>" in text.replace("\n", "")
 
 
+@pytest.mark.parametrize(
+    ("x", "first", "typed", "read"),
+    [
+        ("s2-num_inference_steps", "s2-guidance_scale", {"x-values": "20, 30"}, "Sampling steps 20, 30"),
+        ("s2-negative_prompt", "s2-prompt", {"x-values": "blurry\nugly"}, "Negative prompt blurry, ugly"),
+        ("s3-method", "s2-scheduler", {"x-0": "lanczos", "x-1": "bicubic"}, "Method lanczos, bicubic"),
+    ],
+)
+async def test_values_stay_when_another_parameter_of_their_kind_is_chosen(
+    client: httpx.AsyncClient, pipeline: Pipeline, x: str, first: str, typed: dict[str, str], read: str
+) -> None:
+    """Without JavaScript the field on the page is still that of the parameter chosen before."""
+    sent = {"x": x, "x-for": first, "seed": "5", "do": "estimate", **typed}
+    answer = await client.post(FORM.format(pipeline.id), data=sent)
+    assert answer.status_code == 200
+    assert read in " ".join(re.sub(r"<[^>]+>", " ", answer.text).split())
+
+
+async def test_the_first_parameters_own_words_do_not_stay(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
+    sent = {"x": "s2-negative_prompt", "x-for": "s2-prompt", "x-values": "{text}, by night", "do": "choose"}
+    page = (await client.post(FORM.format(pipeline.id), data=sent)).text
+    field = re.search(r'<textarea id="x-values"[^>]*>\s*([^<]*)</textarea>', page)
+    assert field
+    assert field[1] == ""
+
+
+async def test_a_prompt_of_two_lines_and_an_empty_one(
+    client: httpx.AsyncClient, db: Any, make: Make, ada: Person
+) -> None:
+    await models.register_all({})
+    draw = steps.TextToImage(prompt="a boat\nby night", negative_prompt="blurry")
+    pipeline = await make.pipeline(ada, steps=[draw])
+    page = (await client.get(FORM.format(pipeline.id) + "?x=s1-prompt")).text
+    assert "---\na boat\nby night</textarea>" in page, "as it is, kept in one"
+    assert "a line of --- before each" in page
+    sent = {"x": "s1-prompt", "x-values": "---\na boat\nby night\n---\na moth", "seed": "5"}
+    sent |= {"y": "s1-negative_prompt", "y-values": "blurry\n---\n"}
+    first = (await client.post(FORM.format(pipeline.id), data=sent | {"do": "estimate"})).text
+    assert "blurry, (empty)" in first
+    seen = re.search(r'name="seen" value="(\w+)"', first)
+    assert seen
+    answer = await client.post(FORM.format(pipeline.id), data=sent | {"do": "run", "seen": seen[1], "key": "k"})
+    grid_id = UUID(answer.headers["location"].rsplit("/", 1)[1])
+    changes = [row["changes"]["1"] for row in await cells(db, grid_id)]
+    assert [one["prompt"] for one in changes] == ["a boat\nby night", "a moth"] * 2
+    assert [one["negative_prompt"] for one in changes] == ["blurry", "blurry", "", ""]
+    await work(make)
+    page = (await client.get(f"/grids/{grid_id}")).text
+    assert ">(empty)</span></th>" in page
+    assert 'alt="Prompt a boat by night, Negative prompt (empty)"' in page
+    assert (
+        'negative prompt: <b dir="auto">(empty)</b>'
+        in (await client.get(f"/runs/{(await cells(db, grid_id))[3]['id']}")).text
+    )
+    refused = await client.post(FORM.format(pipeline.id), data={"x": "s1-prompt", "x-values": "a\n---\n"})
+    assert "(empty): Write what to draw" in refused.text
+
+
+async def test_what_was_read_is_said_before_it_runs(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
+    page = (await client.get(FORM.format(pipeline.id))).text
+    assert "A comma stands between two numbers: write 7.5 with a point." in page
+    sent = {"x": "s2-guidance_scale", "x-values": "7,5", "seed": "5", "do": "estimate"}
+    assert "<dt>Guidance</dt><dd><bdi>7, 5</bdi></dd>" in (await client.post(FORM.format(pipeline.id), data=sent)).text
+    refused = await client.post(FORM.format(pipeline.id), data=sent | {"x-values": "7,5 8"})
+    assert "7,5 may be one number or two. Write 7.5, or 7, 5" in refused.text
+    whole = (await client.get(FORM.format(pipeline.id) + "?x=s2-num_inference_steps")).text
+    assert "write 7.5 with a point" not in whole
+
+
 async def test_the_form_starts_from_a_run(client: httpx.AsyncClient, make: Make, pipeline: Pipeline) -> None:
     run = await make.run(pipeline, state="succeeded", seed=77, inputs={"subject": "owl"})
     text = (await client.get(f"{FORM.format(pipeline.id)}?run={run.id}&x=s3-factor")).text
@@ -552,6 +655,27 @@ async def test_the_page_shows_every_cell_with_its_heads(
     # the chart: each step took 0.1 s a pass
     assert 'aria-label="Time by sampling steps: 1.00 seconds at 10 sampling steps, 3.00 at 30 sampling steps"' in text
     assert '<path class="curve" d="M0.0 66.67L50.0 33.33L100.0 0.0"/>' in text
+
+
+async def test_two_parameters_of_one_name_say_their_step(
+    client: httpx.AsyncClient, db: Any, make: Make, ada: Person
+) -> None:
+    await models.register_all({})
+    chain = (steps.TextToImage(prompt="a boat"), steps.Upscale(), steps.Upscale())
+    pipeline = await make.pipeline(ada, steps=chain, title="Boats")
+    grid_id = await finished(make, pipeline, s2_factor="2,4", s3_factor="2,4")
+    await grids.publish(grid_id, ada.id)
+    page = (await client.get(f"/grids/{grid_id}")).text
+    assert "<h1>Factor, step 2 × Factor, step 3</h1>" in page
+    assert "Factor, step 2 across,<br>factor, step 3 down" in page
+    assert 'alt="Factor, step 2: 4, Factor, step 3: 2"' in page
+    assert "Factor, step 2 × Factor, step 3" in (await client.get("/grids")).text
+    [entry] = (await feeds.of_grids(pipeline.id)).entries
+    assert entry.title == "Boats: Factor, step 2 × Factor, step 3"
+    sheet = await client.get(f"/grids/{grid_id}/sheet.png")
+    assert "factor-step-2-factor-step-3-grid.png" in sheet.headers["content-disposition"]
+    grid = await grid_pages.read(grid_id, ada.id)
+    assert contact_sheet.heads_of(grid)[0][1] == ["Factor, step 3: 2", "Factor, step 3: 4"]
 
 
 async def test_times_by_size_are_drawn_over_pixels(
@@ -727,6 +851,46 @@ async def test_the_contact_sheet_is_a_labeled_picture(
         assert len(heads) > 1, "letters above the columns"
     same = await client.get(f"/grids/{grid_id}/sheet.png", headers={"If-None-Match": answer.headers["etag"]})
     assert (same.status_code, same.content) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    "words", ["東京の夜\n東京の朝", "سماء زرقاء\nبحر", "a cat \U0001f408\na dog \U0001f415", "owl\nmoth"]
+)
+async def test_heads_are_drawn_in_letters_that_there_are(
+    client: httpx.AsyncClient, make: Make, ada: Person, words: str
+) -> None:
+    """Whatever fonts the machine has: no box stands for a letter, and what is left out is in the file."""
+    await models.register_all({})
+    pipeline = await make.pipeline(ada, steps=(steps.TextToImage(prompt="x"),), title="東京", inputs=SUBJECT)
+    grid_id = await finished(make, pipeline, input_subject=words, s1_guidance_scale="1, 2")
+    grid = await grid_pages.read(grid_id, pipeline.owner_id)
+    heads, lacking = contact_sheet.heads_of(grid)
+    assert len(set(heads[0])) == 2, "told apart"
+    for head in (*heads[0], *heads[1]):
+        assert contact_sheet.drawable(head) == head
+    with Image.open(io.BytesIO((await client.get(f"/grids/{grid_id}/sheet.png")).content)) as sheet:
+        told = sheet.text.get("Description", "")  # type: ignore[attr-defined]
+    assert told == "\n".join(lacking)
+    for place, word in enumerate(words.split("\n"), 1):
+        if f"subject ({place})" in heads[0][place - 1]:
+            assert f"subject ({place}): {word}" in lacking
+
+
+async def test_long_heads_of_low_rows_stay_beside_their_row(
+    client: httpx.AsyncClient, db: Any, make: Make, ada: Person
+) -> None:
+    await models.register_all({})
+    pipeline = await make.pipeline(ada, steps=(steps.TextToImage(prompt="x"),), inputs=SUBJECT)
+    words = "\n".join("word " * 60 + str(n) for n in range(2))
+    grid_id = await finished(make, pipeline, s1_guidance_scale="1, 2", input_subject=words)
+    await db.execute("UPDATE artifacts SET height = 64")
+    with Image.open(io.BytesIO((await client.get(f"/grids/{grid_id}/sheet.png")).content)) as sheet:
+        assert sheet.size == (140 + 2 * 136, 72 + 2 * 72)
+        beside = sheet.crop((0, 72, 132, 72 + 64)).getcolors()
+        between = sheet.crop((0, 72 + 64, 132, 72 + 71)).getcolors()
+    assert beside is not None
+    assert len(beside) > 1
+    assert between == [(132 * 7, (253, 251, 245))], "paper alone between the heads of two rows"
 
 
 @pytest.mark.parametrize("lost", ["object", "text"])

@@ -392,7 +392,7 @@ async def test_text_of_any_direction_keeps_to_itself(make, client, log_in):
     assert f'"><bdi>{ARABIC}</bdi></a>: ' in page
     assert f'Offshoot of <a href="/pipelines/{parent.id}"><bdi>{ARABIC}</bdi></a>' in page
     assert f"Delete “<bdi>{ARABIC} 2</bdi>”?" in page
-    assert f"<del><bdi>{ARABIC}</bdi></del></td><td><ins><bdi>{ARABIC} 3</bdi></ins>" in page
+    assert f'<del><bdi>{ARABIC}</bdi></del></td><td class="lines"><ins><bdi>{ARABIC} 3</bdi></ins>' in page
     assert f"<ins><bdi>{ARABIC}</bdi></ins>" in page
     assert "<ins>7.1234567</ins>" in page
     composer = (await client.get(f"/pipelines/{fork.id}/edit")).text

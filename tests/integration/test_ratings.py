@@ -100,6 +100,38 @@ async def test_the_form_redirects_and_answers_htmx_with_itself(client: Any, make
     assert "checked" not in gone.text
 
 
+async def test_a_results_page_asks_for_stars_and_is_come_back_to(
+    client: Any, clients: Any, make: Make, log_in: Any
+) -> None:
+    owner = await make.person()
+    pipeline = await make.pipeline(owner, published=True)
+    here = f"/runs/{pipeline.run_id}"
+    assert f'href="/login?next={here}">Log in to rate</a>' in (await clients().get(here)).text
+    assert 'id="rating"' not in (await (await log_in(clients(), owner)).get(here)).text
+    await log_in(client, await make.person())
+    page = (await client.get(here)).text
+    url = f"/pipelines/{pipeline.id}/rating"
+    assert f'<form action="{url}"' in page
+    assert f'name="run" value="{pipeline.run_id}"' in page
+    sent = {"stars": "4", "run": str(pipeline.run_id)}
+    assert (await client.post(url, data=sent)).headers["location"] == f"{here}#rating"
+    assert 'value="4" id="stars-4" checked' in (await client.get(here)).text
+    part = (await client.post(url, data=sent, headers=HTMX)).text
+    assert part.count(f'name="run" value="{pipeline.run_id}"') == 2, "to rate again, and to withdraw"
+    assert "hx-partial" not in part, "there are no bars beside a result"
+    assert (await client.post(url, data=sent | {"run": "//evil.example"})).status_code == 422
+
+
+async def test_what_cannot_be_rated_shows_no_stars(client: Any, make: Make, log_in: Any) -> None:
+    eve = await make.person()
+    pipeline = await make.pipeline()
+    failed = await make.run(pipeline, eve, state="failed")
+    own = await make.run(pipeline, eve, state="succeeded")
+    await log_in(client, eve)
+    assert 'id="rating"' not in (await client.get(f"/runs/{failed.id}")).text
+    assert 'id="rating"' in (await client.get(f"/runs/{own.id}")).text, "who ran it knows it best"
+
+
 @pytest.mark.parametrize("stars", ["", "6", "-1", "five", "4.5", "44", "٤"])
 async def test_other_numbers_of_stars_are_named(client: Any, make: Make, log_in: Any, stars: str) -> None:
     pipeline = await make.pipeline(published=True)

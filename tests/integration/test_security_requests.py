@@ -157,6 +157,36 @@ async def test_12_nor_do_the_pages_of_pipelines_and_people(client: httpx.AsyncCl
     holds_nothing_inline(kept.text)
 
 
+async def test_12_nor_do_comparisons_and_grids(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:
+    await models.register_all({})
+    ada = await make.person("ada")
+    await log_in(client, ada)
+    parent = await make.pipeline(await make.person("olga"), published=True)
+    fork = await make.pipeline(ada, parent=parent, published=True, steps=[TextToImage(prompt="a  blue\ncircle")])
+    cells = [await make.run(fork, state=state, seed=seed) for seed, state in enumerate(("succeeded", "running"))]
+    sides = f"left={parent.version_id}&right={fork.version_id}"
+    form = f"/pipelines/{fork.id}/versions/1/grids"
+    for path in (
+        "/comparisons",
+        f"/comparisons?{sides}",
+        f"/comparisons/runs?{sides}&seeds=5+6",
+        form,
+        f"/grids/{await make.grid(cells)}",
+        f"/grids/{await make.grid([await make.run(fork, state='succeeded', seed=9)])}",
+        "/grids",
+        f"/pipelines/{fork.id}/grids",
+    ):
+        answer = await client.get(path)
+        assert answer.status_code == 200, path
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        holds_nothing_inline(answer.text)
+    estimated = await client.post(form, data={"x": "seed", "x-values": "1, 2", "do": "estimate"})
+    wrong = await client.post("/comparisons/runs", data=dict(part.split("=") for part in sides.split("&")))
+    assert (estimated.status_code, wrong.status_code) == (200, 422)
+    for answer in (estimated, wrong):
+        holds_nothing_inline(answer.text)
+
+
 def holds_nothing_inline(html: str) -> None:
     assert not re.search(r"<style|\sstyle=|\son\w+=|hx-on|javascript:|\"js:", html)
     assert not re.search(r"<script(?![^>]*\ssrc=)", html)

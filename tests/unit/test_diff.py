@@ -3,6 +3,7 @@
 import itertools
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,6 +92,44 @@ def test_a_removed_step_and_alike_steps_stay_with_each_other():
         ("same", 2, 1),
         ("same", 3, 2),
     ]
+
+
+def test_an_added_step_brings_its_words_and_parameters():
+    added = TextToImage(title="Sky", prompt="a red kite, high up", width=256, seed=7)
+    before, after = recipe_of(PromptTemplate(template="x")), recipe_of(PromptTemplate(template="x"), added)
+    there, back = diff.changes(before, after), diff.changes(after, before)
+    (change,) = [one for one in there.steps if one.op == "added"]
+    assert [(one.name, one.tokens) for one in change.prompts] == [
+        ("prompt", [diff.Token("added", "a red kite, high up")])
+    ]
+    told = {one.name: (one.before, one.after) for one in change.parameters}
+    assert (told["width"], told["seed"], told["model"]) == ((None, 256), (None, 7), (None, "starter"))
+    assert not told.keys() & {"title", "source", "negative_prompt"}
+    assert (there.words_added, there.steps_added, there.parameters) == (5, 1, 0)
+    (gone,) = [one for one in back.steps if one.op == "removed"]
+    assert gone.prompts[0].tokens == [diff.Token("removed", "a red kite, high up")]
+    assert {one.name: (one.after, one.before) for one in gone.parameters} == told
+    assert (back.words_removed, back.signs) == (5, 0)
+
+
+def test_signs_and_spaces_are_a_change_without_words():
+    for words in ("a cat, a dog", "a cat\na dog", "a cat a dog "):
+        changes = diff.changes(recipe_of(TextToImage(prompt="a cat a dog")), recipe_of(TextToImage(prompt=words)))
+        assert (changes.words_added, changes.words_removed, changes.signs) == (0, 0, 1)
+        assert not changes.nothing
+    changes = diff.changes(recipe_of(TextToImage(prompt="a cat")), recipe_of(TextToImage(prompt="a cat, asleep")))
+    assert changes.signs == 0
+
+
+def test_naming_the_step_before_changes_nothing():
+    left = recipe_of(TextToImage(prompt="a"), Upscale(), Upscale(factor=4))
+    named = recipe_of(TextToImage(prompt="a"), Upscale(source=1), Upscale(factor=4, source=2))
+    assert diff.changes(left, named).nothing
+    assert diff.changes(named, left).nothing
+    other = recipe_of(TextToImage(prompt="a"), Upscale(), Upscale(factor=4, source=1))
+    for before, after, told in ((left, other, (2, 1)), (other, left, (1, 2))):
+        changes = diff.changes(before, after)
+        assert [(one.name, one.before, one.after) for one in changes.steps[2].parameters] == [("source", *told)]
 
 
 def test_inputs_and_lists():
@@ -220,6 +259,60 @@ def test_the_model_is_a_parameter():
 def test_a_list_changes_word_by_word():
     before, after = Recipe(lists={"colors": ["red", "blue"]}), Recipe(lists={"colors": ["red", "deep blue"]})
     assert [one.text for one in diff.changes(before, after).lists[0].tokens if one.op == "added"] == ["deep "]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Input(name="a"), Input(name="a", default="empty text")),
+        (Input(name="a", default="number: 3"), Input(name="a", kind="number", default="3")),
+        (Input(name="a", default="3"), Input(name="a", kind="number", default="3")),
+        (
+            Input(name="a", kind="choice", default="x", choices=["x", "y, z"]),
+            Input(name="a", kind="choice", default="x", choices=["x", "y", "z"]),
+        ),
+    ],
+)
+def test_inputs_that_read_alike_differ(before: Input, after: Input):
+    (change,) = diff.changes(Recipe(inputs=[before]), Recipe(inputs=[after])).inputs
+    assert change.before != change.after, "and what is shown of them differs too"
+
+
+def test_one_entry_with_a_comma_is_not_two():
+    (change,) = diff.changes(Recipe(lists={"a": ["red, blue"]}), Recipe(lists={"a": ["red", "blue"]})).lists
+    assert (change.before, change.after) == ("red, blue", "red\nblue")
+
+
+ENTRIES = [
+    *({"default": text} for text in ("", "3", "number: 3", "text: 3", "empty text", "none")),
+    {"kind": "number", "default": "3"},
+    {"default": "3", "choices": ["a"]},
+    *({"kind": "choice", "default": "a", "choices": choices} for choices in (["a", "b"], ["a, b"], ["a", "a, b"])),
+]
+ITEMS = [["a", "b"], ["a, b"], ["a"], ["", "a"], ["a", ""]]
+NAMES = st.sampled_from(["a", "b"])
+DECLARED = st.builds(
+    lambda inputs, lists: Recipe(inputs=[Input(name=name, **entry) for name, entry in inputs.items()], lists=lists),
+    st.dictionaries(NAMES, st.sampled_from(ENTRIES), max_size=2),
+    st.dictionaries(NAMES, st.sampled_from(ITEMS), max_size=2),
+)
+
+
+@given(DECLARED, DECLARED)
+def test_exactly_the_inputs_and_lists_that_differ_are_told(before: Recipe, after: Recipe):
+    there, back = diff.changes(before, after), diff.changes(after, before)
+    sides = [({one.name: one for one in recipe.inputs}, recipe.lists) for recipe in (before, after)]
+    for place, changes in enumerate((there.inputs, there.lists)):
+        old, new = sides[0][place], sides[1][place]
+        names = [one.name for one in changes]
+        assert sorted(names) == sorted(name for name in {**old, **new} if old.get(name) != new.get(name))
+        assert all(one.before != one.after for one in changes)
+        assert {one.name for one in changes if one.before is None} == {*names} - {*old}
+        assert {one.name for one in changes if one.after is None} == {*names} - {*new}
+    mirrored = [(one.name, one.after, one.before) for one in (*back.inputs, *back.lists)]
+    assert sorted(mirrored, key=str) == sorted(
+        ((one.name, one.before, one.after) for one in (*there.inputs, *there.lists)), key=str
+    )
 
 
 WORDS = st.lists(st.sampled_from(["cat", "dog", "sea", "at", "night", "red"]), max_size=5).map(" ".join)

@@ -4,7 +4,21 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from web.filters import ago, initial, markdown, month, number, plural, ratio, rendition, seconds, sprig, srcset
+from web.filters import (
+    ago,
+    alike,
+    initial,
+    markdown,
+    month,
+    number,
+    plural,
+    ratio,
+    rendition,
+    seconds,
+    sprig,
+    srcset,
+    unseen,
+)
 
 NOW = datetime(2026, 3, 20, 15, 0, tzinfo=UTC)
 
@@ -27,6 +41,28 @@ def test_ago(when: datetime, words: str) -> None:
 def test_ago_of_nothing() -> None:
     assert str(ago(None)) == ""
     assert "March 2026" in month(NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "marks"),
+    [
+        ("  ", [("··", "2 spaces")]),
+        ("\n", [("↵\n", "1 line break")]),
+        (" \n\n\t", [("·", "1 space"), ("↵\n↵\n", "2 line breaks"), ("→\t", "1 tab")]),
+        ("\u200b\u00a0", [("◦◦", "2 unseen characters")]),
+        (" a ", []),
+        (",", []),
+        ("", []),
+    ],
+)
+def test_what_nobody_sees_is_drawn_and_named(text: str, marks: list[tuple[str, str]]) -> None:
+    assert unseen(text) == marks
+
+
+def test_texts_that_look_alike() -> None:
+    assert alike("été", "e\u0301te\u0301")
+    assert not alike("été", "été")
+    assert not alike("été", "ete")
 
 
 def test_numbers() -> None:

@@ -101,6 +101,41 @@ def test_prompts_are_one_a_line_with_commas_and_ranges_in_them() -> None:
         read("s2-prompt", "a\n" + "b" * 10_001)
 
 
+def test_prompts_of_several_lines_and_none_have_a_line_before_each() -> None:
+    assert read("s2-prompt", "---\na boat\nby night\n---\n\n\ta moth\n") == ["a boat\nby night", "a moth"]
+    assert read("s2-negative_prompt", "blurry\n---") == ["blurry", ""]
+    assert read("s2-negative_prompt", "---\n ---\nugly\nblurry") == ["", "ugly\nblurry"]
+    assert read("input-subject", "---\n---\nowl") == ["", "owl"]
+    assert read("s2-prompt", "a --- b\n----") == ["a --- b", "----"]
+    with pytest.raises(ValueError, match="at least two"):
+        read("s2-prompt", "---\na boat\nby night")
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("7,5, 8", "7,5 may be one number or two. Write 7.5, or 7, 5"),
+        ("7,5; 8,5", "7,5 may be"),
+        ("7,5 8,5", "7,5 may be"),
+        ("1..2 by 0,5", "0,5 may be"),
+    ],
+)
+def test_a_comma_that_may_be_a_point_is_asked_about(typed: str, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        read("s2-guidance_scale", typed)
+    assert read("s2-guidance_scale", "7,5") == [7.0, 5.0], "told beside the field, and again before anything runs"
+    assert read("s2-num_inference_steps", "20,30, 40") == [20, 30, 40], "these have no fractions"
+
+
+def test_axes_of_one_name_are_told_apart_by_their_step() -> None:
+    twice = [Axis(key=f"s{n}-factor", title="Factor", step=n, field="factor", values=[2, 4]) for n in (2, 3)]
+    assert grid_axes.titles(twice) == ["Factor, step 2", "Factor, step 3"]
+    assert grid_axes.titles([twice[0], axis("input-subject", "moth")]) == ["Factor", "subject"]
+    assert grid_axes.head("Factor", 2) == "Factor 2"
+    assert grid_axes.head("Factor, step 2", 4) == "Factor, step 2: 4"
+    assert grid_axes.head("Negative prompt", "") == "Negative prompt (empty)"
+
+
 def test_lists_are_ticked_in_their_own_order() -> None:
     assert read("s2-model", ticked=("starter", "other")) == ["other", "starter"]
     assert read("s3-factor", ticked=("4", "2")) == [2, 4]
