@@ -10,18 +10,15 @@ from domain.changes import Changes, applied
 from domain.errors import NotFound, Refused
 from domain.pipelines import Details, PipelineRef
 
-_MADE_JUST_NOW = """
-SELECT p.id, v.id AS version_id, v.number FROM versions v JOIN pipelines p ON p.id = v.pipeline_id
-WHERE v.parent_id = $1 AND v.number = 1 AND v.digest = $3 AND p.owner_id = $2 AND p.latest_version = 1
-  AND p.deleted_at IS NULL AND p.created_at > clock_timestamp() - interval '5 seconds'
-ORDER BY p.id DESC LIMIT 1
-"""
-
 
 async def fork(
-    version_id: UUID, person_id: UUID, changes: Changes | None = None, inputs: Mapping[str, str] | None = None
+    version_id: UUID,
+    person_id: UUID,
+    changes: Changes | None = None,
+    inputs: Mapping[str, str] | None = None,
+    once: str = "",
 ) -> PipelineRef:
-    """Make the person a private offshoot with the same title and recipe; a double click makes one.
+    """Make the person a private offshoot with the same title and recipe, a single one for each key `once`.
 
     `changes` and `inputs` are what a run of the version was run with, for an offshoot of just that run: what it
     was given becomes what the offshoot has. Its seed does not, because a seed is a run's and not a version's.
@@ -44,11 +41,8 @@ async def fork(
         if not license.derivatives and row["owner_id"] != person_id:
             raise Refused(f"Its license, {license.name}, allows no offshoots. You can still run it as it is.")
         recipe = _as_run(steps.convert(row["recipe"]), changes or {}, inputs or {})
-        made = await db.fetchrow(_MADE_JUST_NOW, version_id, person_id, steps.digest(recipe))
-        if made is not None:
-            return PipelineRef(**made)
         details = Details(row["title"], "", row["tags"], row["license"], "private")
-        return await pipelines.create(person_id, details, recipe, version_id)
+        return await pipelines.create(person_id, details, recipe, version_id, once=once)
 
 
 def _as_run(recipe: steps.Recipe, changes: Changes, inputs: Mapping[str, str]) -> steps.Recipe:

@@ -1,10 +1,12 @@
 """Pipelines: create, save, delete. What their page shows is read in `pipeline_pages`."""
 
+import hashlib
 import re
 import unicodedata
 from typing import Literal
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from domain import cards, db, licenses, steps, tags, versions
@@ -100,7 +102,8 @@ async def create(
     kept = clean(details)
     versions.require(recipe)
     async with db.transaction():
-        made = await _made_just_now(owner_id, kept.title, steps.digest(recipe), once) if once else None
+        request = _digest(once, kept, recipe, parent_version_id) if once else None
+        made = await _made(owner_id, request) if request else None
         if made is not None:
             return made
         parent = None if parent_version_id is None else await _parent(parent_version_id)
@@ -108,8 +111,8 @@ async def create(
         pipeline_id = await db.fetchval(
             """
             INSERT INTO pipelines (owner_id, title, description, tags, license, visibility,
-                parent_id, root_id, generation)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id
+                parent_id, root_id, generation, request_sha256)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id
             """,
             owner_id,
             kept.title,
@@ -120,26 +123,31 @@ async def create(
             parent and parent["pipeline_id"],
             parent and parent["root_id"],
             parent["generation"] + 1 if parent else 1,
+            request,
         )
         saved = await versions.add(pipeline_id, recipe, parent_version_id, note)
         await cards.refresh(pipeline_id)
     return PipelineRef(pipeline_id, saved.id, saved.number)
 
 
-async def _made_just_now(owner_id: UUID, title: str, digest: str, once: str) -> PipelineRef | None:
-    """The pipeline that a request with this key made less than a minute ago; waits for one under way."""
-    await db.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{owner_id} {once}")
+def _digest(once: str, details: Details, recipe: steps.Recipe, parent_version_id: UUID | None) -> str:
+    """What makes two requests the same: the form's key and what it says."""
+    said = [once, details, steps.digest(recipe), parent_version_id]
+    return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
+
+
+async def _made(owner_id: UUID, request: str) -> PipelineRef | None:
+    """The pipeline that this request made before; waits for one under way."""
+    await db.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{owner_id} {request}")
     row = await db.fetchrow(
         """
         SELECT p.id, v.id AS version_id, v.number FROM pipelines p
         JOIN versions v ON v.pipeline_id = p.id AND v.number = 1
-        WHERE p.owner_id = $1 AND p.title = $2 AND v.digest = $3 AND p.deleted_at IS NULL AND p.parent_id IS NULL
-          AND p.created_at > clock_timestamp() - interval '1 minute'
+        WHERE p.owner_id = $1 AND p.request_sha256 = $2 AND p.deleted_at IS NULL
         ORDER BY p.id DESC LIMIT 1
         """,
         owner_id,
-        title,
-        digest,
+        request,
     )
     return None if row is None else PipelineRef(**row)
 

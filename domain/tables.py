@@ -145,6 +145,7 @@ class Pipeline(Table, tablename="pipelines"):
     deleted_at = Timestamptz(null=True, default=None)
     rating_tally = Array(base_column=Integer(), null=False, default=None)
     grown_count = Integer(null=False, default=None)
+    request_sha256 = Text(null=True, default=None)
 
 
 class Version(Table, tablename="versions"):

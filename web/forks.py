@@ -18,13 +18,14 @@ from web.runs import run_with_changes
 async def create(request: Request[Any, Any, Any], pipeline_id: UUID, me: Viewer) -> Response[bytes]:
     """Fork the version with the number in the field `version` (the latest without one), then edit it.
 
-    With `run`, a run of that version, the offshoot takes over what the run changed and what went into it."""
-    sent = await read_form(request, {"version", "run"})
+    With `run`, a run of that version, the offshoot takes over what the run changed and what went into it. The form
+    sent again, with the same `key`, leads to the same offshoot."""
+    sent = await read_form(request, {"version", "run", "key"})
     number = sent.get("version", "")
     if number and not (number.isdecimal() and number.isascii() and len(number) < 11):
         raise NotFound("There is no such version.")
     version = await versions.read(pipeline_id, me.id, number_or_404(int(number)) if number else None)
     run = await run_with_changes(sent["run"], version.id, me.id) if sent.get("run") else None
-    given = (run.changes, run.inputs) if run else ()
-    made = await forks.fork(version.id, me.id, *given)
+    changes, inputs = (run.changes, run.inputs) if run else (None, None)
+    made = await forks.fork(version.id, me.id, changes, inputs, once=sent.get("key", "")[:100])
     return see_other(f"/pipelines/{made.id}/edit")

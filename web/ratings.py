@@ -31,7 +31,13 @@ async def save(request: Request[Any, Any, Any], pipeline_id: UUID, me: Viewer) -
         saved = f"{stars} of 5, saved"
     if not wants_part(request):
         return see_other(f"/runs/{run_id}#rating" if run_id else f"/pipelines/{pipeline_id}#rating")
-    about: dict[str, Any] = {"pipeline_id": pipeline_id, "score": score, "own": False, "saved": saved, "beside_run": run_id}
+    about: dict[str, Any] = {
+        "pipeline_id": pipeline_id,
+        "score": score,
+        "own": False,
+        "saved": saved,
+        "beside_run": run_id,
+    }
     return page(request, "ratings/form.html", block="form", **about)
 
 

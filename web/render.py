@@ -1,5 +1,6 @@
 """Pages: the whole one, or the block that htmx asked for."""
 
+import secrets
 from collections.abc import Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -58,6 +59,7 @@ def environment(config: Config, assets: Assets) -> jinja2.Environment:
         srcset=filters.srcset,
         artifact_url=lambda sha256, width=None: _artifact_url(config, sha256, width),
         csrf_field=csrf_field,
+        key_field=key_field,
     )
     return env
 
@@ -128,6 +130,11 @@ def theme_of(request: Request[Any, Any, Any]) -> str:
 def csrf_field() -> Markup:
     """The hidden field that every form carries."""
     return Markup('<input type="hidden" name="_csrf" value="{}">').format(_csrf.get())
+
+
+def key_field() -> Markup:
+    """The hidden field of a form that makes something once, however often it is sent."""
+    return Markup('<input type="hidden" name="key" value="{}">').format(secrets.token_urlsafe(18))
 
 
 def page_headers(request: Request[Any, Any, Any]) -> dict[str, str]:

@@ -177,9 +177,14 @@ async def test_a_runs_page_offers_what_the_license_allows(make, client, clients,
     assert "Make an offshoot" not in (await hers.get(f"/runs/{running.id}")).text
 
 
-async def test_a_double_click_makes_one_offshoot(make):
-    eve, sea = await make.person(), await make.pipeline()
-    made = await asyncio.gather(*(forks.fork(sea.version_id, eve.id) for _ in range(4)))
+async def test_a_form_sent_again_leads_to_the_offshoot_it_made(make):
+    eve, ada, sea = await make.person(), await make.person(), await make.pipeline()
+    made = await asyncio.gather(*(forks.fork(sea.version_id, eve.id, once="key") for _ in range(4)))
     assert len({one.id for one in made}) == 1
-    await db.execute("UPDATE pipelines SET created_at = created_at - interval '1 minute' WHERE id = $1", made[0].id)
-    assert (await forks.fork(sea.version_id, eve.id)).id != made[0].id
+    await db.execute("UPDATE pipelines SET created_at = created_at - interval '1 year' WHERE id = $1", made[0].id)
+    assert (await forks.fork(sea.version_id, eve.id, once="key")).id == made[0].id
+    others = [await forks.fork(sea.version_id, eve.id, once="another"), await forks.fork(sea.version_id, eve.id)]
+    others.append(await forks.fork(sea.version_id, ada.id, once="key"))
+    assert len({one.id for one in [made[0], *others]}) == 4
+    await pipelines.delete(made[0].id, eve.id)
+    assert (await forks.fork(sea.version_id, eve.id, once="key")).id != made[0].id

@@ -422,7 +422,10 @@ async def test_cells_link_rate_and_fork(
 async def test_two_cells_forked_in_one_breath_are_two_offshoots(db: Any, make: Make, pipeline: Pipeline) -> None:
     grid_id = await finished(make, pipeline, s2_guidance_scale="4, 7")
     first, second = await cells(db, grid_id)
-    made = [await forks.fork(pipeline.version_id, pipeline.owner_id, one["changes"]) for one in (first, second, second)]
+    made = [
+        await forks.fork(pipeline.version_id, pipeline.owner_id, one["changes"], once="key")
+        for one in (first, second, second)
+    ]
     assert made[0] != made[1] == made[2]
 
 

@@ -59,6 +59,7 @@ ONLY_IN_THE_DATABASE = {
     # lists of the gallery: partial
     "pipelines_best",
     "pipelines_grown",
+    "pipelines_request",
     "pipelines_line",
     "pipelines_medium",
     "pipelines_newest",
