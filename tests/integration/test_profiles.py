@@ -43,7 +43,8 @@ async def test_figures_count_what_others_may_see(client: httpx.AsyncClient, make
     shown = await make.pipeline(ada, published=True)
     await make.pipeline(ada, visibility="private")
     await make.run(shown, ada, state="failed")
-    await make.pipeline(bo, parent=shown)
+    await make.pipeline(bo, parent=shown, published=True)
+    await make.pipeline(bo, parent=shown)  # never run, so in no list
     await make.pipeline(ada, parent=shown)
     await make.pipeline(bo, parent=shown, visibility="private")
     await make.pipeline(bo, parent=shown, visibility="unlisted")
