@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from domain import db, feeds, lists, things
+from domain import db, feeds, lists, paging, things
 from domain.errors import NotFound, TooMany
 from domain.lists import PAGE
 from domain.things import Thing
@@ -107,7 +107,7 @@ async def marks(pipeline_id: UUID, viewer_id: UUID | None) -> Marks:
 async def mine(person_id: UUID, after: str | None = None, limit: int = PAGE) -> BookmarkPage:
     """One's own bookmarks, newest first, in two queries. Raises NotFound for a cursor that does not exist."""
     place = lists.decode(after, "newest") if after else None
-    rows = await feeds.keyset(_MINE, _BY, person_id, limit)(place, False)
+    rows = await paging.keyset(_MINE, _BY, person_id, limit)(place, False)
     shown = rows[:limit]
     found = await things.read([row["pipeline_id"] for row in shown if row["state"] == "shown"])
     return BookmarkPage(
@@ -118,7 +118,7 @@ async def mine(person_id: UUID, after: str | None = None, limit: int = PAGE) -> 
 
 async def feed(person_id: UUID, after: str | None = None, limit: int = PAGE) -> feeds.Page:
     """A page of one's bookmarks as a feed: without what is private, since feed readers do not log in."""
-    rows, next_, previous = await feeds.paged(feeds.keyset(_MINE + _IN_FEEDS, _BY, person_id, limit), after, limit)
+    rows, next_, previous = await paging.paged(paging.keyset(_MINE + _IN_FEEDS, _BY, person_id, limit), after, limit)
     entries = await feeds.by_ids([row["pipeline_id"] for row in rows])
     return feeds.Page(
         [feeds.told(entries[row["pipeline_id"]], row["created_at"]) for row in rows if row["pipeline_id"] in entries],

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from domain import db, feeds, things
+from domain import db, feeds, paging, things
 from domain.errors import NotFound
 from domain.lists import NO_PAGE, PAGE
 from domain.things import Thing
@@ -251,7 +251,7 @@ async def feed(
     only one person may see is in no feed, since feed readers do not log in.
     """
     sql = _FEED.format(shown=_IN_FEEDS if private else _OPEN)
-    shown, next_, previous = await feeds.paged(feeds.keyset(sql, ("i.id",), collection_id, limit), after, limit)
+    shown, next_, previous = await paging.paged(paging.keyset(sql, ("i.id",), collection_id, limit), after, limit)
     entries = await feeds.by_ids(
         [row["pipeline_id"] for row in shown if row["run_id"] is None],
         [row["run_id"] for row in shown if row["run_id"]],
@@ -268,7 +268,7 @@ async def feed_of_person(owner_id: UUID, after: str | None = None, limit: int = 
     """A page of a person's public collections as a feed, the latest made first.
 
     Raises NotFound for a cursor that does not exist."""
-    rows, next_, previous = await feeds.paged(feeds.keyset(_OF_PERSON, ("c.id",), owner_id, limit), after, limit)
+    rows, next_, previous = await paging.paged(paging.keyset(_OF_PERSON, ("c.id",), owner_id, limit), after, limit)
     return feeds.Page([_entry(row) for row in rows], next_, previous)
 
 

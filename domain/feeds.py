@@ -4,7 +4,7 @@ A list's entry is a pipeline, a result's entry is a published run. Only what eve
 is here: feed readers don't log in.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain import db, lists, neighbors
+from domain import db, lists, neighbors, paging
 from domain.errors import NotFound
 from domain.licenses import ALL_RIGHTS
 from domain.lists import LISTED, PAGE, Filter, Place
@@ -117,46 +117,6 @@ class Page(Struct, frozen=True):
     previous: str | None = None
 
 
-Rows = Sequence[Any]
-Read = Callable[[Place | None, bool], Awaitable[Rows]]
-"""Reads a page's rows and one more: those after a place, or with True those before it, nearest first. Each begins
-with its order value and its id."""
-
-
-async def paged(
-    read: Read, after: str | None, limit: int, order: str = "newest"
-) -> tuple[Rows, str | None, str | None]:
-    """A page's rows, and the cursors of the next page and of the previous one as `Page` has them.
-
-    Raises NotFound for a cursor that does not exist."""
-    place = lists.decode(after, order) if after else None
-    rows = await read(place, False)
-    next_ = lists.next_of(order, rows, limit, place)
-    if place is None:
-        return rows[:limit], next_, None
-    edge = Place(rows[0][0], rows[0][1], 0) if rows else place  # the page before ends where this one begins
-    before = await read(edge, True)
-    previous = ""
-    if len(before) > limit:
-        previous = lists.encode(order, before[limit][0], before[limit][1], max(place.before - limit, 0))
-    return rows[:limit], next_, previous
-
-
-def keyset(sql: str, by: tuple[str, ...], of: UUID, limit: int) -> Read:
-    """Reads what `sql` selects about `of` ($1), newest first `by` a time and an id, or an id alone. It ends in a
-    condition."""
-
-    async def read(place: Place | None, backward: bool) -> Rows:
-        sign, way = (">", "ASC") if backward else ("<", "DESC")
-        edge = (place.value, place.id)[-len(by) :] if place else ()
-        marks = ", ".join(f"${number}" for number in range(2, len(edge) + 2))
-        beyond = f"AND ({', '.join(by)}) {sign} ({marks})" if edge else ""
-        order = ", ".join(f"{column} {way}" for column in by)
-        return await db.fetch(f"{sql} {beyond} ORDER BY {order} LIMIT {limit + 1}", of, *edge)
-
-    return read
-
-
 class Subject(Struct, frozen=True):
     """The pipeline that a feed is about."""
 
@@ -185,12 +145,12 @@ async def of_list(of: Filter, after: str | None = None, limit: int = PAGE) -> Pa
     Raises NotFound, with words, for an order, medium or cursor that does not exist.
     """
 
-    async def read(place: Place | None, backward: bool) -> Rows:
+    async def read(place: Place | None, backward: bool) -> paging.Rows:
         columns, joins = ("p.id", "") if backward else (_ENTRY, _JOINS)
         sql, args = lists.select(columns, joins, of, place, limit + 1, backward=backward)
         return await db.fetch(sql, *args)
 
-    rows, next_, previous = await paged(read, after, limit, of.order)
+    rows, next_, previous = await paging.paged(read, after, limit, of.order)
     return Page([_entry(row) for row in rows], next_, previous)
 
 
@@ -386,7 +346,7 @@ def told(entry: Entry, at: datetime, note: str = "") -> Entry:
 
 
 async def _page(sql: str, by: tuple[str, str], of: UUID, after: str | None, limit: int) -> Page:
-    rows, next_, previous = await paged(keyset(sql, by, of, limit), after, limit)
+    rows, next_, previous = await paging.paged(paging.keyset(sql, by, of, limit), after, limit)
     return Page([_entry(row) for row in rows], next_, previous)
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain import db, feeds, follows, lists, things
+from domain import db, feeds, follows, lists, paging, things
 from domain.follows import Followed
 from domain.lists import LISTED, PAGE, Place
 from domain.things import Thing
@@ -209,7 +209,7 @@ async def news(person_id: UUID, after: str | None = None, limit: int = PAGE) -> 
 async def feed(person_id: UUID, after: str | None = None, limit: int = PAGE) -> feeds.Page:
     """The same as a feed, without what only this person may see: feed readers do not log in."""
     followed = [one for one in await _followed(person_id) if one.kind != "pipeline" or one.open]
-    rows, next_, previous = await feeds.paged(_read(person_id, followed, limit), after, limit)
+    rows, next_, previous = await paging.paged(_read(person_id, followed, limit), after, limit)
     found = [_Found(*row) for row in rows]
     entries = await feeds.by_ids(*_ids(found))
     named = _names(followed)
@@ -243,14 +243,14 @@ def _ids(found: Sequence[_Found]) -> tuple[list[UUID], list[UUID], list[UUID]]:
     )
 
 
-def _read(person_id: UUID, followed: Sequence[Followed], limit: int) -> feeds.Read:
+def _read(person_id: UUID, followed: Sequence[Followed], limit: int) -> paging.Read:
     """Reads what is new from those who are followed, by time."""
     people = [one.person_id for one in followed if one.kind == "person"]
     tags = [one.tag for one in followed if one.kind == "tag"]
     pipelines = [one.pipeline_id for one in followed if one.name and one.kind == "pipeline"]
     parts = [sql for sql, asked in ((_BY_PEOPLE, people), (_BY_TAGS, tags), (_BY_PIPELINES, pipelines)) if asked]
 
-    async def read(place: Place | None, backward: bool) -> feeds.Rows:
+    async def read(place: Place | None, backward: bool) -> paging.Rows:
         if not parts:
             return []
         way = _BACK if backward else _ON

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from domain import db, feeds
+from domain import db, paging
 from domain.errors import NotFound
 from domain.people import CardName
 from domain.subjects import seen
@@ -95,7 +95,7 @@ async def open_ones(
 ) -> tuple[list[Notification], str | None, str | None]:
     """A page of those about things that everybody may see, for readers that do not log in, and the cursors of the
     next page and of the previous one as `feeds.Page` has them. Raises NotFound for a cursor that does not exist."""
-    rows, next_, previous = await feeds.paged(feeds.keyset(_OPEN, ("n.id",), person_id, limit), after, limit)
+    rows, next_, previous = await paging.paged(paging.keyset(_OPEN, ("n.id",), person_id, limit), after, limit)
     return [_notification(row) for row in rows], next_, previous
 
 

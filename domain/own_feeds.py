@@ -6,7 +6,7 @@ it is there and how it went.
 
 from uuid import UUID
 
-from domain import db, feeds
+from domain import db, feeds, paging
 from domain.lists import PAGE
 
 _OPEN = "p.deleted_at IS NULL AND p.visibility <> 'private'"
@@ -43,7 +43,7 @@ async def of_runs(person_id: UUID, after: str | None = None, limit: int = PAGE) 
     """A page of a person's own runs, newest first, without those of their grids.
 
     Raises NotFound for a cursor that does not exist."""
-    rows, next_, previous = await feeds.paged(feeds.keyset(_RUNS, ("r.id",), person_id, limit), after, limit)
+    rows, next_, previous = await paging.paged(paging.keyset(_RUNS, ("r.id",), person_id, limit), after, limit)
     published = await feeds.by_ids([], [row["id"] for row in rows if row["open"]])
     page = [published.get(row["id"]) or _plain(row, f"/runs/{row['id']}", STATES[row["state"]]) for row in rows]
     return feeds.Page(page, next_, previous)
@@ -51,7 +51,7 @@ async def of_runs(person_id: UUID, after: str | None = None, limit: int = PAGE) 
 
 async def of_grids(person_id: UUID, after: str | None = None, limit: int = PAGE) -> feeds.Page:
     """A page of a person's own grids, newest first. Raises NotFound for a cursor that does not exist."""
-    rows, next_, previous = await feeds.paged(feeds.keyset(_GRIDS, ("g.id",), person_id, limit), after, limit)
+    rows, next_, previous = await paging.paged(paging.keyset(_GRIDS, ("g.id",), person_id, limit), after, limit)
     published = await feeds.by_ids([], [], [row["id"] for row in rows if row["open"]])
     page = [published.get(row["id"]) or _plain(row, f"/grids/{row['id']}", _progress(row)) for row in rows]
     return feeds.Page(page, next_, previous)
