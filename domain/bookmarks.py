@@ -1,12 +1,11 @@
 """Bookmarks: what a person wants to find again. Only they see which; everybody sees how many a pipeline has."""
 
-from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
 
-from domain import db, feeds, lists, things
+from domain import db, feeds, lists, paging, things
 from domain.errors import NotFound, TooMany
 from domain.lists import PAGE
 from domain.things import Thing
@@ -70,6 +69,7 @@ SELECT b.created_at, b.pipeline_id, CASE
 FROM bookmarks b JOIN pipelines p ON p.id = b.pipeline_id
 WHERE b.person_id = $1"""
 
+_BY = ("b.created_at", "b.pipeline_id")
 _IN_FEEDS = " AND p.deleted_at IS NULL AND p.visibility <> 'private'"
 
 
@@ -106,31 +106,22 @@ async def marks(pipeline_id: UUID, viewer_id: UUID | None) -> Marks:
 
 async def mine(person_id: UUID, after: str | None = None, limit: int = PAGE) -> BookmarkPage:
     """One's own bookmarks, newest first, in two queries. Raises NotFound for a cursor that does not exist."""
-    rows, next_ = await _rows(person_id, "", after, limit)
-    found = await things.read([row["pipeline_id"] for row in rows if row["state"] == "shown"])
+    place = lists.decode(after, "newest") if after else None
+    rows = await paging.keyset(_MINE, _BY, person_id, limit)(place, False)
+    shown = rows[:limit]
+    found = await things.read([row["pipeline_id"] for row in shown if row["state"] == "shown"])
     return BookmarkPage(
-        [Bookmark(row["pipeline_id"], row["state"], found.get(row["pipeline_id"])) for row in rows], next_
+        [Bookmark(row["pipeline_id"], row["state"], found.get(row["pipeline_id"])) for row in shown],
+        lists.next_of("newest", rows, limit, place),
     )
 
 
 async def feed(person_id: UUID, after: str | None = None, limit: int = PAGE) -> feeds.Page:
     """A page of one's bookmarks as a feed: without what is private, since feed readers do not log in."""
-    rows, next_ = await _rows(person_id, _IN_FEEDS, after, limit)
+    rows, next_, previous = await paging.paged(paging.keyset(_MINE + _IN_FEEDS, _BY, person_id, limit), after, limit)
     entries = await feeds.by_ids([row["pipeline_id"] for row in rows])
     return feeds.Page(
         [feeds.told(entries[row["pipeline_id"]], row["created_at"]) for row in rows if row["pipeline_id"] in entries],
         next_,
+        previous,
     )
-
-
-async def _rows(person_id: UUID, where: str, after: str | None, limit: int) -> tuple[list[db.Record], str | None]:
-    """A page of bookmarks with the cursor of the next."""
-    place = lists.decode(after, "newest") if after else None
-    args: list[UUID | datetime | float] = [person_id]
-    later = ""
-    if place is not None:
-        args += [place.value, place.id]
-        later = " AND (b.created_at, b.pipeline_id) < ($2, $3)"
-    sql = f"{_MINE}{where}{later} ORDER BY b.created_at DESC, b.pipeline_id DESC LIMIT {limit + 1}"
-    rows = await db.fetch(sql, *args)
-    return rows[:limit], lists.next_of("newest", rows, limit, place)

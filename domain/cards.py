@@ -7,7 +7,8 @@ transaction: publishing, unpublishing, saving, forking, deleting.
 from typing import Any
 from uuid import UUID
 
-from domain import db, neighbors, notifications, ranking, search_documents
+from domain import db, growers, neighbors, notifications, search_documents
+from domain.scores import recount
 from domain.steps import KINDS
 
 PROMPT_LENGTH = 1_000
@@ -52,21 +53,9 @@ UPDATE pipelines SET
 WHERE id = $1
 """
 
-_COUNTS = """
-SELECT p.published_at, p.created_at, p.rating_tally,
-    (SELECT count(*) FROM pipelines c
-        WHERE c.parent_id = p.id AND c.visibility = 'public' AND c.deleted_at IS NULL) AS offshoots
-FROM pipelines p WHERE p.id = $1 FOR NO KEY UPDATE
-"""
-
-_SCORE = """
-UPDATE pipelines SET offshoot_count = $2, rating_count = $3, rating_sum = $4, rating_score = $5, trend = $6
-WHERE id = $1
-"""
-
 
 async def refresh(pipeline_id: UUID) -> None:
-    """Recompute the card columns of one pipeline, its parent's count of offshoots, and what search reads of it.
+    """Recompute the card columns of one pipeline, what it says for those it grew from, and what search reads of it.
 
     The parent's owner is told of a new offshoot.
 
@@ -82,20 +71,10 @@ async def refresh(pipeline_id: UUID) -> None:
         await db.execute(_UPDATE, pipeline_id, *_described(steps), run_id, *_cover(steps))
         await recount(pipeline_id)
         if pipeline["parent_id"] is not None:
-            await recount(pipeline["parent_id"])
+            await growers.settle(pipeline_id)
             await notifications.tell_of_offshoot(pipeline_id)
         await search_documents.refresh([pipeline_id])
         await neighbors.note(pipeline_id)
-
-
-async def recount(pipeline_id: UUID) -> None:
-    """Recompute what counts others' doing: offshoots, ratings (from their tally), and the scores made of them."""
-    row = await db.fetchrow(_COUNTS, pipeline_id)
-    if row is None:
-        return
-    tally, offshoots = row["rating_tally"], row["offshoots"]
-    trend = ranking.trend(ranking.points(tally, offshoots), row["published_at"] or row["created_at"])
-    await db.execute(_SCORE, pipeline_id, offshoots, sum(tally), ranking.total(tally), ranking.score(tally), trend)
 
 
 async def _run_steps(run_id: UUID) -> list[dict[str, Any]]:

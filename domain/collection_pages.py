@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from domain import db, feeds, things
+from domain import db, feeds, paging, things
 from domain.errors import NotFound
 from domain.lists import NO_PAGE, PAGE
 from domain.things import Thing
@@ -119,10 +119,7 @@ WHERE i.collection_id = $1 AND ($3 OR {_OPEN})
 ORDER BY i.position, i.id LIMIT $5
 """  # noqa: S608 - constants only
 
-_LINES = f"""
-SELECT c.id, c.title, left(c.about, 400), c.visibility, c.updated_at, {_count(COUNTED_IN_LISTS)},
-    first.sha256, first.width, first.height
-FROM collections c LEFT JOIN LATERAL (
+_COVERED = f"""collections c LEFT JOIN LATERAL (
     SELECT coalesce(made.sha256, p.cover_sha256) AS sha256,
         coalesce(made.width, p.cover_width) AS width, coalesce(made.height, p.cover_height) AS height
     FROM (SELECT * FROM collection_items WHERE collection_id = c.id ORDER BY position, id LIMIT 30) i
@@ -133,10 +130,22 @@ FROM collections c LEFT JOIN LATERAL (
         WHERE s.run_id = i.run_id ORDER BY s.ordinal DESC, u.position LIMIT 1
     ) made ON true
     WHERE {_OPEN} AND coalesce(made.sha256, p.cover_sha256) IS NOT NULL ORDER BY i.position, i.id LIMIT 1
-) first ON true
+) first ON true"""  # noqa: S608 - constants only
+"""Collections `c` with the picture of the first of each that everybody may see and that has one."""
+
+_LINES = f"""
+SELECT c.id, c.title, left(c.about, 400), c.visibility, c.updated_at, {_count(COUNTED_IN_LISTS)},
+    first.sha256, first.width, first.height
+FROM {_COVERED}
 WHERE c.owner_id = $1 AND (c.visibility = 'public' OR c.owner_id = $2) AND ($3::uuid IS NULL OR c.id < $3)
 ORDER BY c.id DESC LIMIT $4
 """  # noqa: S608 - constants only
+
+_OF_PERSON = f"""
+SELECT c.created_at, c.id, c.title, c.about, c.updated_at, o.handle, o.name,
+    a.sha256, a.media_type, a.bytes, a.width, a.height
+FROM {_COVERED} JOIN people o ON o.id = c.owner_id LEFT JOIN artifacts a ON a.sha256 = first.sha256
+WHERE c.owner_id = $1 AND c.visibility = 'public'"""  # noqa: S608 - constants only
 
 _CHOICES = """
 SELECT c.id, c.title, c.visibility, (SELECT i.id FROM collection_items i
@@ -151,9 +160,8 @@ WHERE p.id = $1 AND p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.own
 """
 
 _FEED = f"""
-SELECT i.id, i.note, i.added_at, i.pipeline_id, i.run_id FROM {_ITEMS}
-WHERE i.collection_id = $1 AND {{shown}} AND ($2::uuid IS NULL OR i.id < $2) ORDER BY i.id DESC LIMIT $3
-"""  # noqa: S608 - constants only
+SELECT i.added_at, i.id, i.note, i.pipeline_id, i.run_id FROM {_ITEMS}
+WHERE i.collection_id = $1 AND {{shown}}"""  # noqa: S608 - constants only
 
 
 async def read(collection_id: UUID, viewer_id: UUID | None) -> Collection:
@@ -242,12 +250,8 @@ async def feed(
     `private`: through an address that only its owner has, so that unlisted pipelines are in it too; what
     only one person may see is in no feed, since feed readers do not log in.
     """
-    try:
-        place = UUID(after) if after else None
-    except ValueError:
-        raise NotFound(NO_PAGE) from None
-    rows = await db.fetch(_FEED.format(shown=_IN_FEEDS if private else _OPEN), collection_id, place, limit + 1)
-    shown = rows[:limit]
+    sql = _FEED.format(shown=_IN_FEEDS if private else _OPEN)
+    shown, next_, previous = await paging.paged(paging.keyset(sql, ("i.id",), collection_id, limit), after, limit)
     entries = await feeds.by_ids(
         [row["pipeline_id"] for row in shown if row["run_id"] is None],
         [row["run_id"] for row in shown if row["run_id"]],
@@ -257,4 +261,26 @@ async def feed(
         entry = entries.get(row["run_id"] or row["pipeline_id"])
         if entry is not None:
             page.append(feeds.told(entry, row["added_at"], row["note"]))
-    return feeds.Page(page, str(shown[-1]["id"]) if len(rows) > limit else None)
+    return feeds.Page(page, next_, previous)
+
+
+async def feed_of_person(owner_id: UUID, after: str | None = None, limit: int = PAGE) -> feeds.Page:
+    """A page of a person's public collections as a feed, the latest made first.
+
+    Raises NotFound for a cursor that does not exist."""
+    rows, next_, previous = await paging.paged(paging.keyset(_OF_PERSON, ("c.id",), owner_id, limit), after, limit)
+    return feeds.Page([_entry(row) for row in rows], next_, previous)
+
+
+def _entry(row: db.Record) -> feeds.Entry:
+    return feeds.other(
+        row["id"],
+        row["title"],
+        f"/collections/{row['id']}",
+        row["handle"],
+        row["name"],
+        row["created_at"],
+        updated=row["updated_at"],
+        description=row["about"],
+        picture=feeds.Picture(*row[7:12]) if row["sha256"] else None,
+    )

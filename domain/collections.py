@@ -19,6 +19,7 @@ from domain.collection_pages import (
     Item,
     choices,
     feed,
+    feed_of_person,
     item,
     items,
     of_person,
@@ -43,6 +44,7 @@ __all__ = [
     "delete",
     "edit",
     "feed",
+    "feed_of_person",
     "item",
     "items",
     "move",
@@ -144,10 +146,14 @@ async def create(owner_id: UUID, details: Details) -> UUID:
 
 
 async def edit(collection_id: UUID, person_id: UUID, details: Details) -> None:
-    """Keep new details. Raises NotFound for a collection that is not the person's, Invalid."""
+    """Keep new details. A collection that everybody may read has no private feed: its address is closed for good.
+
+    Raises NotFound for a collection that is not the person's, Invalid."""
     kept = clean(details)
     async with db.transaction():
         await _own(collection_id, person_id)
+        if kept.visibility == "public":
+            await db.execute("DELETE FROM feed_keys WHERE collection_id = $1", collection_id)
         await db.execute(
             "UPDATE collections SET title = $2, about = $3, visibility = $4, updated_at = now() WHERE id = $1",
             collection_id,

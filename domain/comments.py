@@ -4,6 +4,7 @@ import hashlib
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 from uuid import UUID
 
 from domain import db, mentions, notifications, subjects
@@ -91,9 +92,16 @@ async def edit(comment_id: UUID, author_id: UUID, body: str) -> None:
             words,
             mentioned,
         )
-        told: int = await db.fetchval("SELECT count(*) FROM notifications WHERE comment_id = $1", comment_id)
-        fresh = mentioned[: max(mentions.MOST - told, 0)]
-        await notifications.tell(comment_id, author_id, dict.fromkeys(fresh, "mention"))
+        await notifications.tell(comment_id, author_id, await _newly_mentioned(comment_id, author_id, mentioned))
+
+
+async def _newly_mentioned(comment_id: UUID, author_id: UUID, mentioned: Sequence[UUID]) -> dict[UUID, str]:
+    """Those of the people who have not heard of the comment in any way, as many as it may still tell by name."""
+    rows = await db.fetch("SELECT person_id, kind FROM notifications WHERE comment_id = $1", comment_id)
+    heard = {author_id, *(row["person_id"] for row in rows)}
+    room = mentions.MOST - sum(row["kind"] == "mention" for row in rows)
+    fresh = [person for person in mentioned if person not in heard]
+    return dict.fromkeys(fresh[: max(room, 0)], "mention")
 
 
 async def delete(comment_id: UUID, person_id: UUID, role: str) -> Subject:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from domain import db
 from domain.errors import NotFound
 
-List = Literal["following", "bookmarks", "notifications", "collection"]
+List = Literal["following", "bookmarks", "notifications", "collection", "runs", "grids"]
 
 
 class Key(Struct, frozen=True):
@@ -32,10 +32,12 @@ _READ = "SELECT id FROM feed_keys WHERE person_id = $1 AND list = $2 AND collect
 
 
 async def make(person_id: UUID, of: List, collection_id: UUID | None = None) -> None:
-    """Give a list an address, if it has none. Raises NotFound for a collection that is not the person's."""
-    if collection_id is not None:
-        await _check(person_id, collection_id)
-    await db.execute(_MAKE, person_id, of, collection_id)
+    """Give a list an address, if it has none. A collection that everybody may read needs none, and gets none.
+
+    Raises NotFound for a collection that is not the person's."""
+    async with db.transaction():
+        if collection_id is None or await _visibility(person_id, collection_id) == "private":
+            await db.execute(_MAKE, person_id, of, collection_id)
 
 
 async def renew(person_id: UUID, of: List, collection_id: UUID | None = None) -> None:
@@ -48,7 +50,7 @@ async def renew(person_id: UUID, of: List, collection_id: UUID | None = None) ->
 async def withdraw(person_id: UUID, of: List, collection_id: UUID | None = None) -> None:
     """Take a list's address away. Raises NotFound for a collection that is not the person's."""
     if collection_id is not None:
-        await _check(person_id, collection_id)
+        await _visibility(person_id, collection_id)
     await db.execute(_TAKE, person_id, of, collection_id)
 
 
@@ -64,7 +66,10 @@ async def find(key_id: UUID) -> Key | None:
     return None if row is None else Key(*row)
 
 
-async def _check(person_id: UUID, collection_id: UUID) -> None:
-    own = "SELECT true FROM collections WHERE id = $1 AND owner_id = $2"
-    if not await db.fetchval(own, collection_id, person_id):
+async def _visibility(person_id: UUID, collection_id: UUID) -> str:
+    """Who sees a collection of the person's own; within a transaction it stays so."""
+    own = "SELECT visibility FROM collections WHERE id = $1 AND owner_id = $2 FOR SHARE"
+    found: str | None = await db.fetchval(own, collection_id, person_id)
+    if found is None:
         raise NotFound("There is no such collection, or it is private.")
+    return found

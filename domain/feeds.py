@@ -12,9 +12,11 @@ from uuid import UUID, uuid5
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain import db, lists, neighbors
+from domain import db, lists, neighbors, paging
 from domain.errors import NotFound
+from domain.licenses import ALL_RIGHTS
 from domain.lists import LISTED, PAGE, Filter, Place
+from domain.things import VARIED
 
 MAX_LINEAGE = 10_000
 """Offshoots of a pipeline inside a line that its lineage feed looks through."""
@@ -31,14 +33,15 @@ class Picture(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True):
-    """One entry. `run_id` is None for a pipeline; `text` is the result in words, where it is one.
+    """One entry. `run_id` is None for a pipeline, and both ids are for what is neither, such as a collection; `text`
+    is the result in words, where it is one.
 
     `parent_id` and `parent_title` name the pipeline it grew from, if everybody may see that. `version`
     is the number of a saved version, where the entry is about one; `note` what its list says of it.
     """
 
     id: UUID
-    pipeline_id: UUID
+    pipeline_id: UUID | None
     run_id: UUID | None
     number: int | None
     title: str
@@ -63,6 +66,45 @@ class Entry(Struct, frozen=True):
     """The number of the version that the entry is about."""
     note: str = ""
     """What the list says of it."""
+
+
+def other(
+    id_: UUID,
+    title: str,
+    path: str,
+    handle: str,
+    name: str,
+    published: datetime,
+    *,
+    updated: datetime | None = None,
+    description: str = "",
+    pipeline_id: UUID | None = None,
+    picture: Picture | None = None,
+) -> Entry:
+    """An entry about something else than a pipeline or a result: words, who they are by, and where they lead."""
+    return Entry(
+        id=id_,
+        pipeline_id=pipeline_id,
+        run_id=None,
+        number=None,
+        title=title,
+        prompt="",
+        text="",
+        model="",
+        seed=None,
+        description=description,
+        license=ALL_RIGHTS,
+        tags=[],
+        handle=handle,
+        name=name,
+        generation=1,
+        published=published,
+        updated=updated or published,
+        parent_id=None,
+        parent_title=None,
+        picture=picture,
+        path=path,
+    )
 
 
 class Page(Struct, frozen=True):
@@ -102,11 +144,14 @@ async def of_list(of: Filter, after: str | None = None, limit: int = PAGE) -> Pa
 
     Raises NotFound, with words, for an order, medium or cursor that does not exist.
     """
-    place = lists.decode(after, of.order) if after else None
-    sql, args = lists.select(_ENTRY, _JOINS, of, place, limit + 1)
-    rows = await db.fetch(sql, *args)
-    previous = await _previous(of, place, rows, limit) if place is not None else None
-    return Page([_entry(row) for row in rows[:limit]], lists.next_of(of.order, rows, limit, place), previous)
+
+    async def read(place: Place | None, backward: bool) -> paging.Rows:
+        columns, joins = ("p.id", "") if backward else (_ENTRY, _JOINS)
+        sql, args = lists.select(columns, joins, of, place, limit + 1, backward=backward)
+        return await db.fetch(sql, *args)
+
+    rows, next_, previous = await paging.paged(read, after, limit, of.order)
+    return Page([_entry(row) for row in rows], next_, previous)
 
 
 _CHOSEN = f"""
@@ -118,16 +163,6 @@ WHERE {LISTED} ORDER BY chosen.place"""  # noqa: S608 - constants only
 async def entries(ids: Sequence[UUID]) -> list[Entry]:
     """The listed ones of these pipelines, in the order given."""
     return [_entry(row) for row in await db.fetch(_CHOSEN, list(ids))]
-
-
-async def _previous(of: Filter, place: Place, rows: list[db.Record], limit: int) -> str:
-    """The cursor of the page before: it ends where this one begins."""
-    edge = Place(rows[0][0], rows[0][1], 0) if rows else place
-    sql, args = lists.select("p.id", "", of, edge, limit + 1, backward=True)
-    before = await db.fetch(sql, *args)
-    if len(before) <= limit:
-        return ""
-    return lists.encode(of.order, before[limit][0], before[limit][1], max(place.before - limit, 0))
 
 
 _SUBJECT = """
@@ -181,6 +216,8 @@ LEFT JOIN LATERAL (
 LEFT JOIN artifacts a ON a.sha256 = cover.sha256"""  # noqa: S608 - constants only
 
 _RESULTS = f"{_RUNS} WHERE r.pipeline_id = $1 AND r.visibility = 'published' AND NOT r.apart"
+_BY_PERSON = f"""{_RUNS} WHERE r.owner_id = $1 AND r.visibility = 'published' AND NOT r.apart
+    AND p.visibility = 'public' AND p.deleted_at IS NULL"""
 _CELLS = f"""{_RUNS} WHERE r.visibility = 'published'
     AND r.id IN (SELECT run_id FROM grid_cells WHERE grid_id = $1)"""  # noqa: S608 - constants only
 
@@ -189,20 +226,24 @@ async def of_results(pipeline_id: UUID, after: str | None = None, limit: int = P
     """A page of a pipeline's published runs; those of grids have feeds of their own.
 
     Raises NotFound for a cursor that does not exist."""
-    return await _paged(_RESULTS, "r.published_at", "r.id", pipeline_id, after, limit)
+    return await _page(_RESULTS, ("r.published_at", "r.id"), pipeline_id, after, limit)
+
+
+async def of_runs(person_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
+    """A page of the runs that a person published, of anybody's public pipelines.
+
+    Raises NotFound for a cursor that does not exist."""
+    return await _page(_BY_PERSON, ("r.published_at", "r.id"), person_id, after, limit)
 
 
 async def of_grid(grid_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
     """A page of a grid's published cells. Raises NotFound for a cursor that does not exist."""
-    return await _paged(_CELLS, "r.published_at", "r.id", grid_id, after, limit)
+    return await _page(_CELLS, ("r.published_at", "r.id"), grid_id, after, limit)
 
 
 _GRIDS = f"""
 SELECT g.published_at, g.id AS entry_id, p.id, NULL::uuid, NULL::int,
-    p.title || ': ' || (SELECT string_agg(axis ->> 'title' || CASE
-            WHEN g.axes -> 0 ->> 'title' = g.axes -> 1 ->> 'title' AND axis ->> 'step' <> '0'
-            THEN ', step ' || (axis ->> 'step') ELSE '' END, ' × ' ORDER BY place)
-        FROM jsonb_array_elements(g.axes) WITH ORDINALITY AS varied (axis, place)),
+    p.title || ': ' || {VARIED},
     p.prompt, '', p.model, g.seed, '', p.license, p.tags, o.handle, o.name, p.generation, g.published_at,
     g.published_at, parent.id, parent.title, a.sha256, a.media_type, a.bytes, a.width, a.height
 FROM grids g JOIN pipelines p ON p.id = g.pipeline_id JOIN people o ON o.id = g.owner_id
@@ -213,14 +254,18 @@ LEFT JOIN LATERAL (
     WHERE c.grid_id = g.id AND r.visibility = 'published' ORDER BY c.cell, s.ordinal DESC, u.position LIMIT 1
 ) cover ON true
 LEFT JOIN artifacts a ON a.sha256 = cover.sha256
-WHERE g.pipeline_id = $1 AND g.published_at IS NOT NULL"""  # noqa: S608 - constants only
+WHERE g.published_at IS NOT NULL"""  # noqa: S608 - constants only
+_OF_PIPELINE = f"{_GRIDS} AND g.pipeline_id = $1"
 
 
 async def of_grids(pipeline_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
     """A page of a pipeline's published grids. Raises NotFound for a cursor that does not exist."""
-    page = await _paged(_GRIDS, "g.published_at", "g.id", pipeline_id, after, limit)
-    entries = [replace(entry, path=f"/grids/{entry.id}") for entry in page.entries]
-    return replace(page, entries=entries)
+    page = await _page(_OF_PIPELINE, ("g.published_at", "g.id"), pipeline_id, after, limit)
+    return replace(page, entries=[_of_grid(entry) for entry in page.entries])
+
+
+def _of_grid(entry: Entry) -> Entry:
+    return replace(entry, path=f"/grids/{entry.id}")
 
 
 _OF_LINE = f"""
@@ -248,7 +293,7 @@ async def of_lineage(pipeline_id: UUID, after: str | None = None, limit: int = P
     first = await db.fetchval("SELECT root_id IS NULL FROM pipelines WHERE id = $1", pipeline_id)
     async with db.transaction():
         await db.execute(_BY_INDEX)
-        return await _paged(_OF_LINE if first else _LINEAGE, "p.published_at", "p.id", pipeline_id, after, limit)
+        return await _page(_OF_LINE if first else _LINEAGE, ("p.published_at", "p.id"), pipeline_id, after, limit)
 
 
 _REVIEWS = """
@@ -261,7 +306,7 @@ WHERE r.pipeline_id = $1 AND r.review <> ''"""
 
 async def of_reviews(pipeline_id: UUID, after: str | None = None, limit: int = PAGE) -> Page:
     """A page of what people wrote about a pipeline. Raises NotFound for a cursor that does not exist."""
-    found = await _paged(_REVIEWS, "r.reviewed_at", "r.person_id", pipeline_id, after, limit)
+    found = await _page(_REVIEWS, ("r.reviewed_at", "r.person_id"), pipeline_id, after, limit)
     at = f"/pipelines/{pipeline_id}/reviews#by-"
     entries = [replace(entry, id=uuid5(pipeline_id, str(entry.id)), path=at + entry.handle) for entry in found.entries]
     return replace(found, entries=entries)
@@ -278,8 +323,9 @@ async def of_similar(pipeline_id: UUID) -> Page:
 _PIPELINES = f"SELECT p.published_at, {_ENTRY} FROM pipelines p {_JOINS} WHERE p.id = ANY($1)"  # noqa: S608 - constants
 
 
-async def by_ids(pipelines: Sequence[UUID], runs: Sequence[UUID] = ()) -> dict[UUID, Entry]:
-    """Entries of pipelines and runs by their ids, in two queries at most; who may see them is the caller's to know.
+async def by_ids(pipelines: Sequence[UUID], runs: Sequence[UUID] = (), grids: Sequence[UUID] = ()) -> dict[UUID, Entry]:
+    """Entries of pipelines, runs and published grids by their ids, in three queries at most; who may see them is the
+    caller's to know.
 
     A pipeline that no list holds has no time of publication: `told` gives it one.
     """
@@ -288,6 +334,9 @@ async def by_ids(pipelines: Sequence[UUID], runs: Sequence[UUID] = ()) -> dict[U
         found |= {row[1]: _entry(row) for row in await db.fetch(_PIPELINES, list(pipelines))}
     if runs:
         found |= {row[1]: _entry(row) for row in await db.fetch(f"{_RUNS} WHERE r.id = ANY($1)", list(runs))}
+    if grids:
+        rows = await db.fetch(f"{_GRIDS} AND g.id = ANY($1)", list(grids))
+        found |= {row[1]: _of_grid(_entry(row)) for row in rows}
     return found
 
 
@@ -296,26 +345,12 @@ def told(entry: Entry, at: datetime, note: str = "") -> Entry:
     return replace(entry, published=at, updated=max(at, entry.updated or at), note=note)
 
 
-async def _paged(sql: str, at: str, id_: str, pipeline_id: UUID, after: str | None, limit: int) -> Page:
-    place = lists.decode(after, "newest") if after else None
-    args: list[Any] = [pipeline_id]
-    later = ""
-    if place is not None:
-        args += [place.value, place.id]
-        later = f" AND ({at}, {id_}) < ($2, $3)"
-    rows = await db.fetch(f"{sql}{later} ORDER BY {at} DESC, {id_} DESC LIMIT {limit + 1}", *args)
-    previous = None
-    if place is not None:
-        edge = rows[0] if rows else (place.value, place.id)
-        turned = f"{sql} AND ({at}, {id_}) > ($2, $3) ORDER BY {at}, {id_} LIMIT {limit + 1}"
-        before = await db.fetch(turned, pipeline_id, edge[0], edge[1])
-        previous = ""
-        if len(before) > limit:
-            previous = lists.encode("newest", before[limit][0], before[limit][1], max(place.before - limit, 0))
-    return Page([_entry(row) for row in rows[:limit]], lists.next_of("newest", rows, limit, place), previous)
+async def _page(sql: str, by: tuple[str, str], of: UUID, after: str | None, limit: int) -> Page:
+    rows, next_, previous = await paging.paged(paging.keyset(sql, by, of, limit), after, limit)
+    return Page([_entry(row) for row in rows], next_, previous)
 
 
-def _entry(row: db.Record) -> Entry:
+def _entry(row: Any) -> Entry:
     """An entry from a row: the order value, then the fields in order, then the picture's."""
     picture = Picture(*row[20:25]) if row[20] is not None else None
     return Entry(*(*row[1:20], picture))

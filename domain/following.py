@@ -6,19 +6,19 @@ page costs the same however much these have made. What comes by two ways is one 
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain import db, feeds, follows, lists, things
+from domain import db, feeds, follows, lists, paging, things
 from domain.follows import Followed
-from domain.lists import LISTED, PAGE
+from domain.lists import LISTED, PAGE, Place
 from domain.things import Thing
 
-Kind = Literal["pipeline", "run", "version"]
-Way = Literal["person", "tag", "offshoot", "version", "result"]
+Kind = Literal["pipeline", "run", "version", "grid"]
+Way = Literal["person", "tag", "offshoot", "version", "result", "grid"]
 
 
 class Reason(Struct, frozen=True):
@@ -32,12 +32,21 @@ class Reason(Struct, frozen=True):
     @property
     def before(self) -> str:
         """The words before the name."""
-        words = {"person": "By", "tag": "Tagged", "offshoot": "An offshoot of", "version": "A new version of"}
-        return words.get(self.way, "A result of")
+        return _WORDS[self.way]
+
+
+_WORDS: dict[Way, str] = {
+    "person": "By",
+    "tag": "Tagged",
+    "offshoot": "An offshoot of",
+    "version": "A new version of",
+    "result": "A result of",
+    "grid": "A grid of",
+}
 
 
 class News(Struct, frozen=True):
-    """One new pipeline, published run or version (`number` and `note` then)."""
+    """One new pipeline, published run, grid or version (`number` and `note` then)."""
 
     id: UUID
     kind: Kind
@@ -74,21 +83,35 @@ class _Found(Struct):
     subjects: list[str]
 
 
+class _Direction(NamedTuple):
+    """How a page is read: on to what is older, or back to what is newer; each from the nearest on."""
+
+    order: str
+    beyond: str
+    """How a row compares with the place."""
+    before_edge: str
+    furthest: str
+    no_edge: str
+
+
+_ON = _Direction("DESC", "<", ">=", "min", "-infinity")
+_BACK = _Direction("ASC", ">", "<=", "max", "infinity")
+
 _EDGE = f"""
-SELECT CASE WHEN count(*) = {{limit}} THEN min(at) ELSE '-infinity' END AS at FROM (
+SELECT CASE WHEN count(*) = {{limit}} THEN {{furthest}}(at) ELSE '{{no_edge}}' END AS at FROM (
     SELECT at FROM (
         SELECT x.at FROM unnest($2::uuid[]) f (id) CROSS JOIN LATERAL (
             SELECT p.published_at AS at FROM pipelines p WHERE p.owner_id = f.id AND {LISTED}{{p}}
-            ORDER BY p.published_at DESC, p.id DESC LIMIT 1) x
+            ORDER BY p.published_at {{order}}, p.id {{order}} LIMIT 1) x
         UNION ALL
         SELECT x.at FROM unnest($4::uuid[]) f (id) CROSS JOIN LATERAL (
             SELECT r.published_at AS at FROM runs r
-            WHERE r.pipeline_id = f.id AND r.visibility = 'published' AND r.owner_id <> $1{{r}}
-            ORDER BY r.published_at DESC, r.id DESC LIMIT 1) x
-    ) newest ORDER BY at DESC LIMIT {{limit}}
+            WHERE r.pipeline_id = f.id AND r.visibility = 'published' AND NOT r.apart AND r.owner_id <> $1{{r}}
+            ORDER BY r.published_at {{order}}, r.id {{order}} LIMIT 1) x
+    ) nearest ORDER BY at {{order}} LIMIT {{limit}}
 ) page
 """  # noqa: S608 - constants only
-"""A time that a page surely does not reach behind: as many entries as fit are known to be newer. With it each
+"""A time that a page surely does not reach behind: as many entries as fit are known to be nearer. With it each
 of hundreds who are followed costs a look into an index, and not a page."""
 
 _BY_PEOPLE = f"""
@@ -96,28 +119,38 @@ SELECT x.published_at AS at, x.id, 'pipeline' AS kind, x.id AS pipeline_id, NULL
     'person' AS way, f.id::text AS subject
 FROM unnest($2::uuid[]) f (id) CROSS JOIN LATERAL (
     SELECT p.published_at, p.id FROM pipelines p
-    WHERE p.owner_id = f.id AND {LISTED} AND p.published_at >= (SELECT at FROM edge){{p}}
-    ORDER BY p.published_at DESC, p.id DESC LIMIT {{limit}}) x
+    WHERE p.owner_id = f.id AND {LISTED} AND p.published_at {{before_edge}} (SELECT at FROM edge){{p}}
+    ORDER BY p.published_at {{order}}, p.id {{order}} LIMIT {{limit}}) x
 UNION ALL
 SELECT x.published_at, x.id, 'run', x.pipeline_id, NULL, '', 'person', f.id::text
 FROM unnest($2::uuid[]) f (id) CROSS JOIN LATERAL (
     SELECT r.published_at, r.id, r.pipeline_id,
         p.owner_id = f.id AND p.published_at IS NOT DISTINCT FROM r.published_at AS first
     FROM runs r JOIN pipelines p ON p.id = r.pipeline_id
-    WHERE r.owner_id = f.id AND r.visibility = 'published' AND p.visibility = 'public' AND p.deleted_at IS NULL
-        AND r.published_at >= (SELECT at FROM edge){{r}}
-    ORDER BY r.published_at DESC, r.id DESC LIMIT {{limit}}) x
+    WHERE r.owner_id = f.id AND r.visibility = 'published' AND NOT r.apart
+        AND p.visibility = 'public' AND p.deleted_at IS NULL
+        AND r.published_at {{before_edge}} (SELECT at FROM edge){{r}}
+    ORDER BY r.published_at {{order}}, r.id {{order}} LIMIT {{limit}}) x
 WHERE NOT x.first
+UNION ALL
+SELECT x.published_at, x.id, 'grid', x.pipeline_id, NULL, '', 'person', f.id::text
+FROM unnest($2::uuid[]) f (id) CROSS JOIN LATERAL (
+    SELECT g.published_at, g.id, g.pipeline_id FROM grids g JOIN pipelines p ON p.id = g.pipeline_id
+    WHERE g.owner_id = f.id AND g.published_at IS NOT NULL AND p.visibility = 'public' AND p.deleted_at IS NULL
+        AND g.published_at {{before_edge}} (SELECT at FROM edge){{g}}
+    ORDER BY g.published_at {{order}}, g.id {{order}} LIMIT {{limit}}) x
 """  # noqa: S608 - constants only
-"""The run that put its pipeline into the gallery is there as the pipeline: one for one, so the page stays full."""
+"""The run that put its pipeline into the gallery is there as the pipeline: one for one, so the page stays full. A
+grid is one entry: its cells are published apart."""
 
 _BY_TAGS = f"""
 SELECT x.published_at AS at, x.id, 'pipeline' AS kind, x.id AS pipeline_id, NULL::int AS number, '' AS note,
     'tag' AS way, t.tag AS subject
 FROM (
     SELECT p.published_at, p.id, p.tags FROM pipelines p
-    WHERE p.tags && $3::text[] AND p.owner_id <> $1 AND {LISTED} AND p.published_at >= (SELECT at FROM edge){{p}}
-    ORDER BY p.published_at DESC, p.id DESC LIMIT {{limit}}
+    WHERE p.tags && $3::text[] AND p.owner_id <> $1 AND {LISTED}
+        AND p.published_at {{before_edge}} (SELECT at FROM edge){{p}}
+    ORDER BY p.published_at {{order}}, p.id {{order}} LIMIT {{limit}}
 ) x JOIN LATERAL unnest(x.tags) t (tag) ON t.tag = ANY($3)
 """  # noqa: S608 - constants only
 
@@ -126,20 +159,26 @@ SELECT x.published_at AS at, x.id, 'pipeline' AS kind, x.id AS pipeline_id, NULL
     'offshoot' AS way, f.id::text AS subject
 FROM unnest($4::uuid[]) f (id) CROSS JOIN LATERAL (
     SELECT p.published_at, p.id FROM pipelines p WHERE p.parent_id = f.id AND p.owner_id <> $1 AND {LISTED}
-        AND p.published_at >= (SELECT at FROM edge){{p}}
-    ORDER BY p.published_at DESC, p.id DESC LIMIT {{limit}}) x
+        AND p.published_at {{before_edge}} (SELECT at FROM edge){{p}}
+    ORDER BY p.published_at {{order}}, p.id {{order}} LIMIT {{limit}}) x
 UNION ALL
 SELECT x.published_at, x.id, 'run', f.id, NULL, '', 'result', f.id::text
 FROM unnest($4::uuid[]) f (id) CROSS JOIN LATERAL (
     SELECT r.published_at, r.id FROM runs r WHERE r.pipeline_id = f.id AND r.visibility = 'published'
-        AND r.owner_id <> $1 AND r.published_at >= (SELECT at FROM edge){{r}}
-    ORDER BY r.published_at DESC, r.id DESC LIMIT {{limit}}) x
+        AND NOT r.apart AND r.owner_id <> $1 AND r.published_at {{before_edge}} (SELECT at FROM edge){{r}}
+    ORDER BY r.published_at {{order}}, r.id {{order}} LIMIT {{limit}}) x
+UNION ALL
+SELECT x.published_at, x.id, 'grid', f.id, NULL, '', 'grid', f.id::text
+FROM unnest($4::uuid[]) f (id) CROSS JOIN LATERAL (
+    SELECT g.published_at, g.id FROM grids g WHERE g.pipeline_id = f.id AND g.published_at IS NOT NULL
+        AND g.owner_id <> $1 AND g.published_at {{before_edge}} (SELECT at FROM edge){{g}}
+    ORDER BY g.published_at {{order}}, g.id {{order}} LIMIT {{limit}}) x
 UNION ALL
 SELECT x.created_at, x.id, 'version', f.id, x.number, x.note, 'version', f.id::text
 FROM unnest($4::uuid[]) f (id) JOIN pipelines p ON p.id = f.id AND p.owner_id <> $1 CROSS JOIN LATERAL (
     SELECT v.created_at, v.id, v.number, v.note FROM versions v WHERE v.pipeline_id = f.id AND v.number > 1
-        AND v.created_at >= (SELECT at FROM edge){{v}}
-    ORDER BY v.created_at DESC, v.id DESC LIMIT {{limit}}) x
+        AND v.created_at {{before_edge}} (SELECT at FROM edge){{v}}
+    ORDER BY v.created_at {{order}}, v.id {{order}} LIMIT {{limit}}) x
 """  # noqa: S608 - constants only
 
 _MERGED = """
@@ -147,75 +186,91 @@ WITH edge AS MATERIALIZED ({edge})
 SELECT at, id, min(kind), min(pipeline_id::text)::uuid, min(number), min(note),
     array_agg(way ORDER BY way, subject), array_agg(subject ORDER BY way, subject)
 FROM ({found}) found WHERE $3::text[] IS NOT NULL
-GROUP BY at, id ORDER BY at DESC, id DESC LIMIT {limit}
+GROUP BY at, id ORDER BY at {order}, id {order} LIMIT {limit}
 """
 
 
 async def news(person_id: UUID, after: str | None = None, limit: int = PAGE) -> NewsPage:
-    """What is new for a person, newest first, in four queries at most. Raises NotFound for a wrong cursor."""
-    followed, found, next_ = await _search(person_id, after, limit)
-    shown = await things.read(
-        [one.pipeline_id for one in found if one.kind != "run"], [one.id for one in found if one.kind == "run"]
-    )
+    """What is new for a person, newest first, in five queries at most. Raises NotFound for a wrong cursor."""
+    place = lists.decode(after, "newest") if after else None
+    followed = await _followed(person_id)
+    rows = await _read(person_id, followed, limit)(place, False)
+    found = [_Found(*row) for row in rows[:limit]]
+    shown = await things.read(*_ids(found))
     named = _names(followed)
     page = []
     for one in found:
-        thing = shown.get(one.id if one.kind == "run" else one.pipeline_id)
+        thing = shown.get(_shown_as(one))
         if thing is not None:
             page.append(News(one.id, one.kind, one.at, thing, _reasons(one, named), one.number, one.note))
-    return NewsPage(page, next_, len(followed))
+    return NewsPage(page, lists.next_of("newest", rows, limit, place), len(followed))
 
 
 async def feed(person_id: UUID, after: str | None = None, limit: int = PAGE) -> feeds.Page:
     """The same as a feed, without what only this person may see: feed readers do not log in."""
-    followed, found, next_ = await _search(person_id, after, limit, everyone=True)
-    entries = await feeds.by_ids(
-        [one.pipeline_id for one in found if one.kind != "run"], [one.id for one in found if one.kind == "run"]
-    )
+    followed = [one for one in await _followed(person_id) if one.kind != "pipeline" or one.open]
+    rows, next_, previous = await paging.paged(_read(person_id, followed, limit), after, limit)
+    found = [_Found(*row) for row in rows]
+    entries = await feeds.by_ids(*_ids(found))
     named = _names(followed)
     page = []
     for one in found:
-        entry = entries.get(one.id if one.kind == "run" else one.pipeline_id)
+        entry = entries.get(_shown_as(one))
         if entry is None:
             continue
         entry = feeds.told(entry, one.at, "; ".join(_words(reason) for reason in _reasons(one, named)))
         if one.kind == "version":
             entry = replace(entry, id=one.id, version=one.number, description=one.note, updated=one.at)
         page.append(entry)
-    return feeds.Page(page, next_)
+    return feeds.Page(page, next_, previous)
 
 
-async def _search(
-    person_id: UUID, after: str | None, limit: int, *, everyone: bool = False
-) -> tuple[list[Followed], list[_Found], str | None]:
-    """Whom the person follows, one page of what is new, and the cursor of the next.
+async def _followed(person_id: UUID) -> list[Followed]:
+    return (await follows.mine(person_id, limit=follows.MAX_FOLLOWS)).followed
 
-    With `everyone` only around pipelines that are not private."""
-    place = lists.decode(after, "newest") if after else None
-    followed = (await follows.mine(person_id, limit=follows.MAX_FOLLOWS)).followed
+
+def _shown_as(one: _Found) -> UUID:
+    """The id of what stands for it: a version is shown as its pipeline."""
+    return one.id if one.kind in ("run", "grid") else one.pipeline_id
+
+
+def _ids(found: Sequence[_Found]) -> tuple[list[UUID], list[UUID], list[UUID]]:
+    """The pipelines, runs and grids that are to be read."""
+    return (
+        [one.pipeline_id for one in found if one.kind in ("pipeline", "version")],
+        [one.id for one in found if one.kind == "run"],
+        [one.id for one in found if one.kind == "grid"],
+    )
+
+
+def _read(person_id: UUID, followed: Sequence[Followed], limit: int) -> paging.Read:
+    """Reads what is new from those who are followed, by time."""
     people = [one.person_id for one in followed if one.kind == "person"]
     tags = [one.tag for one in followed if one.kind == "tag"]
-    pipelines = [
-        one.pipeline_id for one in followed if one.name and one.kind == "pipeline" and (one.open or not everyone)
-    ]
+    pipelines = [one.pipeline_id for one in followed if one.name and one.kind == "pipeline"]
     parts = [sql for sql, asked in ((_BY_PEOPLE, people), (_BY_TAGS, tags), (_BY_PIPELINES, pipelines)) if asked]
-    if not parts:
-        return followed, [], None
-    args: list[Any] = [person_id, people, tags, pipelines]
-    later = {"p": "", "r": "", "v": ""}
-    if place is not None:
-        args += [place.value, place.id]
-        later = {
-            name: f" AND ({name}.{'created_at' if name == 'v' else 'published_at'}, {name}.id) < ($5, $6)"
-            for name in later
-        }
-    edge = _EDGE.format(**later, limit=limit + 1)
-    union = " UNION ALL ".join(f"({sql.format(**later, limit=limit + 1)})" for sql in parts)
-    async with db.transaction():
-        # how common a tag is decides the way to it, so each question gets a plan of its own
-        await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-        rows = await db.fetch(_MERGED.format(edge=edge, found=union, limit=limit + 1), *args)
-    return followed, [_Found(*row) for row in rows[:limit]], lists.next_of("newest", rows, limit, place)
+
+    async def read(place: Place | None, backward: bool) -> paging.Rows:
+        if not parts:
+            return []
+        way = _BACK if backward else _ON
+        words = {**way._asdict(), **_later(way, place), "limit": limit + 1}
+        union = " UNION ALL ".join(f"({sql.format(**words)})" for sql in parts)
+        args = [person_id, people, tags, pipelines, *((place.value, place.id) if place else ())]
+        async with db.transaction():
+            # how common a tag is decides the way to it, so each question gets a plan of its own
+            await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+            return await db.fetch(_MERGED.format(edge=_EDGE.format(**words), found=union, **words), *args)
+
+    return read
+
+
+def _later(way: _Direction, place: Place | None) -> dict[str, str]:
+    """The condition that leads on from a place, for each table."""
+    at = {"p": "published_at", "r": "published_at", "g": "published_at", "v": "created_at"}
+    return {
+        name: f" AND ({name}.{time}, {name}.id) {way.beyond} ($5, $6)" if place else "" for name, time in at.items()
+    }
 
 
 def _names(followed: Sequence[Followed]) -> dict[str, Followed]:

@@ -15,7 +15,8 @@ __all__ = ["MEDIA", "ORDERS", "PAGE", "Branch", "Card", "CardPage", "Offshoot", 
 
 
 class Card(msgspec.Struct, frozen=True, gc=False):
-    """What a list shows of a pipeline. `rating` is the mean of its votes, or None without any."""
+    """What a list shows of a pipeline. `rating` is the mean of its votes, or None without any; `offshoot_count` how
+    many other people have listed an offshoot of it."""
 
     id: UUID
     title: str
@@ -96,18 +97,21 @@ RECENT = 200
 
 _BRANCH = f"""
 WITH recent AS (
-    SELECT p.parent_id FROM pipelines p WHERE {LISTED} ORDER BY p.published_at DESC, p.id DESC LIMIT {RECENT}
+    SELECT p.parent_id, p.owner_id FROM pipelines p WHERE {LISTED}
+    ORDER BY p.published_at DESC, p.id DESC LIMIT {RECENT}
 ), grown AS (
     SELECT p.id FROM (
-        SELECT parent_id, count(*) AS n FROM recent WHERE parent_id IS NOT NULL
+        SELECT parent_id, count(DISTINCT owner_id) AS n FROM recent WHERE parent_id IS NOT NULL
         GROUP BY parent_id ORDER BY n DESC, parent_id DESC LIMIT 5
     ) r JOIN pipelines p ON p.id = r.parent_id
-    WHERE {LISTED} AND p.offshoot_count >= {CHILDREN} AND p.cover_sha256 IS NOT NULL
+    WHERE {LISTED} AND p.cover_sha256 IS NOT NULL AND {CHILDREN} = (SELECT count(*) FROM (
+        SELECT FROM pipelines p WHERE p.parent_id = r.parent_id AND {LISTED} AND p.cover_sha256 IS NOT NULL
+        LIMIT {CHILDREN}) c)
     ORDER BY r.n DESC, p.id DESC LIMIT 1
 ), children AS (
-    SELECT p.id, p.offshoot_count FROM pipelines p JOIN grown ON p.parent_id = grown.id
+    SELECT p.id, p.offshoot_weight FROM pipelines p JOIN grown ON p.parent_id = grown.id
     WHERE {LISTED} AND p.cover_sha256 IS NOT NULL
-    ORDER BY p.offshoot_count DESC, p.id DESC LIMIT {CHILDREN}
+    ORDER BY p.offshoot_weight DESC, p.id DESC LIMIT {CHILDREN}
 ), shown AS (
     SELECT id, 0 AS level, id AS above FROM grown
     UNION ALL SELECT id, 1, id FROM children
@@ -117,8 +121,10 @@ WITH recent AS (
 )
 SELECT s.level, s.above, {COLUMNS}
 FROM shown s JOIN pipelines p ON p.id = s.id JOIN people o ON o.id = p.owner_id
-ORDER BY s.level, p.offshoot_count DESC, p.id DESC
+ORDER BY s.level, p.offshoot_weight DESC, p.id DESC
 """  # noqa: S608 - constants only
+"""What grows now is what most people grow from: one person's many offshoots count as one, and open the gallery only
+where nobody else grows anything."""
 
 
 async def branch() -> Branch | None:

@@ -39,8 +39,8 @@ _KEYS = {
     "newest": _Key("published_at", datetime),
     "trending": _Key("trend", float),
     "best": _Key("rating_score", float),
-    "offshoots": _Key("offshoot_count", int),
-    "grown": _Key("grown_count", int),
+    "offshoots": _Key("offshoot_weight", int),
+    "grown": _Key("grown_weight", int),
 }
 
 

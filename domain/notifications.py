@@ -10,7 +10,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from domain import db
+from domain import db, paging
 from domain.errors import NotFound
 from domain.people import CardName
 from domain.subjects import seen
@@ -59,7 +59,7 @@ class Notification(Struct, frozen=True, kw_only=True):
     number: int | None
     """The run's, where it is about one."""
     parent_title: str
-    """For a fork: the pipeline it grew from."""
+    """For a fork: the pipeline it grew from, unless that is gone or not to be named to whoever reads this."""
 
 
 class NotificationList(Struct, frozen=True):
@@ -70,30 +70,33 @@ class NotificationList(Struct, frozen=True):
 
 
 _LINES = """
-SELECT n.id, n.kind, n.read_at IS NULL AS unread, n.created_at, a.handle, a.name, thing.comment_id,
+SELECT n.created_at, n.id, n.kind, n.read_at IS NULL AS unread, a.handle, a.name, thing.comment_id,
     coalesce(left(thing.body, 300), '') AS excerpt, thing.pipeline_id, thing.title, thing.number,
-    coalesce((SELECT title FROM pipelines WHERE n.kind = 'fork' AND id = thing.parent_id), '') AS parent_title
+    coalesce((SELECT up.title FROM pipelines up WHERE n.kind = 'fork' AND up.id = thing.parent_id
+        AND up.deleted_at IS NULL AND {named}), '') AS parent_title
 FROM notifications n JOIN people a ON a.id = n.actor_id {thing}
 WHERE n.person_id = $1
 """
-_OWN = _LINES.replace("{thing}", _FOR_THEM)
-_OPEN = _LINES.replace("{thing}", _FOR_ANYBODY)
+_OWN = _LINES.replace("{thing}", _FOR_THEM).replace("{named}", "up.owner_id = n.person_id")
+_OPEN = _LINES.replace("{thing}", _FOR_ANYBODY).replace("{named}", "up.visibility = 'public'")
 _ONE = f"{_OWN} AND n.id = $2"
 
 
-async def listed(
-    person_id: UUID, after: UUID | None = None, limit: int = PAGE, *, openly: bool = False
-) -> NotificationList:
-    """A person's notifications older than `after`, newest first, in one query.
-
-    `openly`: without those of private things, for readers that do not log in.
-    """
+async def listed(person_id: UUID, after: UUID | None = None, limit: int = PAGE) -> NotificationList:
+    """A person's notifications older than `after`, newest first, in one query."""
     older = ("AND n.id < $2", after) if after else ("",)
-    rows = await db.fetch(
-        f"{_OPEN if openly else _OWN} {older[0]} ORDER BY n.id DESC LIMIT {limit + 1}", person_id, *older[1:]
-    )
+    rows = await db.fetch(f"{_OWN} {older[0]} ORDER BY n.id DESC LIMIT {limit + 1}", person_id, *older[1:])
     found = [_notification(row) for row in rows[:limit]]
     return NotificationList(found, found[-1].id if len(rows) > limit else None)
+
+
+async def open_ones(
+    person_id: UUID, after: str | None = None, limit: int = PAGE
+) -> tuple[list[Notification], str | None, str | None]:
+    """A page of those about things that everybody may see, for readers that do not log in, and the cursors of the
+    next page and of the previous one as `feeds.Page` has them. Raises NotFound for a cursor that does not exist."""
+    rows, next_, previous = await paging.paged(paging.keyset(_OPEN, ("n.id",), person_id, limit), after, limit)
+    return [_notification(row) for row in rows], next_, previous
 
 
 def _notification(row: db.Record) -> Notification:

@@ -77,7 +77,7 @@ async def figures(person_id: UUID, own: bool) -> Figures:
                    AND (m.listed OR $2)) AS runs,
                (SELECT count(*) FROM pipelines p JOIN pipelines parent ON parent.id = p.parent_id
                  WHERE parent.owner_id = $1 AND p.owner_id <> $1
-                   AND p.visibility = 'public' AND p.deleted_at IS NULL) AS offshoots,
+                   AND p.visibility = 'public' AND p.deleted_at IS NULL AND p.published_at IS NOT NULL) AS offshoots,
                (SELECT count(*) FROM (SELECT FROM follows WHERE person_id = $1 LIMIT 10000) f) AS followers
         FROM mine
         """,

@@ -21,8 +21,17 @@ Attack", 2002). What helps is to ask for something that a crowd of made-up peopl
 * *Time.* Votes of accounts younger than `GROWN_UP` are new.
 * *Independence.* Whoever rates almost only one owner's work, or trades stars with them, is close to
   that owner: a collective, as EigenTrust calls it (Kamvar, Schlosser and Garcia-Molina, 2003).
-* *Work.* Whoever is here for `PROVEN_AFTER` and has published a result of their own is proven.
+* *Work.* Whoever is here for `PROVEN_AFTER` and has published a result of their own is proven; what they grew
+  from this very owner's work does not prove them.
 * Everybody else is settled.
+
+**Offshoots** are votes too: whoever lists one of somebody else's pipeline says that it was worth growing from.
+They are weighed in the same way, or a crowd of made-up people would buy with offshoots what it cannot buy with
+stars. So a person counts once for a pipeline however many offshoots they grow from it, nobody counts for their
+own, and only what is in the public lists counts, which takes a published result. Ties are told by offshoots, as
+those of voters by stars: who grows almost only from one owner's work is close to them. "Most offshoots" orders by
+the weight of the people who list a direct offshoot, "most grown" by that of the people who list anything in the
+line that a pipeline began. Cards show how many people they are, as they show the plain mean beside the star.
 
 **Weight.** Voters of one standing who may be one person in disguise are taken for correlated. The
 effective size of a sample of n alike answers is n / (1 + (n - 1) * correlation), Kish's design
@@ -42,6 +51,8 @@ was given and taken back leaves a trace, and a vote moves two of twenty numbers 
 **Trending** is the logarithm of the weighted points plus the time of publication in half-lives:
 
     trend = log2(1 + points) + published_at / HALF_LIFE
+
+Points are weighted stars above three, and `OFFSHOOT_POINTS` times what those weigh who grew something from it.
 
 Twice the points are worth as much as being one half-life younger. Age is an addend that is the
 same for everybody at every moment, so the difference between two pipelines never changes while
@@ -65,7 +76,9 @@ HALF_LIFE = 2 * 24 * 3600.0
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """Where publication times count from. Any constant would do; a near one keeps numbers small."""
 OFFSHOOT_POINTS = 2
-"""Points of one offshoot: growing one says as much as five stars of a proven voter do."""
+"""Points of a proven person's offshoot: growing one says as much as five stars of theirs do."""
+WHOLE = 1_000
+"""Parts of a proven person's weight in which offshoots are kept: whole numbers order alike everywhere."""
 
 GROWN_UP = timedelta(days=7)
 """An account's age from which its votes are no longer new."""
@@ -108,12 +121,13 @@ NO_VOTES: Tally = (0,) * (STARS * len(Standing))
 
 
 class Voter(NamedTuple):
-    """What is known of somebody who votes for a pipeline. `given`, `returned` and `breadth` may stop
-    at the numbers that matter (`OFTEN` and `BREADTH`)."""
+    """What is known of somebody who rates a pipeline, or who grew an offshoot from it; "rated" is then read as
+    "grew something from". `given`, `returned` and `breadth` may stop at the numbers that matter (`OFTEN` and
+    `BREADTH`)."""
 
     age: timedelta
     published: bool
-    """Whether a pipeline of their own is in the public lists."""
+    """Whether a pipeline of their own is in the public lists that did not grow from this owner's."""
     given: int
     """How many pipelines of this owner they rated, this one among them."""
     returned: int
@@ -169,9 +183,21 @@ def score(tally: Tally) -> float:
     return stars / total
 
 
-def points(tally: Tally, offshoot_count: int) -> float:
-    """Weighted votes: each star above three counts for, each below three against, offshoots for."""
-    return sum(heavy * (mean - 3) for heavy, mean in _groups(tally)) + OFFSHOOT_POINTS * offshoot_count
+def grown(growers: Sequence[int]) -> float:
+    """What those weigh together who grew something, counted by standing, in proven people."""
+    return sum(weight(of, growers[of]) for of in Standing)
+
+
+def whole(heavy: float) -> int:
+    """A weight in thousandths of a proven person, as it is stored and ordered by; cut off, so that what stays below
+    a bound does so here too."""
+    return math.floor(WHOLE * heavy)
+
+
+def points(tally: Tally, offshoots: float) -> float:
+    """Weighted votes: each star above three counts for, each below three against; for it also counts what those
+    weigh who grew its `offshoots` (`grown`)."""
+    return sum(heavy * (mean - 3) for heavy, mean in _groups(tally)) + OFFSHOOT_POINTS * offshoots
 
 
 def trend(weighted: float, published_at: datetime) -> float:

@@ -146,6 +146,11 @@ class Pipeline(Table, tablename="pipelines"):
     rating_tally = Array(base_column=Integer(), null=False, default=None)
     grown_count = Integer(null=False, default=None)
     request_sha256 = Text(null=True, default=None)
+    offshoot_tally = Array(base_column=Integer(), null=False, default=None)
+    grown_tally = Array(base_column=Integer(), null=False, default=None)
+    offshoot_weight = Integer(null=False, default=None)
+    grown_weight = Integer(null=False, default=None)
+    recount_due = Boolean(null=False, default=None)
 
 
 class Version(Table, tablename="versions"):
@@ -259,6 +264,15 @@ class Rating(Table, tablename="ratings"):
     weigh_at = Timestamptz(null=False, default=None)
     review = Text(null=False, default=None)
     reviewed_at = Timestamptz(null=True, default=None)
+
+
+class Grower(Table, tablename="growers"):
+    pipeline_id = ForeignKey(Pipeline, null=False, default=None)
+    person_id = ForeignKey(Person, null=False, default=None)
+    line = Boolean(null=False, default=None)
+    owner_id = UUID(null=True, default=None)
+    standing = Integer(null=False, default=None)
+    weigh_at = Timestamptz(null=False, default=None)
 
 
 class SearchDocument(Table, tablename="search_documents"):
@@ -416,6 +430,7 @@ TABLES: tuple[type[Table], ...] = (
     Preview,
     Event,
     Rating,
+    Grower,
     SearchDocument,
     SearchText,
     SearchWord,

@@ -1,4 +1,4 @@
-"""Pipelines and published runs side by side, as collections, bookmarks and the following page show them.
+"""Pipelines, runs and grids side by side, as collections, bookmarks and the following page show them.
 
 Each of those lists finds its ids in one query, with who may see what; here they get their words and pictures.
 """
@@ -12,9 +12,9 @@ from domain import db
 
 
 class Thing(Struct, frozen=True):
-    """A pipeline, or one of its runs (`run_id` and `number` then). `rating` is None without votes.
+    """A pipeline, one of its runs (`run_id` and `number` then), or a grid of it (`grid_id`, and what is `varied`).
 
-    `open`: whether everybody sees it; `published`: whether a run is.
+    `rating` is None without votes; `open`: whether everybody sees it.
     """
 
     pipeline_id: UUID
@@ -34,6 +34,8 @@ class Thing(Struct, frozen=True):
     generation: int
     offshoot_count: int
     open: bool
+    grid_id: UUID | None = None
+    varied: str = ""
 
     @property
     def id(self) -> UUID:
@@ -43,8 +45,18 @@ class Thing(Struct, frozen=True):
     @property
     def url(self) -> str:
         """The address of its own page."""
+        if self.grid_id:
+            return f"/grids/{self.grid_id}"
         return f"/runs/{self.run_id}" if self.run_id else f"/pipelines/{self.pipeline_id}"
 
+
+VARIED = """(
+    SELECT string_agg(axis ->> 'title' || CASE
+            WHEN g.axes -> 0 ->> 'title' = g.axes -> 1 ->> 'title' AND axis ->> 'step' <> '0'
+            THEN ', step ' || (axis ->> 'step') ELSE '' END, ' × ' ORDER BY place)
+    FROM jsonb_array_elements(g.axes) WITH ORDINALITY AS varied (axis, place)
+)"""
+"""SQL: what varies in grid `g`, the steps named where both titles are the same."""
 
 _PIPELINES = """
 SELECT p.id, NULL::uuid, NULL::int, p.title, left(p.prompt, 400), o.handle, o.name, p.model, p.medium,
@@ -78,11 +90,31 @@ WHERE r.id = ANY($1)
 """
 
 
-async def read(pipelines: Sequence[UUID], runs: Sequence[UUID] = ()) -> dict[UUID, Thing]:
-    """Pipelines by their ids and runs by theirs, in two queries at most. Who may see them is the caller's to know."""
+_GRIDS = f"""
+SELECT p.id, NULL::uuid, NULL::int, p.title, left(p.prompt, 400), o.handle, o.name, p.model,
+    CASE WHEN made.sha256 IS NULL THEN 'text' ELSE p.medium END, made.sha256, made.width, made.height,
+    coalesce(made.output_text, ''), NULL::float8, p.generation, p.offshoot_count,
+    p.visibility = 'public' AND g.published_at IS NOT NULL, g.id, {VARIED}
+FROM grids g
+JOIN pipelines p ON p.id = g.pipeline_id
+JOIN people o ON o.id = g.owner_id
+LEFT JOIN LATERAL (
+    SELECT u.sha256, a.width, a.height, left(s.output_text, 400) AS output_text
+    FROM grid_cells c JOIN runs r ON r.id = c.run_id JOIN step_runs s ON s.run_id = r.id
+    LEFT JOIN outputs u ON u.step_run_id = s.id LEFT JOIN artifacts a ON a.sha256 = u.sha256
+    WHERE c.grid_id = g.id AND r.visibility = 'published' ORDER BY c.cell, s.ordinal DESC, u.position LIMIT 1
+) made ON true
+WHERE g.id = ANY($1)
+"""  # noqa: S608 - constants only
+
+
+async def read(pipelines: Sequence[UUID], runs: Sequence[UUID] = (), grids: Sequence[UUID] = ()) -> dict[UUID, Thing]:
+    """Pipelines, runs and grids by their ids, in three queries at most. Who may see them is the caller's to know."""
     found: dict[UUID, Thing] = {}
     if pipelines:
         found |= {row[0]: Thing(*row) for row in await db.fetch(_PIPELINES, list(pipelines))}
     if runs:
         found |= {row[1]: Thing(*row) for row in await db.fetch(_RUNS, list(runs))}
+    if grids:
+        found |= {row[17]: Thing(*row) for row in await db.fetch(_GRIDS, list(grids))}
     return found

@@ -1,8 +1,8 @@
 """`python -m tasks.dispatcher`: PostgreSQL → Dramatiq, and the reaper. Run as many as you like.
 
 Rings for every queued step as soon as PostgreSQL says so, and looks every second besides. Every hour it
-sweeps up files that nothing refers to, and weighs votes anew whose day has come. Beside that it brings search
-up to date with what could wait.
+sweeps up files that nothing refers to, and weighs votes and offshoots anew whose day has come. Beside that it
+brings search up to date with what could wait.
 Survives PostgreSQL and Redis going away and coming back.
 """
 
@@ -17,7 +17,7 @@ import asyncpg
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
-from domain import db, events, queue, ratings, search_documents
+from domain import db, events, queue, search_documents, standings
 from domain.config import Config, ConfigError
 from domain.errors import DomainError
 from domain.storage import Storage
@@ -97,10 +97,10 @@ class Dispatcher:
             await asyncio.sleep(SWEEP_EVERY)
 
     async def _weigh(self) -> None:
-        """Weigh the votes that are due, at the start and every hour, batch by batch."""
+        """Weigh the votes and offshoots that are due, at the start and every hour, batch by batch."""
         while True:
             try:
-                while await ratings.reweigh():  # noqa: ASYNC110 - a rest, not a wait
+                while await standings.reweigh():  # noqa: ASYNC110 - a rest, not a wait
                     await asyncio.sleep(PAUSE)
             except AWAY as error:
                 log.warning("votes are weighed again in an hour: %s", error)

@@ -122,8 +122,6 @@ class Make:
         pipeline_id: UUID = await db.fetchval(_insert("pipelines", given), *given.values())
         version = await self._version(pipeline_id, 1, recipe, parent.version_id if parent else None)
         run_id = None
-        if parent is not None:
-            await db.execute("UPDATE pipelines SET offshoot_count = offshoot_count + 1 WHERE id = $1", parent.id)
         if published:
             run_id = (await self.run(version, owner, state="succeeded", published=True, color=color)).id
         return Pipeline(pipeline_id, owner.id, version.id, run_id)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from litestar import Request, Response, get, post
 
-from domain import collections, things
+from domain import collections, feed_keys, things
 from domain.collections import Collection, Details, Way
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.things import Thing
@@ -80,7 +80,7 @@ async def edit(request: _Request, collection_id: UUID, me: Viewer) -> Response[b
     """The form with title, about text and who sees it."""
     found = await _own(collection_id, me)
     form = {"title": found.title, "about": found.about, "visibility": found.visibility}
-    return _form(request, found, form, {})
+    return await _edit(request, me, found, form, {})
 
 
 @post("/collections/{collection_id:uuid}/edit", include_in_schema=False)
@@ -96,7 +96,20 @@ async def save(request: _Request, collection_id: UUID, me: Viewer) -> Response[b
             return see_other(f"/collections/{collection_id}")
     except Invalid as invalid:
         errors = invalid.fields | errors
-    return _form(request, found, form, errors, 422)
+    return await _edit(request, me, found, form, errors, 422)
+
+
+async def _edit(
+    request: _Request,
+    me: Viewer,
+    found: Collection,
+    form: Mapping[str, str],
+    errors: Mapping[str, str],
+    status: int = 200,
+) -> Response[bytes]:
+    """The form of a collection that exists; it says so where a private feed would be closed."""
+    followed = await feed_keys.read(me.id, "collection", found.id) is not None
+    return _form(request, found, form, errors, status, followed=followed)
 
 
 @get("/collections/{collection_id:uuid}/deletion", include_in_schema=False)
@@ -285,6 +298,8 @@ def _form(
     form: Mapping[str, str],
     errors: Mapping[str, str],
     status: int = 200,
+    *,
+    followed: bool = False,
 ) -> Response[bytes]:
     return page(
         request,
@@ -294,6 +309,7 @@ def _form(
         c=found,
         form=form,
         errors=errors,
+        followed=followed,
         action=f"/collections/{found.id}/edit" if found else "/collections",
         visibilities=collections.VISIBILITIES,
     )

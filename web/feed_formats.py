@@ -298,7 +298,7 @@ class Item(Struct, omit_defaults=True, kw_only=True):
 
 
 class _Result(Item):
-    made: _Made = field(name="_offshoot")
+    made: _Made | None = field(name="_offshoot", default=None)
     summary: str | None = None
     image: str | None = None
     tags: list[str] = []
@@ -358,15 +358,19 @@ def _item(channel: Channel, entry: Entry) -> _Result:
         authors=[Author(clean(entry.name or entry.handle), channel.person(entry))],
         tags=entry.tags,
         attachments=[_Attachment(channel.file(picture), picture.media_type, picture.bytes)] if picture else [],
-        made=_Made(
-            prompt=clean(entry.prompt),
-            model=entry.model,
-            seed=entry.seed,
-            pipeline_url=channel.pipeline(entry.pipeline_id),
-            parent_url=channel.pipeline(entry.parent_id) if entry.parent_id else None,
-            generation=entry.generation,
-            license=entry.license,
-        ),
+        made=_made(channel, entry) if entry.pipeline_id else None,
+    )
+
+
+def _made(channel: Channel, entry: Entry) -> _Made:
+    return _Made(
+        prompt=clean(entry.prompt),
+        model=entry.model,
+        seed=entry.seed,
+        pipeline_url=channel.pipeline(entry.pipeline_id),
+        parent_url=channel.pipeline(entry.parent_id) if entry.parent_id else None,
+        generation=entry.generation,
+        license=entry.license,
     )
 
 

@@ -1,7 +1,7 @@
 """Feeds of every list, for readers that follow: RSS 2.0, Atom and JSON Feed 1.1."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from hashlib import blake2b
@@ -11,7 +11,7 @@ from uuid import UUID
 
 from litestar import Request, Response, get
 
-from domain import bookmarks, collections, feed_keys, feeds, following, people, search, search_query
+from domain import bookmarks, collections, feed_keys, feeds, following, own_feeds, people, search, search_query
 from domain.errors import NotFound, Withdrawn
 from domain.feed_keys import Key
 from domain.lists import NO_PAGE, Filter
@@ -68,7 +68,7 @@ async def of_gallery(request: Request[Any, Any, Any]) -> Response[bytes]:
     label = next((one.label for one in KINDS if one.medium == medium and medium), "")
     title = " · ".join(filter(None, (config_of(request.scope).site_name, ORDERS[order][1], label)))
     about = "Pipelines that people share: prompt, model, every parameter, and what came out."
-    return _answer(request, page, title, about, "/", {"order": order, "kind": medium})
+    return answer(request, page, title, about, "/", {"order": order, "kind": medium})
 
 
 @at("/tags/{tag:str}/feed")
@@ -80,19 +80,7 @@ async def of_tag(request: Request[Any, Any, Any], tag: str) -> Response[bytes]:
     page = await feeds.of_list(Filter(order, medium or None, kept), asked.get("after"))
     title = f"{config_of(request.scope).site_name} · Tagged {kept}"
     about = f"Pipelines tagged {kept}."
-    return _answer(request, page, title, about, tag_address(kept), {"order": order, "kind": medium})
-
-
-@at("/{handle:str}/feed")
-async def of_person(request: Request[Any, Any, Any], handle: str) -> Response[bytes]:
-    """What a person has published, newest first: ?after=."""
-    asked = parameters(request, "after")
-    if not handle.startswith("@"):
-        raise NotFound
-    person = await people.by_handle(handle[1:])
-    page = await feeds.of_list(Filter(owner_id=person.id), asked.get("after"))
-    title = f"{config_of(request.scope).site_name} · {person.shown}"
-    return _answer(request, page, title, f"Pipelines by {person.shown}.", f"/@{person.handle}", {})
+    return answer(request, page, title, about, tag_address(kept), {"order": order, "kind": medium})
 
 
 @at("/pipelines/{pipeline_id:uuid}/results")
@@ -103,7 +91,7 @@ async def of_results(request: Request[Any, Any, Any], pipeline_id: UUID) -> Resp
     page = await feeds.of_results(pipeline_id, asked.get("after"))
     title = f"{subject.title} · Results"
     about = f"What came out of “{subject.title}” by {subject.handle}, with the seed and prompt of each."
-    return _answer(request, page, title, about, f"/pipelines/{pipeline_id}", {})
+    return answer(request, page, title, about, f"/pipelines/{pipeline_id}", {})
 
 
 @at("/pipelines/{pipeline_id:uuid}/lineage")
@@ -114,7 +102,7 @@ async def of_lineage(request: Request[Any, Any, Any], pipeline_id: UUID) -> Resp
     page = await feeds.of_lineage(pipeline_id, asked.get("after"))
     title = f"{subject.title} · Offshoots"
     about = f"What people grew from “{subject.title}” by {subject.handle}."
-    return _answer(request, page, title, about, f"/pipelines/{pipeline_id}/lineage", {})
+    return answer(request, page, title, about, f"/pipelines/{pipeline_id}/lineage", {})
 
 
 @at("/search/feed")
@@ -126,8 +114,8 @@ async def of_search(request: Request[Any, Any, Any]) -> Response[bytes]:
     found = await search.find(query, order, asked.get("after"), exactly=True, facets=False)
     page = feeds.Page(await feeds.entries(found.ids), found.next, found.previous)
     title = f"{config_of(request.scope).site_name} · Search: {words or 'everything'}"
-    return _answer(request, page, title, f"Pipelines found by {words or 'everything'}.", "/search",
-                   {"q": words, "order": order})  # fmt: skip
+    return answer(request, page, title, f"Pipelines found by {words or 'everything'}.", "/search",
+                  {"q": words, "order": order})  # fmt: skip
 
 
 @at("/pipelines/{pipeline_id:uuid}/similar")
@@ -138,7 +126,7 @@ async def of_similar(request: Request[Any, Any, Any], pipeline_id: UUID) -> Resp
     page = await feeds.of_similar(pipeline_id)
     title = f"{subject.title} · More like this"
     about = f"Pipelines whose words mean nearly the same as “{subject.title}” by {subject.handle}."
-    return _answer(request, page, title, about, f"/pipelines/{pipeline_id}/similar", {}, dated=False)
+    return answer(request, page, title, about, f"/pipelines/{pipeline_id}/similar", {}, dated=False)
 
 
 @at("/collections/{collection_id:uuid}/feed")
@@ -148,7 +136,7 @@ async def of_collection(request: Request[Any, Any, Any], collection_id: UUID) ->
     found = await collections.read(collection_id, None)
     page = await collections.feed(collection_id, asked.get("after"))
     about = f"What {found.owner} collects in “{found.title}”."
-    return _answer(request, page, found.title, about, f"/collections/{collection_id}", {})
+    return answer(request, page, found.title, about, f"/collections/{collection_id}", {})
 
 
 @get([f"/feeds/{{token:str}}/feed.{kind}" for kind in FORMATS], include_in_schema=False)
@@ -163,7 +151,16 @@ async def of_key(request: Request[Any, Any, Any], token: str) -> Response[bytes]
         raise Withdrawn("Whoever it belonged to took it back or made another. Look for the new one on its list’s page.")
     page, title, home = await _opened(key, asked.get("after"))
     title = f"{config_of(request.scope).site_name} · {title}"
-    return _answer(request, page, title, "Only for you: keep this address to yourself.", home, {}, private=True)
+    return answer(request, page, title, "Only for you: keep this address to yourself.", home, {}, private=True)
+
+
+_OPENED: Mapping[str, tuple[Callable[[UUID, str | None], Awaitable[feeds.Page]], str, str]] = {
+    "following": (following.feed, "Following", "/following"),
+    "notifications": (notifications.feed, "Notifications", "/notifications"),
+    "runs": (own_feeds.of_runs, "Your runs", "/runs"),
+    "grids": (own_feeds.of_grids, "Your grids", "/grids"),
+}
+"""What keys open: a page of the list, its title, and its address."""
 
 
 async def _opened(key: Key, after: str | None) -> tuple[feeds.Page, str, str]:
@@ -171,12 +168,11 @@ async def _opened(key: Key, after: str | None) -> tuple[feeds.Page, str, str]:
     if key.collection_id is not None:
         found = await collections.read(key.collection_id, key.person_id)
         return await collections.feed(found.id, after, private=True), found.title, f"/collections/{found.id}"
-    if key.list == "following":
-        return await following.feed(key.person_id, after), "Following", "/following"
-    if key.list == "notifications":
-        return await notifications.feed(key.person_id, after), "Notifications", "/notifications"
-    person = await people.by_id(key.person_id)
-    return await bookmarks.feed(person.id, after), "Bookmarks", f"/@{person.handle}?tab=bookmarks"
+    if key.list == "bookmarks":
+        person = await people.by_id(key.person_id)
+        return await bookmarks.feed(person.id, after), "Bookmarks", f"/@{person.handle}?tab=bookmarks"
+    read, title, home = _OPENED[key.list]
+    return await read(key.person_id, after), title, home
 
 
 @at("/pipelines/{pipeline_id:uuid}/grids")
@@ -187,7 +183,7 @@ async def of_grids(request: Request[Any, Any, Any], pipeline_id: UUID) -> Respon
     page = await feeds.of_grids(pipeline_id, asked.get("after"))
     title = f"{subject.title} · Grids"
     about = f"What parameters of “{subject.title}” by {subject.handle} do, varied over grids of results."
-    return _answer(request, page, title, about, f"/pipelines/{pipeline_id}/grids", {})
+    return answer(request, page, title, about, f"/pipelines/{pipeline_id}/grids", {})
 
 
 @at("/grids/{grid_id:uuid}/feed")
@@ -198,7 +194,7 @@ async def of_grid(request: Request[Any, Any, Any], grid_id: UUID) -> Response[by
     page = await feeds.of_grid(grid_id, asked.get("after"))
     title = f"{subject.title} · Grid"
     about = f"The results of a grid of “{subject.title}” by {subject.handle}, with the seed and prompt of each."
-    return _answer(request, page, title, about, f"/grids/{grid_id}", {})
+    return answer(request, page, title, about, f"/grids/{grid_id}", {})
 
 
 @at("/pipelines/{pipeline_id:uuid}/reviews")
@@ -209,7 +205,7 @@ async def of_reviews(request: Request[Any, Any, Any], pipeline_id: UUID) -> Resp
     page = await feeds.of_reviews(pipeline_id, asked.get("after"))
     title = f"{subject.title} · Reviews"
     about = f"What people wrote about “{subject.title}” by {subject.handle}."
-    return _answer(request, page, title, about, f"/pipelines/{pipeline_id}/reviews", {})
+    return answer(request, page, title, about, f"/pipelines/{pipeline_id}/reviews", {})
 
 
 def parameters(request: Request[Any, Any, Any], *known: str) -> dict[str, str]:
@@ -220,7 +216,7 @@ def parameters(request: Request[Any, Any, Any], *known: str) -> dict[str, str]:
     return asked
 
 
-def _answer(
+def answer(
     request: Request[Any, Any, Any],
     page: feeds.Page,
     title: str,

@@ -167,10 +167,10 @@ def ratio(width: int | None, height: int | None) -> str:
 
 
 @lru_cache(maxsize=256)
-def sprig(generation: int, offshoots: int) -> Markup:
-    """The tiny drawing on a card: a dot per generation, then 0 to 4 twigs."""
+def sprig(generation: int, growers: int) -> Markup:
+    """The tiny drawing on a card: a dot per generation, then 0 to 4 twigs for the people who grew something from it."""
     dots = min(generation, 6) - 1
-    twigs = min(offshoots, 4)
+    twigs = min(growers, 4)
     tip = 3 + 6 * dots
     width = tip + (13 if twigs else 4)
     if twigs and not dots:
@@ -184,7 +184,9 @@ def sprig(generation: int, offshoots: int) -> Markup:
     )
     past = "".join(f'<circle class="dot" cx="{3 + 6 * i}" cy="10" r="1.7"/>' for i in range(dots))
     place = "First of its line" if generation <= 1 else f"Generation {generation}"
-    grown = plural(offshoots, "offshoot") if offshoots else "no offshoots yet"
+    grown = (
+        f"offshoots by {plural(growers, 'other person', 'other people')}" if growers else "no offshoots by others yet"
+    )
     return Markup(  # noqa: S704 - numbers and our own words
         f'<svg class="sprig" viewBox="0 0 {width} 20" width="{width}" height="20" role="img" '
         f'aria-label="{escape(place)}, {escape(grown)}">{line}{branch}{past}'

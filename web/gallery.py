@@ -19,7 +19,7 @@ ORDERS = {
     "newest": ("Newest", "New in the gallery"),
     "trending": ("Trending", "Trending"),
     "best": ("Best this week", "Best this week"),
-    "offshoots": ("Most offshoots", "Most offshoots"),
+    "offshoots": ("Most offshoots", "Most offshoots by others"),
     "grown": ("Most grown", "Most grown lines"),
 }
 """The link's words and the list's heading."""

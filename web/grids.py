@@ -18,7 +18,7 @@ from domain.grid_pages import GridPage
 from domain.grids import Plan
 from domain.run_pages import RunForm
 from domain.storage import Storage
-from web import grid_words, run_words, unchanged
+from web import grid_words, private_feeds, run_words, unchanged
 from web.auth import Viewer, config_of
 from web.forms import read_form, read_typed
 from web.pipelines import number_or_404
@@ -182,7 +182,8 @@ def _new_key() -> str:
 async def index(request: _Request, me: Viewer, after: str | None = None) -> Response[bytes]:
     """The person's own grids, newest first."""
     listed = await grid_pages.mine(me.id, after)
-    return page(request, "grids/index.html", listed=listed, after=after)
+    feed = await private_feeds.of(request, me, "grids")
+    return page(request, "grids/index.html", listed=listed, after=after, feed=feed)
 
 
 @get("/pipelines/{pipeline_id:uuid}/grids")

@@ -6,9 +6,7 @@ from uuid import UUID
 from litestar import Request, Response, get, post
 
 from domain import feeds, notifications
-from domain.errors import Invalid, NotFound
-from domain.licenses import ALL_RIGHTS
-from domain.lists import NO_PAGE
+from domain.errors import Invalid
 from domain.notifications import Notification
 from web import private_feeds
 from web.auth import Viewer
@@ -59,36 +57,21 @@ async def read(request: _Request, notification_id: UUID, me: Viewer) -> Response
 
 async def feed(person_id: UUID, after: str | None) -> feeds.Page:
     """A page of a person's notifications for feed readers. Raises NotFound for a cursor that does not exist."""
-    try:
-        found = await notifications.listed(person_id, UUID(after) if after else None, openly=True)
-    except ValueError:
-        raise NotFound(NO_PAGE) from None
-    return feeds.Page([_entry(one) for one in found.notifications], str(found.next) if found.next else None)
+    found, next_, previous = await notifications.open_ones(person_id, after)
+    return feeds.Page([_entry(one) for one in found], next_, previous)
 
 
 def _entry(one: Notification) -> feeds.Entry:
-    return feeds.Entry(
-        id=one.id,
-        pipeline_id=one.pipeline_id,
-        run_id=None,
-        number=None,
-        title=f"{one.actor.name or one.actor.handle} {_did(one)}",
-        prompt="",
-        text="",
-        model="",
-        seed=None,
+    title = f"{one.actor.name or one.actor.handle} {_did(one)}"
+    return feeds.other(
+        one.id,
+        title,
+        target(one),
+        one.actor.handle,
+        one.actor.name,
+        one.created_at,
         description=one.excerpt,
-        license=ALL_RIGHTS,
-        tags=[],
-        handle=one.actor.handle,
-        name=one.actor.name,
-        generation=1,
-        published=one.created_at,
-        updated=one.created_at,
-        parent_id=None,
-        parent_title=None,
-        picture=None,
-        path=target(one),
+        pipeline_id=one.pipeline_id,
     )
 
 

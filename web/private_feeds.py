@@ -68,6 +68,8 @@ def _page_of(me: Viewer, of: List, collection_id: UUID | None) -> str:
     pages = {
         "following": "/following",
         "notifications": "/notifications",
+        "runs": "/runs",
+        "grids": "/grids",
         "bookmarks": f"/@{me.handle}?tab=bookmarks",
     }
     return f"{pages.get(of, f'/collections/{collection_id}')}#feeds"

@@ -10,6 +10,13 @@ from web import auth, follows, private_feeds
 from web.render import page
 
 Tab = Literal["pipelines", "runs", "offshoots", "collections", "bookmarks"]
+TITLES = {
+    "pipelines": "Pipelines",
+    "runs": "Published runs",
+    "offshoots": "Offshoots by others",
+    "collections": "Collections",
+    "bookmarks": "Bookmarks",
+}
 
 
 @get("/{handle:str}", include_in_schema=False)
@@ -30,12 +37,15 @@ async def show(
         raise NotFound
     person = await people.by_handle(handle[1:])
     own = viewer is not None and viewer.id == person.id
+    base = f"/@{person.handle}"
     context: dict[str, Any] = {
         "person": person,
         "own": own,
         "tab": tab,
+        "titles": TITLES,
         "figures": await profiles.figures(person.id, own),
-        "base": f"/@{person.handle}",
+        "base": base,
+        "feeds_at": "" if tab == "bookmarks" else f"{base}/{'feed' if tab == 'pipelines' else tab}",
         "later": bool(after),
         "unlisted_from": unlisted,
         "results": [],

@@ -13,7 +13,7 @@ from domain import forecast, ratings, run_pages, runs
 from domain.changes import applied
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.run_pages import RunForm, RunPage, StepPage
-from web import comments, run_words, unchanged
+from web import comments, private_feeds, run_words, unchanged
 from web.auth import Viewer, config_of, token_of
 from web.forms import read_form
 from web.render import page, see_other, wants_part
@@ -155,7 +155,9 @@ async def _show_form(
 @get("/runs")
 async def index(request: _Request, me: Viewer, after: UUID | None = None) -> Response[bytes]:
     """The person's own runs, newest first."""
-    return page(request, "runs/index.html", listed=await runs.mine(me.id, after), after=after, words=run_words)
+    listed = await runs.mine(me.id, after)
+    feed = await private_feeds.of(request, me, "runs")
+    return page(request, "runs/index.html", listed=listed, after=after, words=run_words, feed=feed)
 
 
 @get("/runs/{run_id:uuid}")

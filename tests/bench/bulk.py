@@ -43,13 +43,14 @@ FROM generate_series(1, $1::int) n
 _INSERTS = (
     """
 INSERT INTO pipelines (id, owner_id, title, tags, visibility, parent_id, root_id, generation, latest_version,
-    run_count, offshoot_count,
+    run_count, offshoot_count, offshoot_tally, offshoot_weight, grown_count, grown_tally, grown_weight,
     rating_count, rating_sum, rating_tally, rating_score, trend, prompt, model, medium, cover_run_id, cover_sha256,
     cover_width, cover_height, created_at, updated_at, published_at)
 SELECT b.pipeline_id, b.owner_id, format('Harbor %s at dusk', b.n),
     ARRAY[(ARRAY['harbor', 'night', 'portrait', 'city', 'forest'])[1 + b.luck % 5], format('rare%s', b.luck)],
     'public', p.pipeline_id, coalesce(p.pipeline_id, b.pipeline_id), CASE WHEN b.parent IS NULL THEN 1 ELSE 2 END, 1, 1,
-    CASE WHEN b.grown THEN 10 ELSE 0 END, b.votes, b.votes * b.stars,
+    f.people, ARRAY[0, 0, 0, f.people], 1000 * f.people, f.people, ARRAY[0, 0, 0, f.people], 1000 * f.people,
+    b.votes, b.votes * b.stars,
     array_fill(0, ARRAY[14 + b.stars]) || b.votes || array_fill(0, ARRAY[5 - b.stars]),
     ($1::float8 * $2::float8 + b.votes * b.stars) / ($1::float8 + b.votes),
     extract(epoch FROM b.published_at - $3::timestamptz) / $4::float8
@@ -58,6 +59,7 @@ SELECT b.pipeline_id, b.owner_id, format('Harbor %s at dusk', b.n),
     'starter', CASE WHEN b.luck % 50 = 0 THEN 'animation' WHEN b.luck % 20 = 1 THEN 'text' ELSE 'image' END,
     b.run_id, a.sha256, a.width, a.height, b.published_at, b.published_at, b.published_at
 FROM bulk b LEFT JOIN bulk p ON p.n = b.parent
+CROSS JOIN LATERAL (SELECT CASE WHEN b.grown THEN 10 ELSE 0 END AS people) f
 JOIN (SELECT row_number() OVER (ORDER BY sha256) AS cover, * FROM artifacts LIMIT $5) a ON a.cover = b.cover
 ORDER BY b.n
 """,

@@ -10,7 +10,7 @@ import pytest
 from defusedxml import ElementTree
 from pydantic import ValidationError
 
-from domain import cards, feeds, lists, runs
+from domain import cards, collections, feeds, lists, runs
 from domain.steps import PromptTemplate
 from tests import json_feed
 from tests.make import Make
@@ -29,10 +29,12 @@ MRSS = "{http://search.yahoo.com/mrss/}"
 
 
 async def family(make: Make) -> tuple[Any, Any, Any]:
-    """A parent and its offshoot by two people, both published."""
+    """A parent and its offshoot by two people, both published, and a collection."""
     ada, bo = await make.person("ada", name="Ada M"), await make.person("bo")
     parent = await make.pipeline(ada, title="Harbor", tags=["sea", "night"], license="CC-BY-SA-4.0", published=True)
     child = await make.pipeline(bo, parent=parent, title="Harbor in snow", description="*So* cold", published=True)
+    harbors = await collections.create(ada.id, collections.Details("Harbors", "*All* of them", "public"))
+    await collections.add(harbors, ada.id, parent.id)
     return parent, child, bo
 
 
@@ -40,6 +42,7 @@ def addresses(parent: Any) -> list[str]:
     lists = [f"/gallery/feed.{{}}?order={order}" for order in ("newest", "trending", "best", "offshoots", "grown")]
     return [
         *lists, "/gallery/feed.{}?kind=image", "/tags/sea/feed.{}", "/@ada/feed.{}",
+        "/@ada/runs.{}", "/@ada/offshoots.{}", "/@ada/collections.{}",
         f"/pipelines/{parent.id}/results.{{}}", f"/pipelines/{parent.id}/lineage.{{}}",
     ]  # fmt: skip
 
@@ -319,7 +322,9 @@ async def test_a_page_past_the_end_of_a_list_knows_the_way_back(make: Make, db: 
     [
         "/gallery/feed.{}?page=999", "/gallery/feed.{}?after=999", "/gallery/feed.{}?order=worst",
         "/gallery/feed.{}?kind=gif", "/tags/sea/feed.{}?page=2", "/@ada/feed.{}?order=best", "/@nobody/feed.{}",
-        "/ada/feed.{}", "/pipelines/00000000-0000-7000-8000-000000000000/results.{}", "/pipelines/x/lineage.{}",
+        "/ada/feed.{}", "/@nobody/runs.{}", "/ada/offshoots.{}", "/@ada/collections.{}?after=999",
+        "/@ada/runs.{}?tab=runs", "/pipelines/00000000-0000-7000-8000-000000000000/results.{}",
+        "/pipelines/x/lineage.{}",
     ],
 )  # fmt: skip
 async def test_what_does_not_exist_is_not_found(client: Any, make: Make, kind: str, address: str) -> None:
@@ -410,6 +415,9 @@ async def test_lists_tell_readers_where_their_feeds_are(client: Any, make: Make)
         "/?tag=sea&kind=image",
         "/tags/sea",
         "/@ada",
+        "/@ada?tab=runs",
+        "/@ada?tab=offshoots",
+        "/@ada?tab=collections",
         f"/pipelines/{parent.id}",
     )
     for page in (*pages, f"/pipelines/{parent.id}/lineage"):
@@ -421,6 +429,7 @@ async def test_lists_tell_readers_where_their_feeds_are(client: Any, make: Make)
             assert f'href="{href.replace("&", "&amp;")}" type="application/{kind}"' in html
             assert ("/tags/sea/feed." in href) is ("sea" in page)
             assert ("kind=image" in href) is ("kind=image" in page)
+            assert "tab=" not in page or page.partition("tab=")[2] in href
 
 
 def test_json_feeds_hold_no_nulls() -> None:

@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from domain import following, follows, lists
+from domain import following, follows, grids, lists
 from domain.errors import NotFound, Refused, TooMany
-from tests.make import Make
+from tests.make import Make, Pipeline
 from tests.queries import Queries
 
 HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
@@ -123,6 +123,44 @@ async def test_nothing_private_is_new(make: Make, db: Any) -> None:
         await follows.follow_pipeline(ada.id, harbor.id)
 
 
+async def test_a_grid_is_one_thing_and_its_cells_are_none(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:
+    ada, bo, cy = [await make.person(handle) for handle in ("ada", "bo", "cy")]
+    harbor = await make.listed(cy, title="Harbor")
+    snow = await make.listed(title="Snow")
+    await follows.follow_person(ada.id, bo.id)
+    await follows.follow_pipeline(ada.id, harbor.id)
+
+    async def grid(of: Pipeline, owner: Any, *, published: bool = True) -> UUID:
+        made = await make.grid([await make.run(of, owner, state="succeeded") for _ in range(3)])
+        if published:
+            await grids.publish(made, owner.id)
+        return made
+
+    first = await grid(harbor, bo)
+    await grid(harbor, cy)
+    await grid(snow, bo)
+    await grid(snow, cy)
+    await grid(harbor, bo, published=False)
+    await grid(harbor, ada)
+    assert await told(ada) == [
+        ("grid", "Snow", ["person"]),
+        ("grid", "Harbor", ["grid"]),
+        ("grid", "Harbor", ["grid", "person"]),
+        ("run", "Harbor", ["result"]),
+    ]
+    await log_in(client, ada)
+    page = (await client.get("/following")).text
+    assert f'<h3><a href="/grids/{first}"><bdi>Harbor</bdi>, a grid: <bdi>Seed</bdi></a></h3>' in page
+    assert f'A grid of <a href="/pipelines/{harbor.id}"><bdi>Harbor</bdi></a>, which you follow' in page
+    feed = await following.feed(ada.id)
+    assert [entry.title for entry in feed.entries] == ["Snow: Seed", "Harbor: Seed", "Harbor: Seed", "Harbor"]
+    assert feed.entries[2].path == f"/grids/{first}"
+    assert feed.entries[2].handle == "bo"
+    assert "A grid of “Harbor”, which you follow" in feed.entries[2].note
+    await grids.unpublish(first, bo.id)
+    assert ("grid", "Harbor", ["grid", "person"]) not in await told(ada)
+
+
 async def published(db: Any, owner: Any, count: int, **columns: Any) -> list[UUID]:
     """Listed pipelines, one a minute, oldest first; every second one shares its minute with the one before."""
     start = datetime.now(UTC) - timedelta(minutes=count + 1)
@@ -218,6 +256,8 @@ async def test_small_pages_hold_what_one_large_page_holds(make: Make, db: Any) -
         pipeline = await make.listed(owner, tags=["sea"] if number % 5 == 0 else [])
         for guest in chance.sample(people, chance.randrange(3)):
             await make.run(pipeline, guest, state="succeeded", published=True)
+            if number % 6 == 0:
+                await grids.publish(await make.grid([await make.run(pipeline, guest, state="succeeded")]), guest.id)
         if number % 4 == 0:
             await make.version(pipeline)
         if number % 3 == 0:
@@ -226,7 +266,7 @@ async def test_small_pages_hold_what_one_large_page_holds(make: Make, db: Any) -
         await follows.follow_person(ada.id, person.id)
     await follows.follow_tag(ada.id, "sea")
     whole = (await following.news(ada.id, limit=1000)).news
-    assert {one.kind for one in whole} == {"pipeline", "run", "version"}
+    assert {one.kind for one in whole} == {"pipeline", "run", "version", "grid"}
     for limit in (1, 5, 7, 24):
         seen: list[following.News] = []
         after: str | None = None
@@ -237,6 +277,11 @@ async def test_small_pages_hold_what_one_large_page_holds(make: Make, db: Any) -
             if after is None:
                 break
         assert seen == whole, limit
+    back = [await following.feed(ada.id, limit=7)]
+    while back[-1].next:
+        back.append(await following.feed(ada.id, back[-1].next, limit=7))
+    assert [one.previous for one in back] == [None, "", *(one.next for one in back[:-2])]
+    assert [entry.id for one in back for entry in one.entries] == [one.id for one in whole]
 
 
 def rows_read(plan: dict[str, Any]) -> float:

@@ -5,10 +5,11 @@ import uuid
 
 import pytest
 
-from domain import db, forks, pipelines
+from domain import db, forks, pipelines, runs
 from domain.errors import Invalid, NotFound, Refused
 from domain.pipelines import Details
 from domain.steps import ImageToImage, Input, Recipe, TextToImage
+from tests.make import Version
 
 
 async def test_an_offshoot_starts_private_with_the_same_recipe(make):
@@ -37,13 +38,16 @@ async def test_generations_and_the_root_are_kept(make):
     assert third.number == 1
 
 
-async def test_public_offshoots_are_counted_at_the_parent(make):
+async def test_published_offshoots_are_counted_at_the_parent(make):
     sea, eve = await make.pipeline(), await make.person()
     count = "SELECT offshoot_count FROM pipelines WHERE id = $1"
     made = await forks.fork(sea.version_id, eve.id)
     assert await db.fetchval(count, sea.id) == 0
     recipe = Recipe(steps=[TextToImage(prompt="b")])
-    await pipelines.save(made.id, eve.id, Details("Mine", visibility="public"), recipe)
+    saved = await pipelines.save(made.id, eve.id, Details("Mine", visibility="public"), recipe)
+    assert await db.fetchval(count, sea.id) == 0  # never run
+    run = await make.run(Version(saved.version_id, saved.id, saved.number), eve, state="succeeded")
+    await runs.publish(run.id, eve.id)
     assert await db.fetchval(count, sea.id) == 1
     await pipelines.delete(made.id, eve.id)
     assert await db.fetchval(count, sea.id) == 0

@@ -165,7 +165,7 @@ async def test_paging_neither_skips_nor_repeats_while_new_ones_arrive(make: Make
     old = set(await listed(db, owner, 40))
     await db.execute(
         "UPDATE pipelines SET trend = (random() * 10)::int, rating_score = 3 + (random() * 4)::int / 2.0, "
-        "offshoot_count = (random() * 3)::int"
+        "offshoot_weight = (random() * 3)::int, grown_weight = (random() * 3)::int"
     )
     seen: list[UUID] = []
     after, firsts = None, []
@@ -179,7 +179,7 @@ async def test_paging_neither_skips_nor_repeats_while_new_ones_arrive(make: Make
         for _ in range(3):
             await listed(
                 db, owner, 1, trend=20.0 * chance.random(), rating_score=1 + 4 * chance.random(),
-                offshoot_count=chance.randrange(5),
+                offshoot_weight=chance.randrange(5), grown_weight=chance.randrange(5),
             )  # fmt: skip
     assert len(seen) == len(set(seen))
     assert old <= set(seen)
@@ -190,7 +190,7 @@ async def test_each_order_puts_its_best_first(make: Make, db: Any) -> None:
     owner = await make.person()
     first, second, third = await listed(db, owner, 3)
     await db.execute("UPDATE pipelines SET trend = 9, rating_score = 4.5 WHERE id = $1", second)
-    await db.execute("UPDATE pipelines SET offshoot_count = 4 WHERE id = $1", first)
+    await db.execute("UPDATE pipelines SET offshoot_weight = 4 WHERE id = $1", first)
     found = {order: (await gallery.cards(order)).cards[0].id for order in gallery.ORDERS}
     assert found == {"newest": third, "trending": second, "best": second, "offshoots": first, "grown": third}
 
@@ -275,9 +275,8 @@ async def test_a_card_shows_whose_it_is_how_it_was_made_and_what_became_of_it(cl
     for stars in (5, 4):
         await ratings.rate(child.id, (await make.person()).id, stars)
     for _ in range(2):
-        grown = await make.pipeline(ada, parent=child)
-        await cards.refresh(grown.id)
-    (card,) = re.findall(r'<article class="card">.*?</article>', (await client.get("/")).text, re.S)
+        await make.pipeline(parent=child, published=True, published_at=datetime(2026, 1, 1, tzinfo=UTC))
+    card = re.findall(r'<article class="card">.*?</article>', (await client.get("/")).text, re.S)[0]
     sha256 = await db.fetchval("SELECT cover_sha256 FROM pipelines WHERE id = $1", child.id)
     assert f'<img src="/artifacts/{sha256}/320"' in card
     assert f'<a href="/pipelines/{child.id}">Snow &amp; harbor</a>' in card
@@ -287,8 +286,8 @@ async def test_a_card_shows_whose_it_is_how_it_was_made_and_what_became_of_it(cl
     assert 'title="4.5 of 5"' in card
     assert '<span class="vh">Rated </span>4.5</span>' in card
     sprig = card.partition('<svg class="sprig"')[2].partition("</svg>")[0]
-    assert 'role="img" aria-label="Generation 2, 2 offshoots"' in sprig
-    assert sprig.count("C") == 2  # a curve for each offshoot
+    assert 'role="img" aria-label="Generation 2, offshoots by 2 other people"' in sprig
+    assert sprig.count("C") == 2  # a curve for each of them
 
 
 async def test_htmx_gets_the_cards_and_the_next_pager(client: Any, make: Make, db: Any) -> None:

@@ -11,6 +11,7 @@ from domain.errors import NotFound
 from domain.pipelines import Details
 from domain.steps import Recipe, TextToImage
 from tests.make import Make
+from web.notifications import feed
 
 RECIPE = Recipe(steps=[TextToImage(prompt="b")])
 PART = {"HX-Request": "true", "HX-Request-Type": "partial"}
@@ -79,6 +80,20 @@ async def test_who_is_mentioned_hears_of_it_when_it_is_changed_too(make: Make, a
     assert await heard(eve) == [("mention", "bo")]
 
 
+async def test_a_mention_that_a_change_adds_is_told_however_many_heard_before(make: Make, ada: Any, bo: Any) -> None:
+    """Those who heard already take no place from those who did not."""
+    sea = await make.pipeline(ada)
+    first = await make.comment(sea, await make.person("starter"), "Hm")
+    others = [await make.person(f"one{n}") for n in range(7)]
+    named = " ".join(f"@{one.handle}" for one in others)
+    said = await make.comment(sea, bo, f"@bo @starter {named}", to=first)
+    assert [len(await heard(one)) for one in others] == [1] * 7
+    late = [await make.person(f"late{n}") for n in range(4)]
+    await comments.edit(said, bo.id, f"@bo {named} " + " ".join(f"@{one.handle}" for one in late))
+    assert [await heard(one) for one in late] == [[("mention", "bo")]] * 2 + [[]] * 2  # the tenth name is the last
+    assert [len(await heard(one)) for one in others] == [1] * 7
+
+
 async def test_a_crowd_is_not_told(make: Make, db: Any, ada: Any) -> None:
     sea = await make.pipeline(ada)
     crowd = [await make.person(f"crowd{n}") for n in range(50)]
@@ -102,6 +117,22 @@ async def test_the_owner_hears_of_an_offshoot_once_everybody_may_see_it(make: Ma
     await forks.fork(sea.version_id, ada.id)
     await pipelines.delete(made.id, bo.id)
     assert await heard(ada) == []
+
+
+@pytest.mark.parametrize("change", ["visibility = 'private'", "visibility = 'unlisted'", "deleted_at = now()"])
+async def test_a_feed_names_no_parent_that_not_everybody_may_see(
+    make: Make, db: Any, ada: Any, bo: Any, change: str
+) -> None:
+    sea = await make.pipeline(ada, title="Secret sea")
+    made = await forks.fork(sea.version_id, bo.id)
+    await pipelines.save(made.id, bo.id, Details("Snow", visibility="public"), RECIPE)
+    assert [entry.title for entry in (await feed(ada.id, None)).entries] == [
+        "bo made an offshoot, Snow, of your Secret sea"
+    ]
+    await db.execute(f"UPDATE pipelines SET {change} WHERE id = $1", sea.id)
+    assert [entry.title for entry in (await feed(ada.id, None)).entries] == ["bo made an offshoot, Snow"]
+    (one,) = (await notifications.listed(ada.id)).notifications
+    assert one.parent_title == ("" if "deleted" in change else "Secret sea")
 
 
 async def test_publishing_a_result_of_a_private_offshoot_tells_too(make: Make, ada: Any, bo: Any) -> None:

@@ -43,7 +43,7 @@ async def address_of(client: httpx.AsyncClient, page: str) -> str:
 
 
 async def lists_of(make: Make, ada: Any) -> dict[str, tuple[str, dict[str, str]]]:
-    """Ada's four private lists with one thing each: the page, and the form that gives it an address."""
+    """Ada's private lists with one thing each: the page, and the form that gives it an address."""
     bo = await make.person("bo")
     pipeline = await make.listed(bo, title="Harbor", tags=["sea"])
     made = await collections.create(ada.id, Details("Kept", "", "private"))
@@ -51,7 +51,11 @@ async def lists_of(make: Make, ada: Any) -> dict[str, tuple[str, dict[str, str]]
     await bookmarks.add(pipeline.id, ada.id)
     await follows.follow_person(ada.id, bo.id)
     await make.comment(await make.pipeline(ada, title="Harbor"), bo, "Calm")
+    await make.run(pipeline, ada)
+    await make.grid([await make.run(pipeline, ada, state="succeeded")])
     return {
+        "runs": ("/runs", {"list": "runs"}),
+        "grids": ("/grids", {"list": "grids"}),
         "notifications": ("/notifications", {"list": "notifications"}),
         "following": ("/following", {"list": "following"}),
         "bookmarks": ("/@ada?tab=bookmarks", {"list": "bookmarks"}),
@@ -59,7 +63,7 @@ async def lists_of(make: Make, ada: Any) -> dict[str, tuple[str, dict[str, str]]
     }
 
 
-@pytest.mark.parametrize("of", ["following", "bookmarks", "notifications", "collection"])
+@pytest.mark.parametrize("of", ["following", "bookmarks", "notifications", "collection", "runs", "grids"])
 async def test_made_read_renewed_and_withdrawn(
     client: httpx.AsyncClient, clients: Any, make: Make, log_in: Any, of: str
 ) -> None:
@@ -193,6 +197,7 @@ async def test_what_only_one_person_may_see_is_in_no_feed(
         await make.run(mine, guest, state="succeeded", published=True)
         await db.execute("UPDATE pipelines SET visibility = 'unlisted' WHERE id = $1", mine.id)
         await make.comment(mine, guest)
+        await make.grid([await make.run(mine, ada, state="succeeded")])
         await db.execute("UPDATE pipelines SET visibility = $2 WHERE id = $1", mine.id, visibility)
     await log_in(client, ada)
     for of, (page, form) in lists.items():
@@ -201,6 +206,127 @@ async def test_what_only_one_person_may_see_is_in_no_feed(
         assert "private sketch" not in feed, of
         assert "unlisted sketch" in feed, of
         assert "private sketch" in (await client.get(page)).text, of
+
+
+async def test_a_collection_that_goes_public_closes_its_private_feed(
+    client: httpx.AsyncClient, clients: Any, make: Make, db: Any, log_in: Any
+) -> None:
+    ada = await make.person("ada")
+    page, form = (await lists_of(make, ada))["collection"]
+    hidden = await make.pipeline(ada, title="By link alone", visibility="unlisted", published=True)
+    await collections.add(UUID(form["collection"]), ada.id, hidden.id)
+    await log_in(client, ada)
+    told = "closes its private feed"
+    assert told not in (await client.get(f"{page}/edit")).text
+    await client.post("/feeds", data=form)
+    address = await address_of(client, page)
+    assert "By link alone" in (await clients().get(f"{address}.json")).text
+    assert told in (await client.get(f"{page}/edit")).text
+    refused = await client.post(f"{page}/edit", data={"title": "", "visibility": "public"})
+    assert refused.status_code == 422
+    assert told in refused.text
+    await client.post(f"{page}/edit", data={"title": "Kept", "about": "of the sea", "visibility": "private"})
+    assert (await clients().get(f"{address}.json")).status_code == 200
+
+    await client.post(f"{page}/edit", data={"title": "Kept", "visibility": "public"})
+    for kind in FORMATS:
+        gone = await clients().get(f"{address}.{kind}")
+        assert gone.status_code == 410
+        assert "By link alone" not in gone.text
+        assert "By link alone" not in (await clients().get(f"{page}/feed.{kind}")).text
+    for again in ({}, {"renew": "1"}):  # a page from before still has the button
+        answer = await client.post("/feeds", data={**form, **again})
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{page}#feeds")
+        assert await db.fetchval("SELECT count(*) FROM feed_keys") == 0
+    await client.post(f"{page}/edit", data={"title": "Kept", "visibility": "private"})
+    assert await address_of(client, page) == ""
+    assert (await clients().get(f"{address}.json")).status_code == 410
+
+
+async def test_one_s_own_runs_and_grids_say_how_they_stand(
+    client: httpx.AsyncClient, make: Make, db: Any, log_in: Any
+) -> None:
+    ada, bo = await make.person("ada"), await make.person("bo")
+    harbor = await make.pipeline(bo, title="Harbor", published=True)
+    secret = await make.pipeline(ada, title="Secret", visibility="private")
+    failed = await make.run(harbor, ada, state="failed")
+    await make.run(secret, ada, state="running")
+    shown = await make.run(harbor, ada, state="succeeded", published=True)
+    cells = [await make.run(harbor, ada, state="succeeded"), await make.run(harbor, ada)]
+    waiting = await make.grid(cells)
+    await make.grid([await make.run(secret, ada, state="succeeded")])
+    public = await make.grid([await make.run(harbor, ada, state="succeeded", published=True)], published=True)
+    await log_in(client, ada)
+
+    async def items(of: str) -> list[dict[str, Any]]:
+        await client.post("/feeds", data={"list": of})
+        return list(json_feed.check((await client.get(f"{await address_of(client, f'/{of}')}.json")).content)["items"])
+
+    runs = await items("runs")
+    assert [item["title"] for item in runs] == ["Harbor, result 3", "A private pipeline, run 1", "Harbor, run 2"]
+    assert [item["url"].rpartition("/")[2] for item in runs][::2] == [str(shown.id), str(failed.id)]
+    assert "a red circle" in runs[0]["content_html"]
+    assert "It runs." in runs[1]["content_html"]
+    assert "It failed." in runs[2]["content_html"]
+    assert "a red circle" not in str(runs[1:])
+    grids = await items("grids")
+    assert [item["title"] for item in grids] == ["Harbor: Seed", "A grid of a private pipeline", "A grid of Harbor"]
+    assert grids[0]["url"] == f"http://127.0.0.1:8000/grids/{public}"
+    assert "All cells have ended." in grids[1]["content_html"]
+    assert "1 of 2 cells ended." in grids[2]["content_html"]
+    assert grids[2]["url"] == f"http://127.0.0.1:8000/grids/{waiting}"
+
+
+MANY = {
+    "following": """INSERT INTO pipelines (owner_id, title, visibility, published_at)
+        SELECT id, 'Card ' || n, 'public', now() + n * interval '1 min' FROM people, generate_series(1, 59) n
+        WHERE handle = 'bo'""",
+    "bookmarks": """WITH made AS (INSERT INTO pipelines (owner_id, title, visibility)
+            SELECT id, 'Card', 'public' FROM people, generate_series(1, 59) n WHERE handle = 'bo' RETURNING id)
+        INSERT INTO bookmarks (person_id, pipeline_id) SELECT p.id, made.id FROM people p, made WHERE handle = 'ada'""",
+    "notifications": """WITH said AS (INSERT INTO comments (pipeline_id, author_id, body)
+            SELECT p.id, bo.id, 'number ' || n FROM pipelines p JOIN people o ON o.id = p.owner_id AND o.handle = 'ada',
+                people bo, generate_series(1, 59) n WHERE bo.handle = 'bo' RETURNING id, author_id)
+        INSERT INTO notifications (person_id, kind, actor_id, comment_id)
+        SELECT ada.id, 'comment', author_id, said.id FROM said, people ada WHERE ada.handle = 'ada'""",
+    "collection": """WITH made AS (INSERT INTO pipelines (owner_id, title, visibility)
+            SELECT id, 'Card', 'public' FROM people, generate_series(1, 59) n WHERE handle = 'bo' RETURNING id)
+        INSERT INTO collection_items (collection_id, pipeline_id, position) SELECT c.id, made.id, 1
+        FROM collections c, made""",
+    "runs": """INSERT INTO runs (pipeline_id, version_id, owner_id, number, idempotency_key, request_sha256, seed)
+        SELECT r.pipeline_id, version_id, r.owner_id, 100 + n, 'many ' || n, '', 1 FROM runs r JOIN people p
+        ON p.id = r.owner_id AND p.handle = 'ada', generate_series(1, 59) n WHERE r.state = 'queued'""",
+    "grids": """INSERT INTO grids (pipeline_id, version_id, owner_id, idempotency_key, request_sha256, axes, seed)
+        SELECT pipeline_id, version_id, owner_id, 'many ' || n, '', axes, 1 FROM grids, generate_series(1, 59) n""",
+}
+"""59 more things in each of Ada's lists."""
+
+
+@pytest.mark.parametrize("of", MANY)
+async def test_pages_lead_on_and_back(client: httpx.AsyncClient, make: Make, db: Any, log_in: Any, of: str) -> None:
+    ada = await make.person("ada")
+    page, form = (await lists_of(make, ada))[of]
+    await db.execute(MANY[of])
+    await log_in(client, ada)
+    await client.post("/feeds", data=form)
+    answers = [await client.get(f"{await address_of(client, page)}.atom")]
+    while onward := link(answers[-1], "next"):
+        answers.append(await client.get(onward))
+    first, second, third = answers
+    assert [len(feedparser.parse(one.content).entries) for one in answers] == [24, 24, 12]
+    assert len({entry.id for one in answers for entry in feedparser.parse(one.content).entries}) == 60
+    assert link(first, "previous") is None
+    assert link(second, "previous") == link(first, "self") == link(third, "first")
+    assert link(third, "previous") == link(second, "self")
+    rss = await client.get(str(link(third, "self")).replace(".atom", ".rss"))
+    assert any(found.rel == "previous" for found in feedparser.parse(rss.content).feed.links)
+
+
+def link(answer: httpx.Response, rel: str) -> str | None:
+    """The address that an Atom feed gives for a relation."""
+    root = ElementTree.fromstring(answer.content)
+    links = root.findall("{http://www.w3.org/2005/Atom}link")
+    return next((one.get("href") for one in links if one.get("rel") == rel), None)
 
 
 async def test_what_a_following_feed_says(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:

@@ -9,8 +9,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from domain import lists, profiles
+from domain import collections, feeds, lists, profiles
+from domain import db as database
+from domain.collections import Details
 from domain.errors import NotFound
+from tests import json_feed
 from tests.make import Make
 from tests.queries import Queries
 
@@ -43,7 +46,8 @@ async def test_figures_count_what_others_may_see(client: httpx.AsyncClient, make
     shown = await make.pipeline(ada, published=True)
     await make.pipeline(ada, visibility="private")
     await make.run(shown, ada, state="failed")
-    await make.pipeline(bo, parent=shown)
+    await make.pipeline(bo, parent=shown, published=True)
+    await make.pipeline(bo, parent=shown)  # never run, so in no list
     await make.pipeline(ada, parent=shown)
     await make.pipeline(bo, parent=shown, visibility="private")
     await make.pipeline(bo, parent=shown, visibility="unlisted")
@@ -84,7 +88,8 @@ async def test_what_others_grew_page_by_page(client: httpx.AsyncClient, make: Ma
         await make.pipeline(bo, parent=harbor, title=f"Grown {number}.", published=True)
     first = (await client.get("/@ada?tab=offshoots")).text
     assert '<a href="/@ada?tab=offshoots" aria-current="page">' in first
-    assert 'type="application/rss+xml" title="ada" href="/@ada/feed.rss"' in first
+    assert 'type="application/rss+xml" title="ada: Offshoots by others" href="/@ada/offshoots.rss"' in first
+    assert "/@ada/feed.rss" not in first
     more = unescape(first.partition('class="pager"')[2].partition('href="')[2].partition('"')[0])
     assert more.startswith("/@ada?tab=offshoots&after=")
     rest = (await client.get(more)).text
@@ -151,6 +156,52 @@ async def test_a_profile_has_feeds(client: httpx.AsyncClient, make: Make) -> Non
     for ending, kind in (("rss", "rss+xml"), ("atom", "atom+xml"), ("json", "feed+json")):
         assert f'<link rel="alternate" type="application/{kind}" title="ada" href="/@ada/feed.{ending}">' in page
         assert (await client.get(f"/@ada/feed.{ending}")).status_code == 200
+
+
+async def test_every_tab_has_the_feeds_of_what_it_lists(client: httpx.AsyncClient, make: Make) -> None:
+    ada, bo = await make.person("ada"), await make.person("bo")
+    harbor = await make.pipeline(ada, title="Harbor", published=True)
+    secret = await make.pipeline(ada, title="Secret", visibility="private", published=True)
+    await make.run(await make.pipeline(bo, title="Snow", published=True), ada, state="succeeded", published=True)
+    grid = await make.run(harbor, ada, state="succeeded", published=True)
+    await database.execute("UPDATE runs SET apart = true WHERE id = $1", grid.id)
+    await make.pipeline(bo, title="Grown", parent=harbor, published=True)
+    await make.pipeline(ada, title="Own", parent=harbor, published=True)
+    made = await collections.create(ada.id, Details("Harbors", "*All* of them", "public"))
+    await collections.add(made, ada.id, secret.id)
+    await collections.add(made, ada.id, harbor.id)
+    await collections.create(ada.id, Details("Mine alone", "", "private"))
+    for tab, expected in {
+        "runs": ["Own, result 1", "Snow, result 2", "Harbor, result 1"],
+        "offshoots": ["Grown"],
+        "collections": ["Harbors"],
+    }.items():
+        feed = json_feed.check((await client.get(f"/@ada/{tab}.json")).content)
+        assert [item["title"] for item in feed["items"]] == expected, tab
+        assert feed["home_page_url"] == f"http://127.0.0.1:8000/@ada?tab={tab}"
+        page = (await client.get(f"/@ada?tab={tab}")).text
+        for ending in ("rss", "atom", "json"):
+            assert page.count(f'href="/@ada/{tab}.{ending}"') == 2  # in the head and beside the heading
+            assert f"/@ada/feed.{ending}" not in page
+    (item,) = feed["items"]
+    assert item["url"] == f"http://127.0.0.1:8000/collections/{made}"
+    assert "<em>All</em> of them" in item["content_html"]
+    assert "_offshoot" not in item
+    cover = await database.fetchval("SELECT cover_sha256 FROM pipelines WHERE id = $1", harbor.id)
+    assert item["image"] == f"http://127.0.0.1:8000/artifacts/{cover}"
+
+
+async def test_pages_of_a_profile_s_feeds_lead_on_and_back(client: httpx.AsyncClient, make: Make) -> None:
+    ada = await make.person("ada")
+    for number in range(3):
+        await make.run(await make.pipeline(title=f"Card {number}"), ada, state="succeeded", published=True)
+        await collections.create(ada.id, Details(f"Collection {number}", "", "public"))
+    for read in (feeds.of_runs, collections.feed_of_person):
+        first = await read(ada.id, limit=1)
+        second = await read(ada.id, first.next, limit=1)
+        third = await read(ada.id, second.next, limit=1)
+        assert [one.entries[0].title[-1] for one in (first, second, third)] == ["2", "1", "0"]
+        assert (first.previous, second.previous, third.previous, third.next) == (None, "", first.next, None)
 
 
 @pytest.mark.parametrize("count", [1, 12])

@@ -31,6 +31,7 @@ COMPOSITE_KEYS = {
     "renditions": ("source", "width"),
     "outputs": ("step_run_id", "position"),
     "ratings": ("pipeline_id", "person_id"),
+    "growers": ("pipeline_id", "line", "person_id"),
     "search_words": ("kind", "word"),
     "bookmarks": ("person_id", "pipeline_id"),
     "grid_cells": ("grid_id", "cell"),
@@ -58,12 +59,12 @@ ONLY_IN_THE_DATABASE = {
     "people_look",
     # lists of the gallery: partial
     "pipelines_best",
-    "pipelines_grown",
     "pipelines_request",
+    "pipelines_most_grown",
     "pipelines_line",
     "pipelines_medium",
     "pipelines_newest",
-    "pipelines_offshoots",
+    "pipelines_most_offshoots",
     "pipelines_tags",
     "pipelines_trend",
     "grids_published",
@@ -77,13 +78,20 @@ ONLY_IN_THE_DATABASE = {
     "collections_owner",
     "follows_newest",
     "pipelines_parent_newest",
-    "runs_published_by",
+    "runs_news",
+    "runs_news_by",
+    "grids_news_by",
     # a line's depth, and offshoots with public ones first
     "pipelines_generation",
     "pipelines_twigs",
-    # reviews, and votes to be weighed again
+    # who grew something, and what is to be counted again: partial
+    "pipelines_grower",
+    "pipelines_line_grower",
+    "pipelines_recount",
+    # reviews, and votes and offshoots to be weighed again
     "ratings_reviews",
     "ratings_weigh",
+    "growers_weigh",
     # who uses an upload: expressions
     "drafts_uploads",
     "versions_uploads",
@@ -135,6 +143,7 @@ ONLY_IN_THE_DATABASE = {
     "pipelines_owner",
     "pipelines_parent",
     "ratings_rater",
+    "growers_grower",
     "renditions_sha256",
     "runs_owner",
     "runs_version_seed",
@@ -165,6 +174,7 @@ CHECKS = {
     "pipelines_medium_check",
     "pipelines_visibility_check",
     "ratings_standing_check",
+    "growers_standing_check",
     "ratings_stars_check",
     "runs_check",
     "runs_check1",
@@ -184,7 +194,7 @@ DEFAULTS = {
     "uploads": "id filename created_at",
     "pipelines": """id description tags license visibility generation latest_version run_count offshoot_count
         rating_count rating_sum rating_score trend prompt model medium cover_text created_at updated_at
-        rating_tally grown_count""",
+        rating_tally grown_count offshoot_tally grown_tally offshoot_weight grown_weight recount_due""",
     "versions": "id note created_at",
     "drafts": "id saved_at",
     "runs": "afresh id inputs state visibility created_at changes apart",

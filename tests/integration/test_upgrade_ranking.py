@@ -43,9 +43,18 @@ def test_votes_and_lines_are_counted(old: Any) -> None:
     url, upgrade = old
     asyncio.run(_execute(url, OLD))
     upgrade()
-    row = asyncio.run(_fetch(url, "SELECT rating_tally, grown_count FROM pipelines WHERE title = 'Root'"))
+    row = asyncio.run(_fetch(url, "SELECT * FROM pipelines WHERE title = 'Root'"))
     assert row["rating_tally"] == [0] * 10 + [0, 1, 1, 1, 1] + [0] * 5
-    assert row["grown_count"] == 3
+    assert (row["offshoot_tally"], row["grown_tally"], row["recount_due"]) == ([0, 0, 3, 0], [0, 0, 3, 0], True)
+    row = asyncio.run(
+        _fetch(
+            url,
+            """SELECT count(*) FILTER (WHERE line) AS far, count(*) FILTER (WHERE NOT line) AS near FROM growers g
+               JOIN pipelines p ON p.id = g.pipeline_id AND p.title = 'Root'
+               WHERE g.weigh_at <= now() AND (line OR g.owner_id = p.owner_id)""",
+        )
+    )
+    assert tuple(row) == (3, 3)
     row = asyncio.run(
         _fetch(
             url,

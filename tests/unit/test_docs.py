@@ -34,6 +34,12 @@ def test_every_setting_stands_in_the_readme_with_its_default() -> None:
             assert default == "", setting.name
 
 
+def test_every_guide_is_to_be_found_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for guide in (ROOT / "docs").glob("*.md"):
+        assert f"(docs/{guide.name})" in readme, guide.name
+
+
 def test_every_step_kind_has_a_section() -> None:
     page = (ROOT / "docs/steps.md").read_text()
     for kind in KINDS:

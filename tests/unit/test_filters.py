@@ -108,15 +108,16 @@ def test_ratio(width: int | None, height: int | None, name: str) -> None:
     assert ratio(width, height) == name
 
 
-def test_sprig_counts_generations_and_offshoots() -> None:
+def test_sprig_counts_generations_and_who_grew_from_it() -> None:
     first = str(sprig(1, 0))
-    assert 'aria-label="First of its line, no offshoots yet"' in first
+    assert 'aria-label="First of its line, no offshoots by others yet"' in first
+    assert 'aria-label="First of its line, offshoots by 1 other person"' in str(sprig(1, 1))
     assert first.count('class="dot"') == 0
     third = str(sprig(3, 2))
-    assert 'aria-label="Generation 3, 2 offshoots"' in third
+    assert 'aria-label="Generation 3, offshoots by 2 other people"' in third
     assert third.count('class="dot"') == 2 + 2
     many = str(sprig(40, 900))
-    assert 'aria-label="Generation 40, 900 offshoots"' in many
+    assert 'aria-label="Generation 40, offshoots by 900 other people"' in many
     assert many.count('class="dot"') == 5 + 4
 
 

@@ -235,7 +235,49 @@ def test_each_point_counts_also_below_zero(points: int, at: datetime) -> None:
 
 
 def test_an_offshoot_counts_as_much_as_five_stars() -> None:
-    assert ranking.points(NO_VOTES, 1) == ranking.points(of(Standing.PROVEN, 5, 1), 0)
+    assert ranking.points(NO_VOTES, ranking.grown([0, 0, 0, 1])) == ranking.points(of(Standing.PROVEN, 5, 1), 0)
+
+
+# offshoots
+
+growers = st.lists(st.integers(0, 100_000), min_size=4, max_size=4)
+
+
+@given(growers, standings, st.integers(1, 1_000), tallies)
+def test_more_growers_never_lower_an_order(counts: list[int], standing: Standing, more: int, votes: list[int]) -> None:
+    after = list(counts)
+    after[standing] += more
+    assert ranking.grown(after) >= ranking.grown(counts)
+    assert ranking.whole(ranking.grown(after)) >= ranking.whole(ranking.grown(counts))
+    assert ranking.points(votes, ranking.grown(after)) >= ranking.points(votes, ranking.grown(counts))
+
+
+@given(ring=crowds, others=growers, kind=st.sampled_from([Standing.NEW, Standing.CLOSE]))
+def test_a_ring_of_growers_weighs_less_than_one_proven_person(ring: int, others: list[int], kind: Standing) -> None:
+    others[kind] = 0
+    pushed, liked = list(others), list(others)
+    pushed[kind] += ring
+    liked[Standing.PROVEN] += 1
+    assert ranking.grown(pushed) < ranking.grown(liked)
+    made_up = [0, 0, 0, 0]
+    made_up[kind] = ring
+    assert ranking.whole(ranking.grown(made_up)) < ranking.whole(ranking.grown([0, 0, 0, 1]))
+
+
+@given(ring=crowds, independent=st.integers(10, 10_000))
+def test_growers_who_only_waited_stay_below_ten_proven_people(ring: int, independent: int) -> None:
+    patient, liked = ranking.grown([0, 0, ring, 0]), ranking.grown([0, 0, 0, independent])
+    assert ranking.whole(patient) < ranking.whole(liked)
+
+
+@given(ring=crowds, at=moments)
+def test_a_ring_trends_no_higher_than_one_proven_person(ring: int, at: datetime) -> None:
+    pushed = ranking.trend(ranking.points(NO_VOTES, ranking.grown([ring, 0, 0, 0])), at)
+    assert pushed < ranking.trend(ranking.points(NO_VOTES, ranking.grown([0, 0, 0, 1])), at)
+
+
+def test_nobody_weighs_nothing() -> None:
+    assert ranking.grown([0, 0, 0, 0]) == ranking.whole(0.0) == 0
 
 
 def test_a_time_without_zone_is_refused() -> None:

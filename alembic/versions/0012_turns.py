@@ -1,13 +1,13 @@
 """Turns by queue: a run's turn stands with its steps alone, and an index says whose turn it is now.
 
-Revision ID: 0013
-Revises: 0009
+Revision ID: 0012
+Revises: 0011
 """
 
 from alembic import op
 
-revision = "0013"
-down_revision = "0009"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
