@@ -171,7 +171,7 @@ EXAMPLES: tuple[Example, ...] = (
                 Upscale(factor=2, title="Enlarge"),
             ],
         ),
-        "Four steps: words, a drawing, a second pass towards neon, and a larger picture.",
+        "Four steps: words, a drawing, a second pass toward neon, and a larger picture.",
         ("shapes", "neon", "lists"),
         "CC-BY-SA-4.0",
         seed=44,

@@ -63,7 +63,7 @@ async def cards(
     *,
     forked_from: UUID | None = None,
 ) -> CardPage:
-    """One page of listed pipelines in an order (newest, trending, best, offshoots, grown).
+    """One page of listed pipelines in an order (newest, trending, best, top, offshoots, grown).
 
     Filters combine: a medium, a tag, an owner, and `forked_from`, the person whose pipelines
     these grew from. `after` is the `next` of the page before. Raises NotFound, with words, for

@@ -18,7 +18,7 @@ from msgspec import Struct
 from domain.errors import NotFound
 from domain.steps import Medium
 
-Order = Literal["newest", "trending", "best", "offshoots", "grown"]
+Order = Literal["newest", "trending", "best", "top", "offshoots", "grown"]
 ORDERS: tuple[str, ...] = get_args(Order)
 MEDIA: tuple[str, ...] = get_args(Medium)
 PAGE = 24
@@ -39,6 +39,7 @@ _KEYS = {
     "newest": _Key("published_at", datetime),
     "trending": _Key("trend", float),
     "best": _Key("rating_score", float),
+    "top": _Key("rating_score", float),
     "offshoots": _Key("offshoot_weight", int),
     "grown": _Key("grown_weight", int),
 }
@@ -119,7 +120,7 @@ def _week_start() -> datetime:
 
 def _known_order(order: str) -> Order:
     if order not in ORDERS:
-        raise NotFound(f"There is no order “{order[:40]}”. Choose newest, trending, best, offshoots or grown.")
+        raise NotFound(f"There is no order “{order[:40]}”. Choose newest, trending, best, top, offshoots or grown.")
     return cast("Order", order)
 
 

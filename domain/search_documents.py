@@ -14,14 +14,57 @@ WINDOW = 2_048
 """Neighbors in `number` that share a mark, so that the newest can be asked for alone; fewer than `search.MOST`."""
 ERA = 32
 """Windows that share a mark too: hundreds of windows asked for one by one take longer than the search."""
-RUNS = 20
-"""Published runs of a pipeline, the newest, whose prompts and seeds are found."""
+RUNS = 1_000
+"""Published runs of a pipeline whose prompts and seeds are found: the newest, those of grids behind all others."""
 MAX_TEXT = 20_000
 """Characters of each part of a document."""
 BATCH = 200
 FOLD = 1_000
 
 _LOCK = "SELECT FROM pipelines WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+
+OF_RECIPE = """
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(DISTINCT lower(step ->> 'model')) FILTER (WHERE step ->> 'model' <> ''), '{}')
+            AS models,
+        coalesce(array_agg(DISTINCT step ->> 'kind') FILTER (WHERE step ->> 'kind' <> ''), '{}') AS kinds,
+        coalesce(array_agg(DISTINCT step ->> 'num_inference_steps')
+            FILTER (WHERE step ->> 'num_inference_steps' <> ''), '{}') AS passes,
+        coalesce(array_agg(DISTINCT step ->> 'seed') FILTER (WHERE step ->> 'seed' <> ''), '{}') AS seeds,
+        string_agg(concat_ws(' ', step ->> 'prompt', step ->> 'template'), E'\\n' ORDER BY place) AS prompts,
+        string_agg(nullif(step ->> 'negative_prompt', ''), E'\\n' ORDER BY place) AS negatives,
+        string_agg(concat_ws(' ', nullif(step ->> 'title', ''), step ->> 'model', step ->> 'scheduler',
+            (step ->> 'width') || 'x' || (step ->> 'height'),
+            'guidance ' || trim_scale(CASE jsonb_typeof(step -> 'guidance_scale') WHEN 'number'
+                THEN (step -> 'guidance_scale')::numeric END),
+            'strength ' || trim_scale(CASE jsonb_typeof(step -> 'strength') WHEN 'number'
+                THEN (step -> 'strength')::numeric END)), ', ' ORDER BY place) AS words,
+        (SELECT string_agg(choice, ', ') FROM jsonb_each(p.recipe -> 'lists') AS named (name, choices),
+            jsonb_array_elements_text(choices) choice) AS choices
+    FROM jsonb_array_elements(p.recipe -> 'steps') WITH ORDINALITY AS steps (step, place)
+) used
+"""
+"""What the `recipe` of `p` says: `choices` are the entries of its lists."""
+
+OF_RUNS = f"""
+CROSS JOIN LATERAL (
+    WITH shown AS MATERIALIZED (
+        SELECT id, seed, row_number() OVER (ORDER BY apart, published_at DESC, id DESC) AS place FROM (
+            SELECT id, seed, apart, published_at FROM runs WHERE pipeline_id = p.id AND visibility = 'published'
+            ORDER BY apart, published_at DESC, id DESC LIMIT {RUNS}) newest
+    ), drawn AS MATERIALIZED (
+        SELECT s.resolved ->> 'prompt' AS prompt, s.resolved ->> 'negative_prompt' AS negative, min(r.place) AS place
+        FROM shown r JOIN step_runs s ON s.run_id = r.id WHERE s.resolved ->> 'prompt' <> '' GROUP BY 1, 2
+    )
+    SELECT (SELECT coalesce(array_agg(DISTINCT seed::text), '{{}}') FROM shown) AS seeds,
+        (SELECT string_agg(prompt, E'\\n' ORDER BY place, prompt)
+            FROM (SELECT prompt, min(place) AS place FROM drawn GROUP BY prompt) once) AS prompts,
+        (SELECT string_agg(negative, E'\\n' ORDER BY place, negative)
+            FROM (SELECT negative, min(place) AS place FROM drawn WHERE negative <> '' GROUP BY negative) once)
+            AS negatives
+) told
+"""  # noqa: S608 - constants only
+"""What the published runs of `p` say, each prompt and seed once."""
 
 _REFRESH = f"""
 WITH listed AS (
@@ -30,51 +73,35 @@ WITH listed AS (
     LEFT JOIN versions v ON v.pipeline_id = p.id AND v.number = p.latest_version
     WHERE p.id = ANY($1::uuid[]) AND {LISTED}
 ), made AS MATERIALIZED (
-    SELECT p.id, p.title, p.published_at, p.rating_score, p.offshoot_count,
+    SELECT p.id, p.title, p.published_at, p.rating_score, p.offshoot_weight,
         p.rating_sum::float8 / nullif(p.rating_count, 0) AS rating,
         coalesce(known.number, nextval('search_documents_number_seq')) AS number,
-        said.prompts, array_remove(used.models || lower(p.model), '') AS models, used.kinds, used.passes,
-        said.seeds || used.seeds AS seeds, p.medium, lower(p.license) AS license, p.tags, lower(p.handle) AS handle,
+        left(concat_ws(E'\\n', p.prompt, used.prompts, told.prompts), {MAX_TEXT}) AS prompts,
+        array_remove(used.models || lower(p.model), '') AS models, used.kinds, used.passes,
+        told.seeds || used.seeds AS seeds, p.medium, lower(p.license) AS license, p.tags, lower(p.handle) AS handle,
         left(concat_ws(' ', p.description, array_to_string(p.tags, ' '), p.handle, p.name, p.model, used.words,
-            p.license), {MAX_TEXT}) AS rest
+            p.license), {MAX_TEXT}) AS rest,
+        left(concat_ws(E'\\n', used.negatives, told.negatives, used.choices), {MAX_TEXT}) AS aside
     FROM listed p
     LEFT JOIN search_documents known ON known.pipeline_id = p.id
-    CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(DISTINCT lower(step ->> 'model')) FILTER (WHERE step ->> 'model' <> ''), '{{}}')
-                AS models,
-            coalesce(array_agg(DISTINCT step ->> 'kind') FILTER (WHERE step ->> 'kind' <> ''), '{{}}') AS kinds,
-            coalesce(array_agg(DISTINCT step ->> 'num_inference_steps')
-                FILTER (WHERE step ->> 'num_inference_steps' <> ''), '{{}}') AS passes,
-            coalesce(array_agg(DISTINCT step ->> 'seed') FILTER (WHERE step ->> 'seed' <> ''), '{{}}') AS seeds,
-            string_agg(concat_ws(' ', step ->> 'prompt', step ->> 'template'), E'\\n' ORDER BY place) AS prompts,
-            string_agg(concat_ws(' ', step ->> 'title', step ->> 'model', step ->> 'scheduler',
-                (step ->> 'width') || 'x' || (step ->> 'height')), ' ' ORDER BY place) AS words
-        FROM jsonb_array_elements(p.recipe -> 'steps') WITH ORDINALITY AS steps (step, place)
-    ) used
-    CROSS JOIN LATERAL (
-        SELECT left(concat_ws(E'\\n', p.prompt, used.prompts, string_agg(DISTINCT s.resolved ->> 'prompt', E'\\n')),
-                {MAX_TEXT}) AS prompts,
-            coalesce(array_agg(DISTINCT r.seed::text) FILTER (WHERE r.seed IS NOT NULL), '{{}}') AS seeds
-        FROM (SELECT id, seed FROM runs WHERE pipeline_id = p.id AND visibility = 'published'
-              ORDER BY published_at DESC, id DESC LIMIT {RUNS}) r
-        LEFT JOIN step_runs s ON s.run_id = r.id AND s.resolved ->> 'prompt' <> ''
-    ) said
+    {OF_RECIPE} {OF_RUNS}
 ), documents AS (
     INSERT INTO search_documents AS d
         (pipeline_id, number, published_at, score, rating, offshoots, facets, marks, document)
-    SELECT id, number, published_at, rating_score, rating, offshoot_count,
+    SELECT id, number, published_at, rating_score, rating, offshoot_weight,
         array(SELECT DISTINCT facet FROM unnest(
             ARRAY['kind:' || medium, 'license:' || license]
             || array(SELECT 'model:' || model FROM unnest(models) model)
             || array(SELECT 'tag:' || tag FROM unnest(tags) tag)) facet ORDER BY facet),
         array(SELECT DISTINCT mark FROM unnest(
-            ARRAY['by:' || handle, 'window:' || number / {WINDOW}, 'era:' || number / {WINDOW * ERA}]
+            ARRAY['by:' || handle, 'window:' || number / {WINDOW}, 'era:' || number / {WINDOW * ERA},
+                'made:' || to_char(published_at AT TIME ZONE 'UTC', 'YYYY-MM')]
             || search_rating_mark(rating)
             || array(SELECT 'does:' || kind FROM unnest(kinds) kind)
             || array(SELECT 'steps:' || pass FROM unnest(passes) pass)
             || array(SELECT 'seed:' || seed FROM unnest(seeds) seed)) mark ORDER BY mark),
         setweight(search_vector(title), 'A') || setweight(search_vector(prompts), 'B')
-            || setweight(search_vector(rest), 'C')
+            || setweight(search_vector(rest), 'C') || setweight(search_vector(aside), 'D')
     FROM made
     ON CONFLICT (pipeline_id) DO UPDATE SET published_at = excluded.published_at, score = excluded.score,
         rating = excluded.rating, offshoots = excluded.offshoots, facets = excluded.facets, marks = excluded.marks,
@@ -87,7 +114,7 @@ INSERT INTO search_texts AS t (pipeline_id, title, folded, words)
 SELECT id, title, btrim(search_fold(title)),
     array(SELECT DISTINCT entry FROM unnest(
         array(SELECT 'word:' || word FROM unnest(tsvector_to_array(
-            to_tsvector('simple', search_fold(concat_ws(' ', title, prompts, rest))))) word
+            to_tsvector('simple', search_fold(concat_ws(' ', title, prompts, rest, aside))))) word
             WHERE length(word) BETWEEN 3 AND 40 AND word ~ '^[^0-9].*[^0-9]$')
         || array(SELECT 'tag:' || tag FROM unnest(tags) tag)
         || array(SELECT 'model:' || model FROM unnest(models) model) || ARRAY['by:' || handle]) entry ORDER BY entry)

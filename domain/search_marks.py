@@ -15,6 +15,7 @@ EXCERPT = 320
 LEAD = 70
 """Characters before the first match."""
 _WORD = re.compile(r"\w+(?:['’ʼ]\w+)*")
+_MARKED = re.compile(f"{OPEN}([^{CLOSE}]*)")
 _NO_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff]")
 """Scripts that write words without spaces between: there, what was typed is looked for as it stands."""
 
@@ -44,18 +45,23 @@ def mark(text: str, matching: Collection[str], typed: Iterable[str]) -> str:
     return pattern.sub(shown, text)
 
 
-def excerpt(marked: str) -> str:
-    """The piece of a marked text that begins a little before its first match."""
-    if len(marked) <= EXCERPT:
+def matches(marked: str) -> int:
+    """How many different words of a marked text are marked."""
+    return len({word.casefold() for word in _MARKED.findall(marked)})
+
+
+def excerpt(marked: str, room: int = EXCERPT) -> str:
+    """The piece of a marked text that begins a little before its first match: some `room` characters."""
+    if len(marked) <= room:
         return marked
-    first = marked.find(OPEN)
+    first, lead = marked.find(OPEN), min(LEAD, room // 4)
     start = 0
-    if first > EXCERPT - LEAD:
-        start = marked.rfind(" ", 0, first - LEAD // 2) + 1
-        start = start if first - start <= 2 * LEAD else first
-    end = start + EXCERPT
+    if first > room - lead:
+        start = marked.rfind(" ", 0, first - lead // 2) + 1
+        start = start if first - start <= 2 * lead else first
+    end = start + room
     if end < len(marked):
-        space = marked.rfind(" ", start + EXCERPT // 2, end)
+        space = marked.rfind(" ", start + room // 2, end)
         end = space if space > 0 else end
     piece = marked[start:end]
     if piece.count(OPEN) > piece.count(CLOSE):

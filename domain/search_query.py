@@ -1,6 +1,6 @@
 """What people type to search, read into a struct and written back (pure).
 
-    harbor "paper lanterns" -fog model:sdxl tag:night steps:>30 rating:>=4
+    harbor "paper lanterns" -fog model:sdxl tag:night steps:>30 rating:>=4 made:2026
 
 Words and phrases must all be there, those after a minus must not. Fields narrow further; most are
 also controls of a form, and both say the same. Nothing that people type is ever a pattern.
@@ -14,22 +14,34 @@ from typing import Any, cast
 import msgspec
 from msgspec import Struct
 
-from domain import licenses
+from domain import licenses, search_days
 from domain.errors import Invalid
 from domain.lists import MEDIA
+from domain.search_days import Days
 from domain.steps import KINDS
 
 MAX_LENGTH = 500
+"""Characters of the words and phrases."""
+MAX_VALUE = 100
+"""Characters of a field's value."""
+MAX_TYPED = 5_000
+"""Characters of the whole text: more than all words and fields within their limits need."""
 MAX_TERMS = 24
-"""Words, phrases and fields of one search."""
-MAX_STEPS = 10_000
-TOO_LONG = f"At most {MAX_LENGTH} characters: a few words find more than a whole prompt"
-TOO_MANY = f"At most {MAX_TERMS} words and fields"
+"""Words and phrases of one search, and as many fields again."""
+TOO_LONG = f"At most {MAX_LENGTH} characters of words: a few find more than a whole prompt"
+TOO_LONG_VALUE = f"takes at most {MAX_VALUE} characters"
+TOO_MANY = f"At most {MAX_TERMS} words and {MAX_TERMS} filters"
+NO_DAY = "Enter a day, as in 2026-03-14"
+TURNED = "This day is before the first"
 
 LISTS = ("kind", "model", "tag", "by", "license")
-FIELDS = (*LISTS, "steps", "seed", "rating")
-SEVERAL = ("by", "seed")
-"""Controls that take several values, separated by spaces or commas."""
+FIELDS = (*LISTS, "steps", "seed", "rating", "made")
+ONCE = ("steps", "rating", "made")
+"""Fields that have one value."""
+ENDS = ("from", "to")
+"""Two controls that say together what `made:` does."""
+SEVERAL = {"by": ", ", "seed": ", ", "model": ",", "tag": ","}
+"""Controls that take several values, and the signs between these."""
 SYNONYMS = {"gif": "animation", "gifs": "animation", "images": "image", "picture": "image", "3d": "mesh",
             "speech": "audio", "sound": "audio", "texts": "text"}  # fmt: skip
 """Other words for a medium."""
@@ -83,6 +95,7 @@ class Query(Struct, frozen=True):
     steps: Range | None = None
     seed: list[int] = []
     rating: Range | None = None
+    made: Days | None = None
 
     @property
     def empty(self) -> bool:
@@ -120,32 +133,30 @@ def read(form: Mapping[str, Sequence[str]]) -> Read:
     """
     parts = _Parts()
     typed = " ".join(form.get("q", ()))
-    if len(typed) > MAX_LENGTH:
+    if len(typed) > MAX_TYPED:
         return Read(Query(), {"q": TOO_LONG})
     for fault in _typed(clean(typed), parts):
         parts.faults.setdefault("q", fault)
     for field in FIELDS:
-        for value in form.get(field, ()):
-            if len(value) > MAX_LENGTH:
-                parts.faults[field] = TOO_LONG
-                continue
-            kept = clean(value)
-            for one in kept.replace(",", " ").split() if field in SEVERAL else filter(None, [kept]):
-                fault = _field(parts, field, field, one)
-                if fault:
-                    parts.faults[field] = fault
-    if parts.count > MAX_TERMS:
+        for one in _values(form, field):
+            if fault := _field(parts, field, field, one):
+                parts.faults[field] = fault
+    _days(form, parts)
+    query = Query(**cast("dict[str, Any]", parts.found))
+    if len(words(query)) > MAX_LENGTH:
+        return Read(Query(), {**parts.faults, "q": TOO_LONG})
+    if len(query.terms) + len(query.without) > MAX_TERMS or parts.fields > MAX_TERMS:
         return Read(Query(), {**parts.faults, "q": TOO_MANY})
-    return Read(Query(**cast("dict[str, Any]", parts.found)), parts.faults)
+    return Read(query, parts.faults)
 
 
 class _Parts:
     """A query in the making."""
 
     def __init__(self) -> None:
-        self.found: dict[str, list[object] | Range] = {}
+        self.found: dict[str, list[object] | Range | Days] = {}
         self.faults: dict[str, str] = {}
-        self.count = 0
+        self.fields = 0
 
     def add(self, name: str, value: object) -> None:
         """One more value, each once."""
@@ -153,7 +164,36 @@ class _Parts:
         assert isinstance(values, list)
         if value not in values:
             values.append(value)
-            self.count += 1
+            self.fields += name not in ("terms", "without")
+
+    def set(self, field: str, value: Range | Days) -> str:
+        """The only value of a field, or the words for why not."""
+        if self.found.get(field, value) != value:
+            return f"{field}: is said twice; say it once"
+        self.fields += field not in self.found
+        self.found[field] = value
+        return ""
+
+
+def _values(form: Mapping[str, Sequence[str]], field: str) -> list[str]:
+    """What a control says, taken apart where it takes several."""
+    said = [clean(value) for value in form.get(field, ())]
+    for sign in SEVERAL.get(field, ""):
+        said = [part.strip() for value in said for part in value.split(sign)]
+    return [value for value in said if value]
+
+
+def _days(form: Mapping[str, Sequence[str]], parts: _Parts) -> None:
+    """The two days of the form, as one range."""
+    typed = {end: clean(" ".join(form.get(end, ()))) for end in ENDS}
+    found = {end: search_days.period(text) for end, text in typed.items()}
+    parts.faults |= {end: NO_DAY for end in ENDS if typed[end] and not found[end]}
+    first, last = found["from"], found["to"]
+    days = Days(first.low if first else None, last.high if last else None)
+    if days.low and days.high and days.low > days.high:
+        parts.faults["to"] = TURNED
+    elif days != Days() and (fault := parts.set("made", days)):
+        parts.faults["from"] = fault
 
 
 def clean(text: str) -> str:
@@ -190,12 +230,12 @@ def _term(parts: _Parts, minus: bool, field: str, spelled: str, quoted: str | No
         if minus and field not in LISTS:
             return f"-{field}: cannot be left out; say what it should be, as in {_EXAMPLES[field]}"
         return _field(parts, ("no_" if minus else "") + field, field, value)
-    words = f"{spelled}:{value}" if spelled else value
+    said = f"{spelled}:{value}" if spelled else value
     if quoted is not None and spelled:
-        words = f"{spelled} {value}"
-    if not any(char.isalnum() for char in words):
+        said = f"{spelled} {value}"
+    if not any(char.isalnum() for char in said):
         return ""
-    parts.add("without" if minus else "terms", Term(words, quoted is not None))
+    parts.add("without" if minus else "terms", Term(said, quoted is not None))
     return ""
 
 
@@ -208,22 +248,18 @@ _WANTS = {
     "steps": "a number, as in steps:>30",
     "seed": "a whole number, as in seed:42",
     "rating": "a number from 1 to 5, as in rating:>4",
+    "made": "a day, month or year, as in made:2026-03 or made:2026-01..2026-03",
 }  # fmt: skip
-_EXAMPLES = {"steps": "steps:<30", "seed": "seed:42", "rating": "rating:<3"}
+_EXAMPLES = {"steps": "steps:<30", "seed": "seed:42", "rating": "rating:<3", "made": "made:<2026-03"}
 
 
 def _field(parts: _Parts, name: str, field: str, value: str) -> str:
     """Add a field's value, or the words for why not."""
-    if field in ("steps", "rating"):
-        span = _range(value, loose=field == "rating")
-        if span is None or (field == "rating" and not _stars(span)):
-            return f"{field}: wants {_WANTS[field]}"
-        before = parts.found.get(field)
-        if before is not None and before != span:
-            return f"{field}: is said twice; say it once"
-        parts.found[field] = span
-        parts.count += 1
-        return ""
+    if len(value) > MAX_VALUE:
+        return f"{field}: {TOO_LONG_VALUE}"
+    if field in ONCE:
+        span = search_days.read(value) if field == "made" else _number_range(value, field)
+        return parts.set(field, span) if span is not None else f"{field}: wants {_WANTS[field]}"
     if field == "seed":
         if not (value.isascii() and value.isdecimal()) or int(value) >= 2**63:
             return f"seed: wants {_WANTS['seed']}"
@@ -244,6 +280,8 @@ def _field(parts: _Parts, name: str, field: str, value: str) -> str:
         kept = kept.lstrip("#")
     if not kept or '"' in kept:
         return f"{field}: wants {_WANTS[field]}"
+    if len(kept) > MAX_VALUE:
+        return f"{field}: {TOO_LONG_VALUE}"
     parts.add(name, kept)
     return ""
 
@@ -254,6 +292,11 @@ _LICENSES = {name.casefold(): name for name in licenses.LICENSES}
 def license_of(value: str) -> str:
     """The SPDX id, as it is written, of a license in a query."""
     return _LICENSES.get(value, value)
+
+
+def _number_range(text: str, field: str) -> Range | None:
+    span = _range(text, loose=field == "rating")
+    return None if span and field == "rating" and not _stars(span) else span
 
 
 def _range(text: str, loose: bool) -> Range | None:
@@ -296,10 +339,13 @@ def write(query: Query) -> str:
 
 def typed(query: Query) -> str:
     """The part of it that has no control of its own: words, phrases, and whatever stands after a minus."""
-    parts = [_said(term) for term in query.terms]
-    parts += [f"-{_said(term)}" for term in query.without]
-    parts += [f"-{field}:{_quoted(value)}" for field in LISTS for value in getattr(query, f"no_{field}")]
-    return " ".join(parts)
+    parts = [f"-{field}:{_quoted(value)}" for field in LISTS for value in getattr(query, f"no_{field}")]
+    return " ".join(filter(None, [words(query), *parts]))
+
+
+def words(query: Query) -> str:
+    """Words and phrases, those after a minus last."""
+    return " ".join([*map(_said, query.terms), *(f"-{_said(term)}" for term in query.without)])
 
 
 def filters(query: Query) -> list[Filter]:
@@ -310,10 +356,11 @@ def filters(query: Query) -> list[Filter]:
         for value in values:
             rest = msgspec.structs.replace(query, **{field: [other for other in values if other != value]})
             found.append(Filter(field, str(value), rest))
-    for field in ("steps", "rating"):
+    for field in ONCE:
         span = getattr(query, field)
         if span is not None:
-            found.append(Filter(field, range_text(span), msgspec.structs.replace(query, **{field: None})))
+            said = search_days.text(span) if field == "made" else range_text(span)
+            found.append(Filter(field, said, msgspec.structs.replace(query, **{field: None})))
     return found
 
 

@@ -156,7 +156,7 @@ class TextToImage(Step, tag="text_to_image"):
 
 
 class ImageToImage(Step, tag="image_to_image"):
-    """Redraws a picture, from an earlier step or an upload, towards a prompt."""
+    """Redraws a picture, from an earlier step or an upload, toward a prompt."""
 
     label = "Redraw"
     queue = "image"

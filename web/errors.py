@@ -40,6 +40,7 @@ PLAIN: dict[int, tuple[str, str]] = {
     ),
     503: ("Back in a moment", "A part of the site cannot be reached just now. Try again in a few seconds."),
 }
+TOO_SLOW = ("That took too long", "The site gave up after a few seconds. Try again in a moment, or ask for less.")
 COMPOSER = re.compile(r"/drafts|/uploads|/pipelines(?:/([0-9a-f-]{36})/(?:versions|draft))?")
 COMPOSED = (
     "That is more than the site takes at once, so nothing of it was taken. A picture may have 20 MB. "
@@ -94,6 +95,8 @@ def _explain(error: Exception) -> tuple[int, str, str, dict[str, str]]:
         return error.status, error.title, message, RETRY if error.status == 503 else {}
     if isinstance(error, _AWAY):
         return 503, *PLAIN[503], RETRY
+    if isinstance(error, asyncpg.QueryCanceledError):
+        return 503, *TOO_SLOW, RETRY
     if isinstance(error, asyncpg.CharacterNotInRepertoireError):
         return 404, *PLAIN[404], {}
     if isinstance(error, ValidationException):

@@ -19,6 +19,7 @@ ORDERS = {
     "newest": ("Newest", "New in the gallery"),
     "trending": ("Trending", "Trending"),
     "best": ("Best this week", "Best this week"),
+    "top": ("Top rated", "Top rated"),
     "offshoots": ("Most offshoots", "Most offshoots by others"),
     "grown": ("Most grown", "Most grown lines"),
 }
@@ -48,7 +49,7 @@ _KNOWN = frozenset({"order", "kind", "tag", "after"})
 
 @get("/", include_in_schema=False)
 async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """The gallery: ?order=newest|trending|best|offshoots|grown, ?kind=, ?tag=, ?after= a cursor."""
+    """The gallery: ?order=newest|trending|best|top|offshoots|grown, ?kind=, ?tag=, ?after= a cursor."""
     asked = query_of(request)
     tag, feed = asked.get("tag"), "/gallery/feed"
     if tag is not None:

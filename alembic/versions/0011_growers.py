@@ -99,14 +99,7 @@ TRIGGERS = (
     # `domain/scores.py` writes this number now.
     "DROP TRIGGER IF EXISTS pipelines_grown_by ON pipelines",
     "DROP FUNCTION IF EXISTS count_grown",
-    # Search orders by what offshoots weigh too, whoever writes the row.
-    """CREATE OR REPLACE FUNCTION search_offshoots() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        NEW.offshoots := (SELECT offshoot_weight FROM pipelines WHERE id = NEW.pipeline_id);
-        RETURN NEW;
-    END $$""",
-    """CREATE OR REPLACE TRIGGER search_documents_weighed BEFORE INSERT ON search_documents
-        FOR EACH ROW EXECUTE FUNCTION search_offshoots()""",
+    # Search orders by what offshoots weigh too.
     """CREATE OR REPLACE FUNCTION search_scores_changed() RETURNS trigger LANGUAGE plpgsql AS $$
     DECLARE
         mean double precision := NEW.rating_sum::float8 / nullif(NEW.rating_count, 0);

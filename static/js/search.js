@@ -1,5 +1,5 @@
-// A box whose words became filters loses them, unless somebody typed on meanwhile.
+// Controls whose words became filters lose them, unless somebody typed on meanwhile.
 document.addEventListener("htmx:after:swap", () => {
-  const box = document.querySelector("[data-sent]");
-  if (box && box.value === box.dataset.sent) box.value = box.getAttribute("value");
+  for (const control of document.querySelectorAll("[data-sent]"))
+    if (control.value === control.dataset.sent) control.value = control.getAttribute("value");
 });

@@ -1,4 +1,4 @@
-"""Redraw pictures towards a prompt with a diffusers image-to-image pipeline."""
+"""Redraw pictures toward a prompt with a diffusers image-to-image pipeline."""
 
 from collections.abc import Sequence
 

@@ -76,9 +76,9 @@ async def test_polls_rest_in_a_hidden_tab(open_page: OpenPage) -> None:
     await page.evaluate(POLL)
     async with page.expect_response("**/health"):
         pass
+    await page.evaluate(HIDE, True)
     polls: list[str] = []
     page.on("request", lambda request: polls.append(request.url) if "/health" in request.url else None)
-    await page.evaluate(HIDE, True)
     await page.wait_for_timeout(2500)
     assert polls == []
     await page.evaluate(HIDE, False)
@@ -109,8 +109,10 @@ async def test_polls_back_off_and_come_back(open_page: OpenPage) -> None:
 @pytest.mark.parametrize("width", [320, 390, 768, 1440])
 async def test_nothing_runs_over_the_edge(open_page: OpenPage, width: int) -> None:
     page = await open_page(viewport={"width": width, "height": 800})
-    for path in ("/", "/login", "/signup", "/nowhere"):
+    for path in ("/", "/?order=top", "/search", "/search?q=lanterns+steps:many", "/login", "/signup", "/nowhere"):
         await page.goto(path)
+        for folded in await page.locator("details.side").all():
+            await folded.evaluate("details => details.open = true")
         assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
@@ -148,7 +150,14 @@ async def test_long_words_and_failures_stay_inside_a_phone(open_page: OpenPage, 
     pipeline = await page.get_by_role("main").locator("a[href^='/pipelines/']").first.get_attribute("href")
     assert pipeline
     pipeline = "/".join(pipeline.split("/")[:3])
-    places = [run, pipeline, f"{pipeline}/edit", f"{pipeline}/versions/1/runs", f"{pipeline}/deletion"]
+    await page.goto(f"{pipeline}/collections")
+    await page.get_by_label("Title of the new one").fill(LONG[:80])
+    await page.get_by_label("Note").fill(f"{LONG} {ARABIC}")
+    await page.get_by_role("button", name="Add", exact=True).click()
+    await page.wait_for_url(re.compile(r"/collections/[0-9a-f-]{36}"))
+    places = [page.url.split("#")[0], f"/search?q={WORD[:60]}", f"/search?q={ARABIC}+by:{handle}&all=tag"]
+    places += ["/following", "/follows", "/notifications", f"/@{handle}?tab=collections"]
+    places += [run, pipeline, f"{pipeline}/edit", f"{pipeline}/versions/1/runs", f"{pipeline}/deletion"]
     places += [f"/@{handle}", "/runs", "/pipelines/new", "/settings/profile", "/", "/tags/journey"]
     for path in places:
         await inside(page, path)

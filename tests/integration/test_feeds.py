@@ -39,7 +39,8 @@ async def family(make: Make) -> tuple[Any, Any, Any]:
 
 
 def addresses(parent: Any) -> list[str]:
-    lists = [f"/gallery/feed.{{}}?order={order}" for order in ("newest", "trending", "best", "offshoots", "grown")]
+    orders = ("newest", "trending", "best", "top", "offshoots", "grown")
+    lists = [f"/gallery/feed.{{}}?order={order}" for order in orders]
     return [
         *lists, "/gallery/feed.{}?kind=image", "/tags/sea/feed.{}", "/@ada/feed.{}",
         "/@ada/runs.{}", "/@ada/offshoots.{}", "/@ada/collections.{}",

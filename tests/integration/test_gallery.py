@@ -192,14 +192,38 @@ async def test_each_order_puts_its_best_first(make: Make, db: Any) -> None:
     await db.execute("UPDATE pipelines SET trend = 9, rating_score = 4.5 WHERE id = $1", second)
     await db.execute("UPDATE pipelines SET offshoot_weight = 4 WHERE id = $1", first)
     found = {order: (await gallery.cards(order)).cards[0].id for order in gallery.ORDERS}
-    assert found == {"newest": third, "trending": second, "best": second, "offshoots": first, "grown": third}
+    assert found == {
+        "newest": third,
+        "trending": second,
+        "best": second,
+        "top": second,
+        "offshoots": first,
+        "grown": third,
+    }
 
 
-async def test_best_looks_back_one_week(make: Make, db: Any) -> None:
+async def test_best_looks_back_one_week_and_top_for_all_time(make: Make, db: Any, client: Any) -> None:
     owner = await make.person()
-    (old,) = await listed(db, owner, 1)
-    await db.execute("UPDATE pipelines SET published_at = now() - interval '8 days' WHERE id = $1", old)
-    assert (await gallery.cards("best")).cards == []
+    old, new = await listed(db, owner, 2)
+    await db.execute(
+        "UPDATE pipelines SET published_at = now() - interval '8 days', rating_score = 5 WHERE id = $1", old
+    )
+    assert [card.id for card in (await gallery.cards("best")).cards] == [new]
+    assert [card.id for card in (await gallery.cards("top")).cards] == [old, new]
+    text = (await client.get("/?order=top")).text
+    assert '<a href="/?order=top" aria-current="true">Top rated</a>' in text
+    feed = re.findall(r'href="(/gallery/feed.json[^"]+)"', text)[0]
+    assert (await client.get(feed)).json()["items"][0]["url"].endswith(str(old))
+
+
+async def test_the_top_is_read_from_its_index(make: Make, db: Any) -> None:
+    await listed(db, await make.person(), 3)
+    sql, args = lists.select("p.id", "", lists.Filter("top"), None, 24)
+    async with db.transaction():
+        await db.execute("SET LOCAL enable_seqscan = off")
+        plan = "\n".join(row[0] for row in await db.fetch(f"EXPLAIN {sql}", *args))
+    assert " using pipelines_best " in plan
+    assert "Sort" not in plan
 
 
 async def test_filters_combine(make: Make, db: Any) -> None:
@@ -211,9 +235,9 @@ async def test_filters_combine(make: Make, db: Any) -> None:
     async def ids(**filters: Any) -> list[UUID]:
         return [card.id for order in gallery.ORDERS for card in (await gallery.cards(order, **filters)).cards]
 
-    assert await ids(medium="audio", tag="sea") == [one] * 5
-    assert await ids(tag="night", owner_id=bo.id) == [two] * 4
-    assert await ids(forked_from=ada.id) == [two] * 4
+    assert await ids(medium="audio", tag="sea") == [one] * 6
+    assert await ids(tag="night", owner_id=bo.id) == [two] * 5
+    assert await ids(forked_from=ada.id) == [two] * 5
     assert await ids(medium="mesh") == []
 
 
@@ -231,7 +255,7 @@ async def test_a_cursor_of_another_order_is_no_page(make: Make, db: Any) -> None
     await listed(db, owner, 3)
     cursor = (await gallery.cards("newest", limit=1)).next
     assert cursor is not None
-    for order in ("trending", "best", "offshoots"):
+    for order in ("trending", "best", "top", "offshoots"):
         with pytest.raises(NotFound):
             await gallery.cards(order, after=cursor)
     for value in ("x", 2**40, 1.5):

@@ -1,34 +1,17 @@
-"""Search finds what everybody may see, in any language, and says what it could not read."""
+"""Search finds what everybody may see, in any language, by words and fields, and keeps in step with what changes."""
 
 import re
 from html import unescape
 from typing import Any
 from urllib.parse import quote
 
-import feedparser
 import pytest
 
 from domain import cards, people, pipelines, ratings, runs, search, search_documents, search_query
 from domain.errors import NotFound
-from domain.steps import PromptTemplate, Recipe, TextToImage, Upscale
+from domain.steps import ImageToImage, PromptTemplate, Recipe, TextToImage, Upscale
 from tests.make import Make, Pipeline, Version
-
-HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
-
-
-async def drawn(make: Make, title: str, prompt: str = "a red circle", owner: Any = None, **more: Any) -> Any:
-    """A published pipeline that draws a prompt."""
-    step = {name: more.pop(name) for name in ("model", "num_inference_steps", "seed") if name in more}
-    steps = [TextToImage(prompt=prompt, **step)]
-    return await make.pipeline(owner, title=title, steps=steps, published=True, **more)
-
-
-async def titles(db: Any, text: str, order: str = "match", **more: Any) -> list[str]:
-    """What a search finds, as titles in order."""
-    found = await search.find(search_query.parse(text), order, exactly=True, **more)
-    rows = await db.fetch("SELECT id, title FROM pipelines")
-    names = {row["id"]: row["title"] for row in rows}
-    return [names[id_] for id_ in found.ids]
+from tests.searching import counted, drawn, titles
 
 
 @pytest.mark.parametrize(
@@ -62,17 +45,6 @@ async def test_words_are_found_in_every_language(make: Make, db: Any, prompt: st
     await drawn(make, "The one", prompt)
     await drawn(make, "Another", "nothing of that kind")
     assert await titles(db, asked) == ["The one"]
-
-
-async def test_the_page_shows_lines_with_matches_marked(client: Any, make: Make, db: Any) -> None:
-    ada = await make.person("ada")
-    await drawn(make, "Lantern <harbor>", "A small harbor at dusk, paper lanterns", ada, tags=["night"])
-    answer = await client.get("/search?q=harbors")
-    assert answer.status_code == 200, answer.text
-    assert "1 result for" in answer.text
-    assert "Lantern &lt;<mark>harbor</mark>&gt;" in answer.text
-    assert "A small <mark>harbor</mark> at dusk" in answer.text
-    assert "<dt>Steps</dt><dd>20</dd>" in answer.text
 
 
 async def test_phrases_and_minus(make: Make, db: Any) -> None:
@@ -118,6 +90,97 @@ async def test_what_runs_resolved_is_found(make: Make, db: Any) -> None:
     await cards.refresh(pipeline.id)
     assert await titles(db, '"turquoise kite"') == ["Chosen"]
     assert await titles(db, "crimson") == ["Chosen"]
+
+
+async def test_every_prompt_and_seed_of_a_result_is_found(make: Make, db: Any) -> None:
+    pipeline = await drawn(make, "Chosen", "a kite")
+    for n in range(25):
+        await make.run(pipeline, state="succeeded", seed=100 + n)
+    await db.execute(
+        """UPDATE step_runs s SET resolved = jsonb_build_object('prompt', 'kite number' || r.seed, 'negative_prompt',
+             'fog' || r.seed) FROM runs r WHERE r.id = s.run_id AND r.seed >= 100"""
+    )
+    await db.execute("UPDATE runs SET visibility = 'published', published_at = now() - seed * interval '1 h'")
+    await cards.refresh(pipeline.id)
+    for n in range(25):
+        for asked in (f"seed:{100 + n}", f"number{100 + n}", f"fog{100 + n}"):
+            assert await titles(db, asked) == ["Chosen"], asked
+
+
+CELLS = """
+INSERT INTO runs (pipeline_id, version_id, owner_id, number, idempotency_key, request_sha256, inputs, seed, state,
+    visibility, apart, published_at, started_at, finished_at)
+SELECT pipeline_id, version_id, owner_id, 1 + n, 'cell' || n, '', '{}', 1000 + n, 'succeeded', 'published', true,
+    now(), now(), now()
+FROM runs, generate_series(1, $1::int) n
+"""
+
+
+async def test_results_of_grids_do_not_crowd_out_the_others(make: Make, db: Any) -> None:
+    pipeline = await drawn(make, "Chosen", "a kite")
+    await db.execute("UPDATE runs SET published_at = now() - interval '1 year'")
+    await db.execute(CELLS, search_documents.RUNS)
+    await cards.refresh(pipeline.id)
+    marks = await db.fetchval("SELECT marks FROM search_documents")
+    assert "seed:5" in marks
+    assert len([mark for mark in marks if mark.startswith("seed:")]) == search_documents.RUNS
+
+
+async def test_what_a_result_keeps_out_or_may_choose_is_found_behind_what_it_shows(make: Make, db: Any) -> None:
+    await drawn(make, "Clear", "a boat", negative_prompt="thick fog", guidance_scale=7.5)
+    await make.pipeline(
+        title="Varied", steps=[PromptTemplate(template="a __color__ boat"), ImageToImage(source=1, strength=0.35)],
+        lists={"color": ["crimson", "turquoise"]}, published=True,
+    )  # fmt: skip
+    await drawn(make, "Gray", "fog, crimson fog")
+    assert await titles(db, "fog") == ["Gray", "Clear"]
+    assert await titles(db, "crimson") == ["Gray", "Varied"]
+    assert await titles(db, "turquoise") == ["Varied"]
+    assert await titles(db, '"guidance 7.5"') == ["Clear"]
+    assert await titles(db, '"strength 0.35"') == ["Varied"]
+    assert set(await titles(db, "-fog")) == {"Clear", "Varied"}
+    assert set(await titles(db, '-"crimson fog"')) == {"Clear", "Varied"}
+    assert await titles(db, "boat -crimson -fog", "newest") == ["Varied", "Clear"]
+
+
+async def test_days_of_publication(make: Make, db: Any) -> None:
+    ada = await make.person("ada")
+    for title, at in (("Winter", "2026-01-31 23:59:59"), ("Spring", "2026-03-14 12:00"), ("May", "2026-05-01 00:00")):
+        made = await drawn(make, title, "a boat", ada)
+        await db.execute("UPDATE pipelines SET published_at = $2::text::timestamptz WHERE id = $1", made.id, f"{at}+00")
+        await cards.refresh(made.id)
+    for asked, expected in {
+        "made:2026": {"Winter", "Spring", "May"}, "made:2025": set(), "made:2026-01": {"Winter"},
+        "made:2026-01..2026-03": {"Winter", "Spring"}, "made:>2026-03": {"May"}, "made:>=2026-03": {"Spring", "May"},
+        "made:<2026-05-01": {"Winter", "Spring"}, "made:<=2026-05-01": {"Winter", "Spring", "May"},
+        "made:>2026-05-01": set(), "made:2026-03-14": {"Spring"}, "made:..2026-02": {"Winter"},
+        "boat made:2026-02..": {"Spring", "May"},
+    }.items():  # fmt: skip
+        for order in search.ORDERS:
+            assert set(await titles(db, asked, order)) == expected, asked
+
+
+async def test_a_model_is_itself_where_there_is_one_of_the_name(make: Make, db: Any) -> None:
+    for model in ("sdxl", "sdxl-turbo", "flux"):
+        await drawn(make, model, "a boat", model=model)
+    await counted()
+    for asked, expected in {
+        "model:sdxl": {"sdxl"}, "model:sdx": {"sdxl", "sdxl-turbo"}, "-model:sdxl": {"sdxl-turbo", "flux"},
+        "-model:s": {"flux"},
+    }.items():  # fmt: skip
+        found = await search.find(search_query.parse(asked))
+        assert set(await titles(db, asked)) == expected
+        for facet in found.facets["model"]:
+            if facet.chosen:
+                assert facet.count == len(expected), asked
+
+
+async def test_kinds_of_steps_narrow_what_comes_out(make: Make, db: Any) -> None:
+    await drawn(make, "Small", "a boat")
+    await make.pipeline(title="Large", steps=[TextToImage(prompt="a boat"), Upscale()], published=True)
+    await make.pipeline(title="Words", steps=[PromptTemplate(template="a boat")], published=True)
+    assert set(await titles(db, "kind:image kind:text kind:upscale")) == {"Large"}
+    assert set(await titles(db, "kind:upscale kind:prompt_template")) == {"Large", "Words"}
 
 
 async def test_titles_weigh_most_and_orders_order(make: Make, db: Any) -> None:
@@ -242,14 +305,28 @@ async def test_an_unchanged_document_is_not_written_again(make: Make, db: Any) -
 # slips
 
 
+async def test_a_corrected_search_pages_to_its_end_and_can_be_followed(client: Any, make: Make) -> None:
+    ada = await make.person("ada")
+    for n in range(30):
+        await drawn(make, f"Number {n}", "a harbor", ada)
+    await counted()
+    text = (await client.get("/search?q=harbur&kind=image")).text
+    feed = unescape(re.findall(r'href="(/search/feed.json[^"]+)"', text)[0])
+    seen = re.findall(r">Number (\d+)<", text)
+    while following := re.findall(r'rel="next" hx-get="([^"]+)"', text):
+        text = (await client.get(unescape(following[0]))).text
+        seen += re.findall(r">Number (\d+)<", text)
+    assert sorted(map(int, seen)) == list(range(30))
+    assert (await client.get(feed)).json()["items"][0]["title"] == "Number 29"
+
+
 @pytest.mark.parametrize(
     ("asked", "meant"),
     [("harbur", "harbor"), ("lantren", "lanterns"), ("Гаван", "гавань"), ("ліхтарии", "ліхтарі"), ("caffé", "cafe")],
 )
 async def test_a_slip_finds_the_nearest_word(client: Any, make: Make, asked: str, meant: str) -> None:
     await drawn(make, "The one", "harbor, lanterns, гавань, ліхтарі, cafe")
-    while await search_documents.catch_up():
-        pass
+    await counted()
     answer = await client.get(f"/search?q={quote(asked)}")
     assert f"Showing results for <bdi>“{meant}”</bdi>" in answer.text
     assert ">The one</a>" in answer.text
@@ -265,227 +342,3 @@ async def test_what_is_nothing_like_any_word_stays_unfound(client: Any, make: Ma
     for asked in ("zzzzzz", "qwertyuiop", '"harbor lanterns"'):
         answer = await client.get(f"/search?q={quote(asked)}")
         assert "Nothing for" in answer.text
-
-
-# the page
-
-
-async def test_facets_count_and_filters_can_be_taken_away(client: Any, make: Make) -> None:
-    ada = await make.person("ada")
-    await drawn(make, "Boat one", "a boat", ada, model="sdxl", tags=["night"])
-    await drawn(make, "Boat two", "a boat", ada, model="flux", tags=["night", "sea"])
-    await make.pipeline(ada, title="Boat words", steps=[PromptTemplate(template="a boat")], published=True)
-    text = (await client.get("/search?q=boat+tag:night&model=sdxl")).text
-    facets = {
-        (name, value): (bool(checked), count)
-        for name, value, checked, count in re.findall(
-            r'name="(\w+)" value="([^"]*)"( checked)?><bdi class="clip">[^<]*</bdi><span class="num">(\d*)</span>', text
-        )
-    }
-    assert facets[("model", "sdxl")] == (True, "1")
-    assert facets[("model", "flux")] == (False, "1")
-    assert facets[("kind", "image")] == (False, "1")
-    assert facets[("tag", "night")] == (True, "1")
-    assert 'value="boat"' in text
-    assert "1 result for" in text
-    removed = [unescape(url) for url in re.findall(r'<a class="tag" href="([^"]+)"', text)]
-    assert removed == ["/search?q=boat+tag%3Anight", "/search?q=boat+model%3Asdxl"]
-    assert "2 results" in (await client.get(removed[0])).text
-
-
-async def test_nothing_found_names_the_filter_that_removes_most(client: Any, make: Make) -> None:
-    ada = await make.person("ada")
-    for n in range(3):
-        await drawn(make, f"Boat {n}", "a boat", ada, model="sdxl" if n else "flux")
-    text = (await client.get("/search?q=boat+model:flux+steps:>100")).text
-    assert "Without “Steps &gt;100” there is 1 result." in text
-    assert 'href="/search?q=boat+model%3Aflux"' in text
-    assert "Nothing for “boat seed:9 steps:1”" in (await client.get("/search?q=boat+seed:9+steps:1")).text
-
-
-@pytest.mark.parametrize("typed", ["boat steps:many", 'boat "half a phrase'])
-async def test_a_bad_search_says_what_is_wrong_and_keeps_results(client: Any, make: Make, typed: str) -> None:
-    await drawn(make, "The boat", "a boat")
-    answer = await client.get("/search", params={"q": typed})
-    assert answer.status_code == 422
-    assert 'id="sq-e" role="alert"' in answer.text
-    assert f'value="{typed}"'.replace('"half', "&#34;half") in answer.text
-    assert "The <mark>boat</mark>" in answer.text
-    part = await client.get("/search", params={"q": typed}, headers=HTMX)
-    assert part.status_code == 422
-    assert part.headers["hx-retarget"] == "#find"
-    assert "<article" not in part.text
-    assert 'aria-invalid="true"' in part.text
-
-
-async def test_a_fault_of_a_control_stands_beside_it(client: Any, make: Make) -> None:
-    answer = await client.get("/search?q=boat&steps=many&seed=x")
-    assert answer.status_code == 422
-    assert 'value="many" ' in answer.text or 'value="many">' in answer.text
-    assert 'id="steps-e"' in answer.text
-    assert 'id="seed-e"' in answer.text
-    assert 'id="sq-e"' not in answer.text
-
-
-@pytest.mark.parametrize(
-    "typed",
-    ["sea " * 2_500, "x" * 10_000, "a" * 501, "(a+)+$" * 60, ".*" * 200, "((((" * 100, "a" * 300 + "!", "\\" * 200,
-     "' OR 1=1 --", "!! | & <-> :*", "%_%", "\ud800", "🙂 🙃", "-", '"', "tag:'", "by:%", "model:_"],
-)  # fmt: skip
-async def test_hostile_text_is_answered(client: Any, make: Make, typed: str) -> None:
-    await drawn(make, "The boat", "a boat")
-    for path in ("/search", "/search/suggestions", "/search/feed.json"):
-        answer = await client.get(path, params={"q": typed.encode("utf-8", "surrogatepass")})
-        assert answer.status_code in (200, 422), (path, answer.text)
-        if len(typed) > 2_000 and path == "/search":
-            assert search_query.TOO_LONG in answer.text
-
-
-async def test_nul_and_unknown_controls_are_no_page(client: Any) -> None:
-    for query in ("q=a%00b", "q=%ED%A0%80", "page=2", "order=random", "after=nonsense", "kind=cake"):
-        answer = await client.get(f"/search?{query}")
-        assert answer.status_code == {"q=%ED%A0%80": 200, "kind=cake": 422}.get(query, 404), query
-
-
-async def test_what_people_wrote_stays_text(client: Any, make: Make) -> None:
-    hostile = '<img src=x onerror=alert(1)> "boat" \ue000<script>\ue001'
-    await drawn(make, hostile, f"{hostile} boat", tags=["boat"])
-    text = (await client.get("/search?q=boat")).text
-    assert "<img src=x" not in text
-    assert "<script>" not in text.partition("<main")[2]
-    assert "&lt;img src=x onerror=alert(1)&gt; &#34;<mark>boat</mark>&#34; &lt;script&gt;" in text
-    assert "<script>" not in (await client.get("/search?q=<script>alert(1)</script>")).text.partition("<main")[2]
-    assert "<img" not in (await client.get("/search/suggestions?q=<img")).text
-
-
-async def test_htmx_gets_the_results_and_the_filters_around_them(client: Any, make: Make) -> None:
-    ada = await make.person("ada")
-    for n in range(30):
-        await drawn(make, f"Boat {n}", "a boat", ada)
-    part = await client.get("/search?q=boat&by=&steps=&order=newest", headers=HTMX)
-    assert part.text.lstrip().startswith('<section id="results"')
-    assert part.headers["hx-push-url"] == "/search?q=boat&order=newest"
-    for target in ("facets", "numbers", "find"):
-        assert f'<hx-partial hx-target="#{target}" hx-swap="outerMorph">' in part.text
-    more = unescape(re.findall(r'hx-get="(/search[^"]*after[^"]*)"', part.text)[0])
-    rest = await client.get(more, headers=HTMX)
-    assert rest.text.count("<article") == 6
-    assert "<section" not in rest.text
-    assert "All 30" in rest.text
-    whole = await client.get(more)
-    assert "25 to 30 of 30" in whole.text
-
-
-async def test_how_many_queries_a_search_takes(client: Any, make: Make, db: Any, queries: Any) -> None:
-    for n in range(5):
-        await drawn(make, f"Boat {n}", "a boat", tags=["night"])
-    with queries:
-        await client.get("/search?q=boat+tag:night")
-    assert queries.count <= 7, queries
-    with queries:
-        await client.get("/search?q=boat+kind:image+model:starter")
-    assert queries.count <= 10, queries
-    with queries:
-        await client.get("/search/suggestions?q=boa")
-    assert queries.count <= 2, queries
-
-
-# many matches
-
-
-async def test_of_very_many_the_newest_are_looked_at(make: Make, db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    ada = await make.person("ada")
-    for n in range(40):
-        await drawn(make, f"Boat {n}", "a boat" if n % 10 else "a rare boat", ada)
-    monkeypatch.setattr(search, "WINDOW", 4)
-    monkeypatch.setattr(search, "MOST", 10)
-    await db.execute(
-        """UPDATE search_documents SET marks = array(SELECT m FROM unnest(marks) m WHERE m NOT LIKE 'window:%')
-           || ('window:' || number / 4)"""
-    )
-    await db.execute("ANALYZE search_documents")
-    found = await search.find(search_query.parse("boat"), "newest", limit=5)
-    assert found.more
-    assert 5 <= found.total <= 10
-    newest = await db.fetch("SELECT pipeline_id FROM search_documents ORDER BY number DESC LIMIT 5")
-    assert found.ids == [row[0] for row in newest]
-    rare = await search.find(search_query.parse("rare boat"), "newest")
-    assert (rare.total, rare.more) == (4, False)
-    unwanted = await search.find(search_query.parse("-rare"), "newest")
-    assert unwanted.more
-    everything = await search.find(search_query.Query(), "match")
-    assert everything.more
-    assert everything.ids[:5] == found.ids
-    assert everything.facets["kind"][0].value == "image"
-
-
-def test_eras_stand_for_their_windows() -> None:
-    for last, first in ((0, 0), (5, 3), (31, 0), (40, 0), (100, 40), (489, 260)):
-        covered: list[int] = []
-        for mark in search._marks(last, first):
-            kind, _, n = mark.partition(":")
-            start = int(n) * (search.ERA if kind == "era" else 1)
-            covered += range(start, start + (search.ERA if kind == "era" else 1))
-        assert sorted(covered) == list(range(first, last + 1))
-    assert len(search._marks(489, 0)) < 50
-
-
-async def test_no_plan_scans_the_table(make: Make, db: Any) -> None:
-    ada = await make.person("ada")
-    for n in range(20):
-        await drawn(make, f"Boat {n}", "a boat", ada, tags=["night"])
-    await db.execute("ANALYZE search_documents")
-    for asked in (
-        "boat",
-        "boat -sea",
-        '"a boat" tag:night',
-        "kind:image rating:<5",
-        "steps:>10 -tag:night",
-        "-sea",
-        "",
-    ):
-        compiled = await search.prepare(search_query.parse(asked))
-        async with db.transaction():
-            newest = (await search._settings())[5]
-            sql, args = search._question(compiled, "match", None, 24, newest, 1)
-            plan = "\n".join(row[0] for row in await db.fetch(f"EXPLAIN {sql}", *args))
-        assert "Bitmap Index Scan on search_documents_found" in plan, (asked, plan)
-        assert "Seq Scan on search_documents" not in plan, (asked, plan)
-
-
-# suggestions and feeds
-
-
-async def test_suggestions_go_on_from_what_is_typed(client: Any, make: Make) -> None:
-    ada = await make.person("harbormaster")
-    await drawn(make, "Harbor at dusk", "harbors and harbingers", ada, tags=["harbor view"], model="harbor-xl")
-    while await search_documents.catch_up():
-        pass
-    made = await search.suggest("old har")
-    said = {one.text for one in made}
-    assert {'old tag:"harbor view"', "old model:harbor-xl", "old by:harbormaster", "old harbors"} <= said
-    assert '"Harbor at dusk"' in {one.text for one in await search.suggest("Harb")}
-    text = (await client.get("/search/suggestions?q=old+har")).text
-    assert '<option value="old tag:&#34;harbor view&#34;">' in text
-    for nothing in ("", "h", "har ", '"har', "zzz", "%"):
-        assert await search.suggest(nothing) == [], nothing
-
-
-async def test_a_search_can_be_followed(client: Any, make: Make) -> None:
-    ada = await make.person("ada")
-    for n in range(26):
-        await drawn(make, f"Boat {n}", "a boat", ada)
-    page = (await client.get("/search?q=boat+-sea&by=ada")).text
-    feed = "/search/feed.rss?q=boat+-sea+by%3Aada"
-    assert page.count(f'href="{feed}"') == 2
-    found = feedparser.parse((await client.get(feed)).content)
-    assert not found.bozo
-    assert found.feed.title == "Offshoot · Search: boat -sea by:ada"
-    assert [entry.title for entry in found.entries][:2] == ["Boat 25", "Boat 24"]
-    second = (await client.get("/search/feed.json?q=boat")).json()["next_url"]
-    rest = (await client.get(second.partition("8000")[2])).json()
-    assert [item["title"] for item in rest["items"]] == ["Boat 1", "Boat 0"]
-    assert (await client.get("/search/feed.atom?q=steps:many")).status_code == 422
-    atom = (await client.get("/search/feed.atom?q=boat")).headers["etag"]
-    again = await client.get("/search/feed.atom?q=boat", headers={"If-None-Match": atom})
-    assert again.status_code == 304

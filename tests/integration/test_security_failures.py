@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
+import asyncpg
 import httpx
 import pytest
 from litestar import get
@@ -24,12 +25,13 @@ async def broken() -> None:
     raise RuntimeError(SECRET)
 
 
-ERRORS = {
+ERRORS: dict[str, Exception] = {
     "refused": Refused("Not yours."),
     "conflict": Conflict(),
     "large": TooLarge("At most 25 megapixels."),
     "invalid": Invalid({"width": "A multiple of 8"}),
     "away": Unavailable(),
+    "slow": asyncpg.QueryCanceledError(SECRET),
 }
 
 
@@ -93,12 +95,14 @@ async def test_29_htmx_gets_a_notice(client: httpx.AsyncClient) -> None:
         ("large", 413, "25 megapixels"),
         ("invalid", 422, "A multiple of 8"),
         ("away", 503, "Back in a moment"),
+        ("slow", 503, "That took too long"),
     ],
 )
 async def test_domain_errors_become_pages(client: httpx.AsyncClient, kind: str, status: int, words: str) -> None:
     answer = await client.get(f"/raise/{kind}")
     assert answer.status_code == status
     assert words in answer.text
+    assert "hunter2" not in answer.text
     assert ("retry-after" in answer.headers) == (status == 503)
 
 

@@ -434,7 +434,7 @@ def cursor(*parts: object) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(parts)).rstrip(b"=").decode()
 
 
-@pytest.mark.parametrize("order", ["newest", "trending", "best", "offshoots", "grown"])
+@pytest.mark.parametrize("order", ["newest", "trending", "best", "top", "offshoots", "grown"])
 @pytest.mark.parametrize(
     "value",
     [

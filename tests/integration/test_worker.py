@@ -196,7 +196,7 @@ async def test_a_long_step_shows_a_preview(make: Make, db: Any) -> None:
 @pytest.mark.parametrize(
     ("step", "words"),
     [
-        (steps.TextToImage(prompt="a {colour} boat"), "There is no input called {colour}"),
+        (steps.TextToImage(prompt="a {color} boat"), "There is no input called {color}"),
         (steps.TextToImage(prompt="a boat", model="nobody"), "This site has no model called “nobody”."),
         (steps.PromptTemplate(template="{a|b"), "A { is never closed"),
         (steps.ImageToImage(upload="0" * 64), "The picture that should come in is gone."),

@@ -60,7 +60,7 @@ def test_only_an_approximation_makes_another_result_and_runs_alone() -> None:
     rougher = prepare.prepare(step, GIVEN, "r", Means(first_block_cache=0.2))
     assert plain == exact
     assert plain.batch_key
-    assert rough.batch_key == ""  # it decides for a whole batch at once, so neighbours would show in the picture
+    assert rough.batch_key == ""  # it decides for a whole batch at once, so neighbors would show in the picture
     assert len({each.input_hash for each in (plain, rough, rougher)}) == 3
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.search import distance
+from domain.search_corrections import distance
 from domain.search_marks import CLOSE, EXCERPT, OPEN, excerpt, likely, mark
 
 

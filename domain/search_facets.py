@@ -1,0 +1,55 @@
+"""What there is to narrow a search: the values of each field among its matches, and how many have each."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from domain import search_candidates
+from domain.lists import MEDIA
+from domain.search_candidates import Answer
+from domain.search_conditions import Compiled
+
+FIELDS = ("kind", "model", "license", "tag")
+
+
+class Facet(Struct, frozen=True):
+    """A value of a field, how many matches have it, and whether it is asked for."""
+
+    value: str
+    count: int
+    chosen: bool
+
+
+Counts = dict[str, list[tuple[str, int]]]
+"""By field: its values, the commonest first, and how many have each."""
+
+
+async def count(compiled: Compiled, answer: Answer, newest: int) -> Counts:
+    """The values of each field among the matches; of a field in use, among the matches without it."""
+    counts = _by_field(answer)
+    for field in ("kind", "model", "license"):
+        if field in compiled.groups:
+            others = await search_candidates.gather(compiled.without(field), "newest", None, 0, newest)
+            counts[field] = _by_field(others)[field]
+    return counts
+
+
+def _by_field(answer: Answer) -> Counts:
+    counts: Counts = {field: [] for field in FIELDS}
+    for facet, n in sorted(answer.counts, key=lambda one: (-one[1], one[0])):
+        field, _, value = facet.partition(":")
+        counts[field].append((value, n))
+    return counts
+
+
+def facets(field: str, counts: Counts, chosen: Sequence[str]) -> list[Facet]:
+    """The commonest values first; then those asked for that none of them is (kinds of steps are no facet).
+
+    A model's name that is none counts the models whose names begin so, as the search does."""
+    known = dict(counts.get(field, []))
+    found = [Facet(name, n, name in chosen) for name, n in known.items()]
+    for name in chosen:
+        if name not in known and (field != "kind" or name in MEDIA):
+            meant = [n for other, n in known.items() if field == "model" and other.startswith(name)]
+            found.append(Facet(name, sum(meant), True))
+    return found
