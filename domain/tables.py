@@ -145,12 +145,12 @@ class Pipeline(Table, tablename="pipelines"):
     deleted_at = Timestamptz(null=True, default=None)
     rating_tally = Array(base_column=Integer(), null=False, default=None)
     grown_count = Integer(null=False, default=None)
-    request_sha256 = Text(null=True, default=None)
     offshoot_tally = Array(base_column=Integer(), null=False, default=None)
     grown_tally = Array(base_column=Integer(), null=False, default=None)
     offshoot_weight = Integer(null=False, default=None)
     grown_weight = Integer(null=False, default=None)
     recount_due = Boolean(null=False, default=None)
+    request_sha256 = Text(null=True, default=None)
 
 
 class Version(Table, tablename="versions"):
