@@ -17,7 +17,7 @@ from msgspec import Struct
 from domain import db
 from domain.errors import NotFound
 from domain.lists import LISTED, NO_PAGE
-from domain.search_conditions import Compiled, conditions, published
+from domain.search_conditions import Compiled, conditions, indexed, published
 from domain.search_documents import ERA, WINDOW
 
 MOST = 3_000
@@ -65,10 +65,12 @@ class Answer(Struct, frozen=True):
 
 NOTHING = Answer(0, False, 0, [], [], [])
 
-_PLAIN = """SELECT set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'off', true),
+_PATIENCE = "SELECT set_config('statement_timeout', $1, true)"
+PLAIN = """SELECT set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'off', true),
     set_config('max_parallel_workers_per_gather', '0', true), set_config('plan_cache_mode', 'force_custom_plan', true),
-    set_config('statement_timeout', $1, true)"""
-"""The index of search is the only way in: a mistaken estimate must not make the planner walk another."""
+    (SELECT max(number) FROM search_documents)"""
+"""The index of search is the only way in: a mistaken estimate must not make the planner walk another. The highest
+number is read before that holds."""
 _BY_ORDER = """SELECT set_config('enable_indexscan', 'on', true), set_config('enable_bitmapscan', 'off', true),
     set_config('enable_sort', 'off', true), set_config('enable_hashjoin', 'off', true),
     set_config('enable_mergejoin', 'off', true)"""
@@ -84,18 +86,23 @@ _WEIGHTS = "'{0.05, 0.15, 0.5, 1.0}'"
 async def begin(patience: int) -> int | None:
     """Set the transaction up for looking, `patience` milliseconds for each statement; the highest number of a
     document, None without any."""
-    await db.fetchrow(_PLAIN, str(patience))
-    newest: int | None = await db.fetchval("SELECT max(number) FROM search_documents")
+    await db.fetchrow(_PATIENCE, str(patience))
+    plain = await db.fetchrow(PLAIN)
+    newest: int | None = plain[4] if plain else None
     return newest
 
 
-async def gather(compiled: Compiled, order: str, place: Place | None, limit: int, newest: int) -> Answer:
-    """Look at as many of the newest windows as hold some `MOST` matches, or at all of them."""
+async def gather(
+    compiled: Compiled, order: str, place: Place | None, limit: int, newest: int, field: str = ""
+) -> Answer:
+    """Look at as many of the newest windows as hold some `MOST` matches, or at all of them.
+
+    With a `field` its facets alone are counted."""
     span = _span(compiled, newest)
     wide = await _width(compiled, span)
     few, many, kept = 0, span + 1, NOTHING
     while True:
-        answer = await _look(compiled, order, place, limit, newest, wide)
+        answer = await _look(compiled, order, place, limit, newest, wide, field)
         if answer.total > MOST:
             # what came were the oldest: they tell how close together matches lie
             spread = max(answer.last - max(newest - wide * WINDOW, 0), 1)
@@ -119,7 +126,7 @@ def _span(compiled: Compiled, newest: int) -> int:
 
 async def _width(compiled: Compiled, span: int) -> int:
     """How many of the newest windows to look at, by the planner's estimate of matches: all, if they are few."""
-    where = conditions(compiled)
+    where = indexed(compiled)
     if not where.conditions:
         return min(MOST // WINDOW, span)
     plan = msgspec.json.decode(
@@ -132,7 +139,7 @@ async def _width(compiled: Compiled, span: int) -> int:
 
 
 def question(
-    compiled: Compiled, order: str, place: Place | None, limit: int, newest: int, wide: int
+    compiled: Compiled, order: str, place: Place | None, limit: int, newest: int, wide: int, field: str = ""
 ) -> tuple[str, list[Any]]:
     """SQL and arguments: the number of candidates (part 0), their facets (1), a page (2), those before it (3)."""
     where = conditions(compiled, windows(compiled, newest, wide))
@@ -148,7 +155,8 @@ def question(
             SELECT d.pipeline_id AS id, d.number, d.facets, {key} AS value FROM search_documents d
             WHERE {where} LIMIT {MOST + 1}
         ), counted AS (
-            SELECT facet, count(*) AS n FROM found, unnest(facets) facet GROUP BY facet
+            SELECT facet, count(*) AS n FROM found, unnest(facets) facet
+            WHERE starts_with(facet, {where.arg(f"{field}:" if field else "")}) GROUP BY facet
         ), placed AS (
             SELECT facet, n, row_number() OVER (PARTITION BY split_part(facet, ':', 1) ORDER BY n DESC, facet) AS place
             FROM counted
@@ -161,8 +169,10 @@ def question(
     return sql, where.args
 
 
-async def _look(compiled: Compiled, order: str, place: Place | None, limit: int, newest: int, wide: int) -> Answer:
-    sql, args = question(compiled, order, place, limit, newest, wide)
+async def _look(
+    compiled: Compiled, order: str, place: Place | None, limit: int, newest: int, wide: int, field: str
+) -> Answer:
+    sql, args = question(compiled, order, place, limit, newest, wide, field)
     rows = await db.fetch(sql, *args)
     total, last = next((row["n"], row["value"]) for row in rows if row["part"] == 0)
     return Answer(

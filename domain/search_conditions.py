@@ -138,6 +138,23 @@ class Where:
 
 def conditions(compiled: Compiled, windows: list[str] | None = None, args: list[Any] | None = None) -> Where:
     """The conditions on `search_documents d`, in some windows only if given."""
+    where = indexed(compiled, args)
+    if compiled.rating:
+        span = compiled.rating
+        if span.low is not None:
+            where.conditions.append(f"d.rating {'>' if span.above else '>='} {where.arg(span.low)}::float8")
+        if span.high is not None:
+            where.conditions.append(f"d.rating {'<' if span.below else '<='} {where.arg(span.high)}::float8")
+    where.conditions += published(where, compiled.made, "d")
+    if windows is not None:
+        where.conditions.append(f"d.marks && {where.arg(windows)}::text[]")
+    return where
+
+
+def indexed(compiled: Compiled, args: list[Any] | None = None) -> Where:
+    """Those of the conditions that the index answers: ratings to half a star, days to a month.
+
+    PostgreSQL estimates by these alone: it would take a rating and its mark for independent."""
     where = Where(args)
     if compiled.stems:
         where.conditions.append(f"d.document @@ {where.arg(compiled.stems)}::text::tsquery")
@@ -148,15 +165,6 @@ def conditions(compiled: Compiled, windows: list[str] | None = None, args: list[
         where.conditions.append(f"NOT d.facets && {where.arg(compiled.no_facets)}::text[]")
     if compiled.no_marks:
         where.conditions.append(f"NOT d.marks && {where.arg(compiled.no_marks)}::text[]")
-    if compiled.rating:
-        span = compiled.rating
-        if span.low is not None:
-            where.conditions.append(f"d.rating {'>' if span.above else '>='} {where.arg(span.low)}::float8")
-        if span.high is not None:
-            where.conditions.append(f"d.rating {'<' if span.below else '<='} {where.arg(span.high)}::float8")
-    where.conditions += published(where, compiled.made, "d")
-    if windows is not None:
-        where.conditions.append(f"d.marks && {where.arg(windows)}::text[]")
     return where
 
 

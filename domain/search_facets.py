@@ -29,7 +29,7 @@ async def count(compiled: Compiled, answer: Answer, newest: int) -> Counts:
     counts = _by_field(answer)
     for field in ("kind", "model", "license"):
         if field in compiled.groups:
-            others = await search_candidates.gather(compiled.without(field), "newest", None, 0, newest)
+            others = await search_candidates.gather(compiled.without(field), "newest", None, 0, newest, field)
             counts[field] = _by_field(others)[field]
     return counts
 

@@ -31,6 +31,8 @@ def mark(text: str, matching: Collection[str], typed: Iterable[str]) -> str:
     """The text with marks round its matching words, and round what was typed in scripts without spaces."""
     text = text.translate({ord(OPEN): None, ord(CLOSE): None})
     whole = [re.escape(one) for one in typed if _NO_SPACES.search(one)]
+    if not whole and not any(word in text for word in matching):
+        return text
     pattern = re.compile("|".join([*whole, _WORD.pattern]), re.IGNORECASE)
 
     def shown(found: re.Match[str]) -> str:
@@ -70,4 +72,6 @@ def excerpt(marked: str, room: int = EXCERPT) -> str:
 
 
 def _fold(word: str) -> str:
+    if word.isascii():
+        return word.lower()
     return "".join(c for c in unicodedata.normalize("NFKD", word.lower()) if not unicodedata.combining(c))

@@ -75,8 +75,7 @@ async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
         if part:
             return _beside(request, 503, {**context, "faults": {"q": slow.message}})
         raise
-    used = search_query.filters(read.query)
-    less = await search.culprit(read.query) if not found.total and used else None
+    less = await search.culprit(read.query) if not found.total and context["used"] else None
     return page(
         request,
         "search/show.html",
@@ -84,15 +83,12 @@ async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
         422 if read.faults else 200,
         {"HX-Push-Url": _address(read.query, order)} if part and not after else {},
         part=part,
-        found=found,
         choices=_choices(found, _one(form, "all"), order),
         lines=[_line(line) for line in await search_lines.lines(found)],
         later=after is not None,
         less=less and {"words": _words(less.filter), "url": _address(less.filter.rest, order), "of": less},
-        next=_address(found.query, order, after=found.next, exactly="1" if exactly else None) if found.next else "",
         exact=_address(read.query, order, exactly="1"),
-        searched=search_query.typed(found.query),
-        feed_query=_feed_query(found.query, order),
+        **_going_on(found, order, exactly),
         **context,
     )
 
@@ -168,6 +164,20 @@ def _context(query: Query, order: str, form: Mapping[str, list[str]], faults: Ma
     }
 
 
+def _going_on(found: Found, order: str, exactly: bool) -> dict[str, Any]:
+    """What was found, and how it goes on: with the words that were searched, which may not be those that were typed."""
+    next_ = _address(found.query, order, after=found.next, exactly="1" if exactly else None)
+    return {
+        "found": found,
+        "searched": search_query.typed(found.query),
+        "next": next_ if found.next else "",
+        # best matches are no order of a feed
+        "feed_query": urlencode(
+            {"q": search_query.write(found.query), **({"order": order} if order in ("rating", "offshoots") else {})}
+        ),
+    }
+
+
 def _choices(found: Found, every: str, order: str) -> list[Choices]:
     """The facets as groups of boxes; of the one called `every` all that was counted."""
     groups = [_group(found, field, field == every, order) for field in FACETS]
@@ -182,11 +192,6 @@ def _group(found: Found, field: str, whole: bool, order: str) -> Choices:
     more = plural(hidden, f"more {words.lower()}") if len(values) < VALUES else f"More {words.lower()}s"
     url = _address(found.query, order, all=field)
     return Choices(field, words, shown, more if hidden else "", url, whole, field in NAMED)
-
-
-def _feed_query(query: Query, order: str) -> str:
-    """What a feed of this search asks for; best matches are no order of a feed."""
-    return urlencode({"q": search_query.write(query), **({"order": order} if order in ("rating", "offshoots") else {})})
 
 
 def _address(query: Query, order: str, **more: str | None) -> str:

@@ -1,125 +1,50 @@
-"""How long a search and a suggestion take at a million documents, and the plans of the slowest.
-
-Words follow Zipf's law, as those of people do: the commonest stand in every fifth document, most in a few.
-"""
+"""How long a search and a suggestion take over HTTP at a million documents, and how PostgreSQL answers them."""
 
 import asyncio
-import json
 import random
+import re
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
-from deploy.embedded import Services
+from deploy.embedded import Services, Urls
 from deploy.migrations import migrate
-from domain import db, search, search_query
-from domain.search_documents import ERA, WINDOW
-from tests.bench import bulk
+from domain import (
+    db,
+    search,
+    search_candidates,
+    search_conditions,
+    search_corrections,
+    search_lines,
+    search_query,
+    search_suggestions,
+)
+from tests.bench import documents
+from tests.bench.load import Target, ask
+from tests.bench.processes import ROOT, free_port, running
 
 SIZE = 1_000_000
-WORDS = 60_000
-PHRASES = 200_000
 ASKED = 400
-SLOWEST = 3
-RESULTS = Path(__file__).parent / "results"
+WARM = 50
+SLOWEST = 2
+COMMON = 20
+PLANS = ROOT / "docs" / "search-plans.md"
+ABOUT = """# How PostgreSQL answers a search
 
-_SYLLABLES = "ka lo mi ren ta sul vo pen dri sha ne gor bel ti um fa rys que zan wo".split()  # noqa: SIM905
-
-_VOCABULARY = """
-CREATE UNLOGGED TABLE bench_words AS SELECT n, word FROM unnest($1::text[]) WITH ORDINALITY AS given (word, n)
+`make bench ARGS=search` writes this at {size:,} published runs: `EXPLAIN (ANALYZE, BUFFERS)` of usual questions and of
+the slowest of {asked}. Documents are found through `search_documents_found` alone; an order over more matches than are
+counted reads the gallery's index in that order; everything else is read by key. No plan scans a table.
 """
-
-_PHRASES = """
-CREATE UNLOGGED TABLE bench_phrases AS
-SELECT p AS phrase, array_agg(word ORDER BY place) AS words, string_agg(word, ' ' ORDER BY place) AS text
-FROM (SELECT p, place, least(1 + floor(exp(random() * ln($2::float8 + 1)) - 1)::int, $2) AS n
-      FROM generate_series(0, $1 - 1) p, generate_series(1, 10) place) drawn
-JOIN bench_words USING (n) GROUP BY p
-"""
-
-_TEXTS = """
-CREATE UNLOGGED TABLE bench_texts AS
-SELECT made.*, a.words || b.words || c.words AS words, array_to_string(a.words[1:4], ' ') AS title,
-    concat_ws(', ', a.text, b.text, c.text) AS prompt
-FROM (
-    SELECT p.id, row_number() OVER (ORDER BY p.published_at, p.id) AS number, p.published_at, p.rating_score,
-        p.rating_sum::float8 / nullif(p.rating_count, 0) AS rating, p.offshoot_count, p.medium, o.handle,
-        (ARRAY['starter', 'sdxl-1.0', 'flux-schnell', 'sd-1.5', 'dreamshaper', 'pixart', 'svd-xt', 'kandinsky'])
-            [1 + floor(8 * power(random(), 2))::int] AS model,
-        (ARRAY['cc-by-4.0', 'cc-by-sa-4.0', 'cc0-1.0', 'mit'])[1 + floor(4 * power(random(), 2))::int] AS license,
-        (ARRAY[20, 28, 30, 40, 50, 4, 8])[1 + floor(7 * random())::int] AS passes,
-        floor(random() * 4e9)::bigint AS seed,
-        floor(random() * $1)::int AS a, floor(random() * $1)::int AS b, floor(random() * $1)::int AS c
-    FROM pipelines p JOIN people o ON o.id = p.owner_id
-) made
-JOIN bench_phrases a ON a.phrase = made.a JOIN bench_phrases b ON b.phrase = made.b
-JOIN bench_phrases c ON c.phrase = made.c
-"""
-
-_DOCUMENTS = f"""
-INSERT INTO search_documents (pipeline_id, number, published_at, score, rating, offshoots, facets, marks, document)
-SELECT id, number, published_at, rating_score, rating, offshoot_count,
-    ARRAY['kind:' || medium, 'license:' || license, 'model:' || model, 'tag:' || words[1], 'tag:' || words[11]],
-    ARRAY['by:' || handle, 'window:' || number / {WINDOW}, 'era:' || number / {WINDOW * ERA},
-        'steps:' || passes, 'seed:' || seed, 'does:text_to_image']
-        || search_rating_mark(rating),
-    setweight(to_tsvector('search', title), 'A') || setweight(to_tsvector('search', prompt), 'B')
-        || setweight(to_tsvector('search', concat_ws(' ', handle, model, license)), 'C')
-FROM bench_texts ORDER BY number
-"""
-
-_REST = (
-    "INSERT INTO search_texts SELECT id, title, title, '{}' FROM bench_texts",
-    "INSERT INTO search_words SELECT 'word', word, 1 + 1000000 / n FROM bench_words WHERE length(word) > 2",
-    "INSERT INTO search_words SELECT 'model', model, count(*) FROM bench_texts GROUP BY model",
-    "INSERT INTO search_words SELECT 'tag', words[1], count(*) FROM bench_texts GROUP BY words[1]",
-    "INSERT INTO search_words SELECT 'by', handle, count(*) FROM bench_texts GROUP BY handle",
-)
-
-
-def vocabulary(chance: random.Random) -> list[str]:
-    """Made-up words, each once, commonest first."""
-    made: dict[str, None] = {}
-    while len(made) < WORDS:
-        made["".join(chance.choices(_SYLLABLES, k=chance.choice((1, 2, 2, 3, 3, 4))))] = None
-    return list(made)
-
-
-async def fill(size: int, chance: random.Random) -> None:
-    """`size` listed pipelines with documents whose words follow Zipf's law."""
-    await bulk.fill(size)
-    async with db.transaction() as connection:
-        await connection.execute("SET LOCAL session_replication_role = replica")
-        await connection.execute("SET LOCAL maintenance_work_mem = '512MB'")
-        await connection.execute("SET LOCAL work_mem = '64MB'")
-        indexes = await db.fetch(
-            """SELECT indexname AS name, indexdef AS sql FROM pg_indexes WHERE indexname = ANY($1)""",
-            ["search_documents_found", "search_texts_folded", "search_words_alike"],
-        )
-        for index in indexes:
-            await db.execute(f"DROP INDEX {index['name']}")
-        await db.execute("SELECT setseed(0.5)")
-        await db.execute(_VOCABULARY, vocabulary(chance))
-        phrases = min(PHRASES, size)
-        await db.execute(_PHRASES, phrases, WORDS)
-        await db.execute(_TEXTS.replace("$1", str(phrases)))
-        await db.execute(_DOCUMENTS)
-        for statement in _REST:
-            await db.execute(statement)
-        await db.execute("SELECT setval('search_documents_number_seq', $1)", size)
-        for index in indexes:
-            await db.execute(index["sql"])
-        await db.execute("DELETE FROM search_stale")
-        await db.execute("DELETE FROM search_changes")
-    for table in ("search_documents", "search_texts", "search_words"):
-        await db.execute(f"VACUUM (ANALYZE) {table}")
 
 
 async def questions(chance: random.Random, size: int) -> list[str]:
     """Three words of a document, as people remember them, and one filter that it has."""
     rows = await db.fetch(
-        """SELECT words, model, medium, license, passes FROM bench_texts WHERE number = ANY($1::bigint[])""",
+        """SELECT words, model, medium, license, passes, published_at FROM bench_texts
+           WHERE number = ANY($1::bigint[])""",
         [chance.randrange(1, size) for _ in range(ASKED)],
     )
     made = []
@@ -127,56 +52,83 @@ async def questions(chance: random.Random, size: int) -> list[str]:
         words = " ".join(chance.sample(row["words"], 3))
         narrowed = chance.choice(
             [f"model:{row['model']}", f"kind:{row['medium']}", f"license:{row['license']}",
-             f"tag:{row['words'][0]}", f"steps:{row['passes']}", "rating:>=3"]
+             f"tag:{row['words'][0]}", f"steps:{row['passes']}", "rating:>=3", f"made:{row['published_at']:%Y-%m}"]
         )  # fmt: skip
         made.append(f"{words} {narrowed}")
     return made
 
 
-async def ask(text: str, order: str = "match") -> float:
-    """Seconds from the typed text to lines ready for the page, facets included."""
-    began = time.perf_counter()
-    found = await search.find(search_query.parse(text), order)
-    await search.lines(found)
-    return time.perf_counter() - began
+class Site:
+    """The web process, asked over one connection."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def __aenter__(self) -> "Site":
+        parts = urlsplit(self.url)
+        self.reader, self.writer = await asyncio.open_connection(parts.hostname, parts.port)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.writer.close()
+
+    async def seconds(self, path: str, **query: str) -> float:
+        """From sending the request to having read the answer."""
+        target = Target(f"{self.url}{path}?{urlencode(query)}")
+        began = time.perf_counter()
+        status = await ask(self.reader, self.writer, target)
+        if status != 200:
+            raise RuntimeError(f"{target.url} answered {status}")
+        return time.perf_counter() - began
 
 
 async def measure(data_dir: Path, size: int = SIZE) -> dict[str, Any]:
-    """Server time without the template: three words and a filter, broad searches, slips, suggestions."""
+    """Whole pages: three words and a filter, broad searches, each in every order; slips and suggestions."""
     chance = random.Random(5)
     with Services(data_dir, durable=False) as services:
         await asyncio.to_thread(migrate, services.urls.database)
-        await db.bind(services.urls.database, max_size=4)
+        await db.bind(services.urls.database, max_size=2)
         began = time.perf_counter()
-        await fill(size, chance)
+        await documents.fill(size, chance)
         results: dict[str, Any] = {f"fill {size:,} documents": {"seconds": time.perf_counter() - began}}
-        results |= await _measured(chance, size)
+        asked = await questions(chance, size)
+        url, env = _site(services.urls)
+        with running(["-m", "web"], env, f"{url}/health"):
+            async with Site(url) as site:
+                found, slow = await _measured(site, asked)
+        PLANS.write_text(await _plans(slow, size))
         await db.unbind()
-    return results
+    return results | found
 
 
-async def _measured(chance: random.Random, size: int) -> dict[str, Any]:
-    asked = await questions(chance, size)
-    for text in asked[:50]:
-        await ask(text)
-    times = {text: await ask(text) for text in asked}
-    slow = sorted(times, key=lambda text: -times[text])[:SLOWEST]
-    common = [row["word"] for row in await db.fetch("SELECT word FROM bench_words ORDER BY n LIMIT 20")]
-    broad = [await ask(text, order) for text in ("", *common) for order in search.ORDERS]
-    slips = [await ask(row["words"][3][::-1] + "x") for row in await db.fetch("SELECT words FROM bench_texts LIMIT 20")]
-    typed = [text[: chance.randrange(2, 8)].strip() for text in asked]
-    began = []
-    for text in typed:
-        start = time.perf_counter()
-        await search.suggest(text)
-        began.append(time.perf_counter() - start)
-    await _explain([*slow, common[0], common[12]])
-    return {
-        "search p95, three words and a filter": _percentile(list(times.values())),
-        "search p95, one of the commonest words": _percentile(broad),
-        "search p95, a word that nothing has": _percentile(slips),
-        "suggestion p95": _percentile(began),
-    }
+def _site(urls: Urls) -> tuple[str, dict[str, str]]:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    return url, {
+        "DATABASE_URL": urls.database, "REDIS_URL": urls.redis, "S3_URL": urls.s3, "PORT": str(port), "SITE_URL": url,
+        "SECRET_KEY": "only for measuring, on this machine alone",
+    }  # fmt: skip
+
+
+async def _measured(site: Site, asked: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """By row: p95, median and worst; and the slowest of what was asked."""
+    for text in asked[:WARM]:
+        await site.seconds("/search", q=text)
+    common = [row["word"] for row in await db.fetch("SELECT word FROM bench_words ORDER BY n LIMIT $1", COMMON)]
+    rare = [row["words"][3][::-1] + "x" for row in await db.fetch("SELECT words FROM bench_texts LIMIT $1", COMMON)]
+    results, times = {}, dict[str, float]()
+    for order in search.ORDERS:
+        taken = {text: await site.seconds("/search", q=text, order=order) for text in asked}
+        times = times or taken
+        results[f"search p95, three words and a filter, {order}"] = _percentile(list(taken.values()))
+        broad = [await site.seconds("/search", q=text, order=order) for text in common]
+        results[f"search p95, one of the commonest words, {order}"] = _percentile(broad)
+        every = [await site.seconds("/search", q="", order=order) for _ in range(COMMON)]
+        results[f"search p95, everything, {order}"] = _percentile(every)
+    results["search p95, a word that nothing has"] = _percentile([await site.seconds("/search", q=one) for one in rare])
+    typed = [text[: 2 + place % 6].strip() for place, text in enumerate(asked)]
+    results["suggestion p95"] = _percentile([await site.seconds("/search/suggestions", q=one) for one in typed])
+    return results, [*sorted(times, key=lambda text: -times[text])[:SLOWEST], common[0], common[12]]
 
 
 def _percentile(seconds: list[float]) -> dict[str, float]:
@@ -184,16 +136,49 @@ def _percentile(seconds: list[float]) -> dict[str, float]:
     return {"seconds": cut[18], "median": statistics.median(seconds), "worst": max(seconds)}
 
 
-async def _explain(texts: list[str]) -> None:
-    """Keep the plans of these searches beside the results."""
-    RESULTS.mkdir(exist_ok=True)
-    said = []
+# plans
+
+
+async def _plans(texts: Sequence[str], size: int) -> str:
+    """The plans of these searches, of every order over everything, and of what stands round a search, as a page."""
+    said = [ABOUT.format(size=size, asked=ASKED)]
     for text in texts:
-        compiled = await search.prepare(search_query.parse(text))
-        async with db.transaction():
-            newest: int = (await search._settings())[5]
-            wide = await search._width(compiled, search._span(compiled, newest))
-            sql, args = search._question(compiled, "match", None, 24, newest, wide)
-            plan = await db.fetch(f"EXPLAIN (ANALYZE, BUFFERS) {sql}", *args)
-        said.append(f"{json.dumps(text)}, {wide} windows\n" + "\n".join(row[0] for row in plan))
-    (RESULTS / "search-plans.txt").write_text("\n\n".join(said) + "\n")
+        said += [await _looked(text)]
+    for order in ("newest", "rating", "offshoots"):
+        for text in ("", texts[-1]):
+            said += [await _walked(text, order)]
+    ids = [row["id"] for row in await db.fetch("SELECT id FROM bench_texts ORDER BY number DESC LIMIT 24")]
+    word = texts[-1]
+    for title, sql, args in (
+        ("The lines of a page", search_lines.LINES, (ids,)),
+        ("Why they were found", search_lines.PARTS, (ids, search_lines.PART)),
+        ("Suggestions", search_suggestions.SUGGEST, (word[:3], word[:3], word[:3])),
+        ("Words near to an unknown one", search_corrections.NEAREST, (f"{word}x",)),
+    ):
+        said += [await _plan(title, sql, *args)]
+    return "\n".join(said)
+
+
+async def _looked(text: str) -> str:
+    compiled = await search_conditions.prepare(search_query.parse(text))
+    async with db.transaction():
+        newest = await search_candidates.begin(search.PATIENCE)
+        assert newest is not None
+        wide = await search_candidates._width(compiled, search_candidates._span(compiled, newest))
+        sql, args = search_candidates.question(compiled, "match", None, 24, newest, wide)
+        return await _plan(f"`{text}`, best match, {wide} windows", sql, *args)
+
+
+async def _walked(text: str, order: str) -> str:
+    compiled = await search_conditions.prepare(search_query.parse(text))
+    async with db.transaction():
+        await search_candidates.begin(search.PATIENCE)
+        await search_candidates.walk(compiled, order, None, 24)
+        sql, args = search_candidates.walking(compiled, order, None, 24)
+        return await _plan(f"{f'`{text}`' if text else 'Everything'}, {order}", sql, *args)
+
+
+async def _plan(title: str, sql: str, *args: Any) -> str:
+    rows = await db.fetch(f"EXPLAIN (ANALYZE, BUFFERS) {sql}", *args)
+    lines = [re.sub(r"\{[^}]{80,}\}", "{…}", row[0]) for row in rows]
+    return f"\n## {title}\n\n```\n" + "\n".join(lines) + "\n```\n"

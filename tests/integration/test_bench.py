@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from domain import search, search_query
-from tests.bench import bulk, pages
+from domain import search, search_lines, search_marks, search_query
+from tests.bench import bulk, documents, pages
 from tests.bench import search as searching
 from tests.bench.processes import label
 
@@ -37,10 +37,12 @@ async def test_rows_in_bulk_fill_a_gallery(client: httpx.AsyncClient, db: Any) -
 async def test_documents_in_bulk_can_be_found(db: Any) -> None:
     chance = random.Random(5)
     try:
-        await searching.fill(1_000, chance)
+        await documents.fill(1_000, chance)
         for asked in (await searching.questions(chance, 1_000))[:5]:
             found = await search.find(search_query.parse(asked), exactly=True)
             assert found.total or "rating:" in asked, asked
+            shown = await search_lines.lines(found)
+            assert all(line.steps and (line.reason or search_marks.OPEN in line.marked_prompt) for line in shown), asked
     finally:
         await db.execute("DROP TABLE IF EXISTS bench_words, bench_phrases, bench_texts")
 

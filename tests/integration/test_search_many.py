@@ -100,6 +100,8 @@ async def test_the_page_says_which_order_holds(forty: None, client: Any) -> None
     text = (await client.get("/search?q=boat&order=rating")).text
     assert "of them are counted.</p>" in text
     assert "of 40" not in text
+    text = (await client.get("/search?q=boat+seed:999")).text
+    assert "Without “Seed 999” there are more than 10 results." in text
 
 
 def test_eras_stand_for_their_windows() -> None:
@@ -186,6 +188,8 @@ async def test_an_order_over_everything_reads_its_index_and_sorts_nothing(
 
 async def test_no_plan_around_a_search_scans_a_table(twenty: None, db: Any) -> None:
     ids = [row["id"] for row in await db.fetch("SELECT id FROM pipelines")]
+    plan = await plan_of(search_candidates.PLAIN)
+    assert "Index Only Scan Backward using search_documents_number_key" in plan, plan
     async with db.transaction():
         await db.execute("SET LOCAL enable_seqscan = off")
         for sql, args in (
