@@ -86,7 +86,8 @@ async def test_a_dispatcher_that_dies_after_sending_leaves_the_step_due(make: Ma
     assert await fetchval("SELECT nudge_at <= clock_timestamp() FROM step_runs")
     await stand.crew(1)
     await stand.dispatch()
-    await within(10, run_id)
+    await w.until(run_id, lambda now: now["steps"][0]["state"] != "queued", 10)
+    await within(45, run_id)
 
 
 async def test_redis_flushed_and_killed_and_away_delays_but_loses_nothing(make: Make, stand: Stand) -> None:
