@@ -62,10 +62,10 @@ async def test_many_old_ones_are_found_behind_newer_ones_that_do_not_match(forty
 @pytest.mark.parametrize("order", ["newest", "rating", "offshoots"])
 async def test_an_order_holds_for_all_however_many_match(forty: None, db: Any, asked: str, order: str) -> None:
     await db.execute(
-        """UPDATE pipelines SET rating_score = 1 + hashtext(title) % 5, offshoot_count = 1 + hashtext(title) % 3,
+        """UPDATE pipelines SET rating_score = 1 + hashtext(title) % 5, offshoot_weight = 1 + hashtext(title) % 3,
            rating_count = 1, rating_sum = 4"""
     )
-    key = {"newest": "published_at", "rating": "rating_score", "offshoots": "offshoot_count"}[order]
+    key = {"newest": "published_at", "rating": "rating_score", "offshoots": "offshoot_weight"}[order]
     rows = await db.fetch(f"SELECT id, prompt FROM pipelines ORDER BY {key} DESC, id DESC")
     expected = [row["id"] for row in rows if not (asked == "-rare" and "rare" in row["prompt"])]
     after, seen, cursors = None, list[Any](), list[Any]()
@@ -165,7 +165,7 @@ async def test_no_plan_of_a_search_scans_the_table(twenty: None, db: Any) -> Non
 
 @pytest.mark.parametrize(
     ("order", "index"),
-    [("newest", "pipelines_newest"), ("rating", "pipelines_best"), ("offshoots", "pipelines_offshoots")],
+    [("newest", "pipelines_newest"), ("rating", "pipelines_best"), ("offshoots", "pipelines_most_offshoots")],
 )
 async def test_an_order_over_everything_reads_its_index_and_sorts_nothing(
     twenty: None, db: Any, order: str, index: str

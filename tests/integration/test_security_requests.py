@@ -1,9 +1,9 @@
 """SECURITY.md 8 to 13, 18: what a request may do and what every answer carries."""
 
-import asyncio
 import base64
 import dataclasses
 import re
+import time
 from typing import Any
 
 import httpx
@@ -395,8 +395,9 @@ async def test_a_button_with_a_huge_number_moves_nothing(
 async def test_half_a_million_tags_are_answered_at_once(client: httpx.AsyncClient, make: Make, log_in: Any) -> None:
     await log_in(client, await make.person("ada"))
     tags = ",".join(map(str, range(500_000)))
-    async with asyncio.timeout(5):
-        answer = await client.post("/pipelines", data={"do": "save", "title": "Owl", "tags": tags})
+    began = time.process_time()  # what it costs, however busy the machine is
+    answer = await client.post("/pipelines", data={"do": "save", "title": "Owl", "tags": tags})
+    assert time.process_time() - began < 5
     assert answer.status_code in (413, 422)
 
 
