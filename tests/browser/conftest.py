@@ -39,7 +39,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("site")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(place: Path, root: Path) -> Iterator[str]:
     """The address of a running Offshoot with an empty gallery and a warm worker."""
     with socket.socket() as probe:
@@ -74,9 +74,10 @@ def _wait(url: str, command: "subprocess.Popen[bytes]") -> None:
     raise AssertionError(f"{url} did not answer")
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
-    """The system's Chromium, headless."""
+    """The system's Chromium, headless. It and the site end with the tests of this folder, and take nothing from
+    those that follow."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     assert found, f"none of {', '.join(NAMES)} is installed; make test BROWSER=0 leaves these tests out"
     async with async_playwright() as playwright:
