@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import db, diff, runs, steps
+from domain import db, diff, runs, steps, times
 from domain.errors import NotFound
 from domain.estimates import Ask, Estimate, estimate
 
@@ -262,14 +262,14 @@ WITH fewer AS (
 SELECT seed, fewer_id, other_id FROM found ORDER BY greatest(fewer_id, other_id) DESC LIMIT {PAIRS}
 """  # noqa: S608 - only constants are put in
 
-_RESULTS = """
+_RESULTS = f"""
 SELECT r.id AS run_id, r.number, r.visibility = 'published' AS published, o.handle,
-    extract(epoch FROM r.finished_at - r.started_at)::float8 AS seconds, s.ordinal, s.output_text,
+    {times.run("r.id")} AS seconds, s.ordinal, s.output_text,
     (SELECT jsonb_agg(jsonb_build_object('sha256', a.sha256, 'width', a.width, 'height', a.height) ORDER BY f.position)
         FROM outputs f JOIN artifacts a ON a.sha256 = f.sha256 WHERE f.step_run_id = s.id) AS pictures
 FROM runs r JOIN people o ON o.id = r.owner_id JOIN step_runs s ON s.run_id = r.id
 WHERE r.id = ANY($1) ORDER BY s.ordinal
-"""
+"""  # noqa: S608 - only constants are put in
 
 _CELLS = """
 SELECT asked.place, run.*, made.sha256, made.width, made.height, coalesce(said.output_text, '') AS text,

@@ -18,7 +18,7 @@ async def fork(
     inputs: Mapping[str, str] | None = None,
     once: str = "",
 ) -> PipelineRef:
-    """Make the person a private offshoot with the same title and recipe, a single one for each key `once`.
+    """Make the person a private offshoot with the same title and recipe, a single one for each request `once`.
 
     `changes` and `inputs` are what a run of the version was run with, for an offshoot of just that run: what it
     was given becomes what the offshoot has. Its seed does not, because a seed is a run's and not a version's.

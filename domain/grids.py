@@ -155,7 +155,7 @@ async def stop(grid_id: UUID, person_id: UUID) -> None:
 
     Each cell by itself: a worker may hold one of them.
     """
-    for run_id in await _cells(grid_id, person_id, ("queued", "running")):
+    for run_id, _ in await _cells(grid_id, person_id, ("queued", "running")):
         with suppress(Conflict):
             await runs.cancel(run_id, person_id)
 
@@ -167,24 +167,28 @@ async def retry(grid_id: UUID, person_id: UUID, *, ended: datetime | None = None
     async with db.transaction():
         await runs.one_at_a_time(person_id)
         await runs.check_room(person_id, limit, len(again))
-    for run_id in reversed(again):
+    for run_id, at in reversed(again):
         with suppress(Conflict):
-            await runs.retry(run_id, person_id, limit=limit)
+            await runs.retry(run_id, person_id, ended=at, limit=limit)
 
 
-async def _cells(grid_id: UUID, person_id: UUID, states: Sequence[str], until: datetime | None = None) -> list[UUID]:
-    """The runs of the person's grid that are in one of the states, the last cell first. Raises NotFound."""
+async def _cells(
+    grid_id: UUID, person_id: UUID, states: Sequence[str], until: datetime | None = None
+) -> list[tuple[UUID, datetime | None]]:
+    """The runs of the person's grid that are in one of the states, and when they ended, the last cell first.
+
+    Raises NotFound."""
     if not await db.fetchval("SELECT true FROM grids WHERE id = $1 AND owner_id = $2", grid_id, person_id):
         raise NotFound(GONE)
     rows = await db.fetch(
-        """SELECT r.id FROM grid_cells c JOIN runs r ON r.id = c.run_id
+        """SELECT r.id, r.finished_at FROM grid_cells c JOIN runs r ON r.id = c.run_id
            WHERE c.grid_id = $1 AND r.state = ANY($2::text[])
              AND ($3::timestamptz IS NULL OR r.finished_at <= $3) ORDER BY c.cell DESC""",
         grid_id,
         list(states),
         until,
     )
-    return [row["id"] for row in rows]
+    return [(row["id"], row["finished_at"]) for row in rows]
 
 
 async def publish(grid_id: UUID, person_id: UUID, *, to_everyone: bool = False) -> None:

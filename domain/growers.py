@@ -4,6 +4,7 @@ A person stands in `growers` of the pipeline that theirs grew from, and with `li
 Their standing is found as that of voters (`domain.standings`), and the database keeps the tallies of both.
 """
 
+from datetime import timedelta
 from uuid import UUID
 
 from domain import db, scores, standings
@@ -46,11 +47,33 @@ async def _settle(pipeline_id: UUID, owner_id: UUID, person_id: UUID, line: bool
     (found,) = await db.fetch(_FAR if line else _NEAR, pipeline_id, person_id, line)
     if found["listed"] == found["known"]:
         return
+    (one,) = await standings.find("growers", [person_id], owner_id, pipeline_id)
     if found["listed"]:
-        (one,) = await standings.find("growers", [person_id], owner_id, pipeline_id)
         # what is far tells nothing of the two people: only direct offshoots tie them, so only those name the owner
         tie = None if line else owner_id
         await db.execute(_COME, pipeline_id, person_id, line, tie, one.standing, one.due)
     else:
         await db.execute(_GO, pipeline_id, person_id, line)
+    if not line:
+        await standings.mark("growers", one, owner_id)
     await scores.recount(pipeline_id)
+
+
+_MISSED = f"""
+SELECT p.id FROM pipelines p JOIN pipelines parent ON parent.id = p.parent_id
+WHERE p.published_at > now() - $1::interval AND p.parent_id IS NOT NULL AND parent.owner_id <> p.owner_id AND {LISTED}
+  AND NOT EXISTS (SELECT FROM growers g WHERE g.pipeline_id = p.parent_id AND g.person_id = p.owner_id AND NOT g.line)
+LIMIT $2
+"""  # noqa: S608 - constants only
+LATELY = timedelta(days=2)
+
+
+async def catch_up(limit: int = 500) -> int:
+    """Count those whose offshoots were listed lately by an older version of the site, while this one was put in its
+    place; how many there were."""
+    rows = await db.fetch(_MISSED, LATELY, limit)
+    for row in rows:
+        async with db.transaction():
+            await db.execute(_LOCK, row["id"])
+            await settle(row["id"])
+    return len(rows)

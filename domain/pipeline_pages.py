@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import db, diff, grid_pages, licenses, likeness, lineage, neighbors, ranking, reviews, steps
+from domain import db, diff, grid_pages, licenses, likeness, lineage, neighbors, ranking, reviews, steps, times
 from domain.errors import NotFound
 from domain.gallery import Card
 
@@ -309,17 +309,17 @@ LEFT JOIN LATERAL (
 ORDER BY c.published_at DESC NULLS FIRST, c.id DESC, made.output
 """  # noqa: S608 - only constants are put in
 
-_RUN = """
+_RUN = f"""
 SELECT r.id AS run_id, r.number, r.version_id, r.state, r.visibility, r.owner_id, o.handle, o.name, r.inputs, r.seed,
-    r.changes, r.finished_at AS run_finished, extract(epoch FROM r.finished_at - r.started_at)::float8 AS run_seconds,
+    r.changes, r.finished_at AS run_finished, {times.run("r.id")} AS run_seconds,
     s.ordinal, s.kind, s.step, s.resolved, s.output_text, s.receipt,
-    extract(epoch FROM s.finished_at - s.started_at)::float8 AS seconds,
+    {times.step("s")} AS seconds,
     (SELECT jsonb_agg(jsonb_build_object('sha256', a.sha256, 'media_type', a.media_type, 'bytes', a.bytes,
             'width', a.width, 'height', a.height, 'seed', f.seed) ORDER BY f.position)
         FROM outputs f JOIN artifacts a ON a.sha256 = f.sha256 WHERE f.step_run_id = s.id) AS pictures
 FROM runs r JOIN people o ON o.id = r.owner_id JOIN step_runs s ON s.run_id = r.id
 WHERE r.id = $1 ORDER BY s.ordinal
-"""
+"""  # noqa: S608 - only constants are put in
 
 
 async def read(

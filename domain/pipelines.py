@@ -6,7 +6,6 @@ import unicodedata
 from typing import Literal
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
 
 from domain import cards, db, licenses, steps, tags, versions
@@ -95,17 +94,14 @@ async def create(
     """Make a pipeline with its first version.
 
     `parent_version_id` makes it an offshoot of that version's pipeline; whether the person may
-    is `forks.fork`'s to ask. With `once`, the same request sent twice within a minute makes one
-    pipeline: a double click on the form that carries it. Raises Invalid, and NotFound for an
-    unknown parent.
+    is `forks.fork`'s to ask. `once` names the request: the same again leads to the pipeline it
+    made. Raises Invalid, and NotFound for an unknown parent.
     """
     kept = clean(details)
     versions.require(recipe)
     async with db.transaction():
-        request = _digest(once, kept, recipe, parent_version_id) if once else None
-        made = await _made(owner_id, request) if request else None
-        if made is not None:
-            return made
+        if once and (before := await made(owner_id, once)) is not None:
+            return before
         parent = None if parent_version_id is None else await _parent(parent_version_id)
         await _check_uploads(recipe, owner_id, parent and parent["recipe"])
         pipeline_id = await db.fetchval(
@@ -123,21 +119,16 @@ async def create(
             parent and parent["pipeline_id"],
             parent and parent["root_id"],
             parent["generation"] + 1 if parent else 1,
-            request,
+            _digest(once) if once else None,
         )
         saved = await versions.add(pipeline_id, recipe, parent_version_id, note)
         await cards.refresh(pipeline_id)
     return PipelineRef(pipeline_id, saved.id, saved.number)
 
 
-def _digest(once: str, details: Details, recipe: steps.Recipe, parent_version_id: UUID | None) -> str:
-    """What makes two requests the same: the form's key and what it says."""
-    said = [once, details, steps.digest(recipe), parent_version_id]
-    return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
-
-
-async def _made(owner_id: UUID, request: str) -> PipelineRef | None:
-    """The pipeline that this request made before; waits for one under way."""
+async def made(owner_id: UUID, once: str) -> PipelineRef | None:
+    """The pipeline that this request made before. Inside a transaction it waits for one under way."""
+    request = _digest(once)
     await db.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{owner_id} {request}")
     row = await db.fetchrow(
         """
@@ -150,6 +141,10 @@ async def _made(owner_id: UUID, request: str) -> PipelineRef | None:
         request,
     )
     return None if row is None else PipelineRef(**row)
+
+
+def _digest(once: str) -> str:
+    return hashlib.sha256(once.encode()).hexdigest()
 
 
 async def save(

@@ -100,7 +100,7 @@ async def due(queue: str, limit: int = 100) -> int:
 
 
 _NEXT = """
-SELECT s.id, s.run_id, r.owner_id, s.batch_key, s.input_hash, s.crash_count + s.retry_count AS troubles,
+SELECT s.id, s.run_id, s.turn, r.owner_id, s.batch_key, s.input_hash, s.crash_count + s.retry_count AS troubles,
     coalesce((s.step ->> 'num_images_per_prompt')::int, 1) AS pictures
 FROM step_runs s JOIN runs r ON r.id = s.run_id
 WHERE s.state = 'queued' AND s.queue = $1 AND s.not_before <= clock_timestamp()
@@ -135,7 +135,7 @@ async def claim(queue: str, owner: str, lease_s: float = LEASE, *, room: int = 1
                 other = await _ready(step_run_id)
                 if other.batch_key == ready[0].batch_key:  # the model's means may have changed since it was queued
                     ready.append(other)
-            found = [held for each in ready if (held := await _take(each, owner, lease_s))]
+            found = [held for each in ready if (held := await _take(each, owner, lease_s, first["turn"]))]
         if found:
             return found
     return []
@@ -187,20 +187,24 @@ async def _ready(step_run_id: UUID) -> _Ready:
     return _Ready(step, *await advancing.try_prepared(step))
 
 
-async def _take(ready: _Ready, owner: str, lease_s: float) -> Claim | None:
-    """Make a queued step this worker's. None when it is not queued any more, or its result was reused."""
+async def _take(ready: _Ready, owner: str, lease_s: float, turn: int) -> Claim | None:
+    """Make a queued step this worker's. None when it is not queued any more, or its result was reused.
+
+    It is served in this turn, its own or that of an alike step before it: nobody else's turn comes later for that.
+    """
     step, prepared = ready.step, ready.prepared
     row = await db.fetchrow(
         """
         UPDATE step_runs SET state = 'running', attempt = attempt + 1, lease_owner = $2,
             lease_until = clock_timestamp() + make_interval(secs => $3), started_at = clock_timestamp(),
-            progress = 0, progress_total = 0, progress_at = NULL, phase = 'loading'
+            progress = 0, progress_total = 0, progress_at = NULL, phase = 'loading', turn = least(turn, $4)
         WHERE id = $1 AND state = 'queued' AND not_before <= clock_timestamp()
         RETURNING attempt, extract(epoch FROM clock_timestamp() - queued_at)::float8 AS waited
         """,
         step["id"],
         owner,
         lease_s,
+        turn,
     )
     if row is None:
         return None

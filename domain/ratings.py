@@ -11,13 +11,9 @@ import msgspec
 
 from domain import db, ranking, scores, standings
 from domain.errors import Invalid, NotFound, Refused
-from domain.ranking import BREADTH, OFTEN
-from domain.standings import Known
 
 MAX_REVIEW = 2_000
 """Characters of a review."""
-NEIGHBORS = 100
-"""Other votes that one vote marks to be weighed again; what is more waits for its own day."""
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -73,7 +69,7 @@ async def rate(pipeline_id: UUID, person_id: UUID, stars: int, review: str | Non
         (known,) = await standings.find("ratings", [person_id], owner_id, pipeline_id)
         (given,) = await db.fetch(_GIVE, pipeline_id, person_id, stars, owner_id, known.standing, known.due, review)
         if given["new"]:
-            await _mark(known, owner_id)
+            await standings.mark("ratings", known, owner_id)
         return of_tally(await scores.recount(pipeline_id), stars, given["review"])
 
 
@@ -86,7 +82,7 @@ async def withdraw(pipeline_id: UUID, person_id: UUID) -> Score:
         owner_id = await _ratable(pipeline_id, person_id)
         if await db.execute(_TAKE, pipeline_id, person_id):
             (known,) = await standings.find("ratings", [person_id], owner_id, pipeline_id)
-            await _mark(known, owner_id)
+            await standings.mark("ratings", known, owner_id)
         return of_tally(await scores.recount(pipeline_id), None, "")
 
 
@@ -126,27 +122,3 @@ async def _ratable(pipeline_id: UUID, person_id: UUID) -> UUID:
     if owner_id == person_id:
         raise Refused("This is yours. Others rate it.")
     return owner_id
-
-
-# votes whose standing is to be found again
-
-_MARKED = """
-UPDATE ratings SET weigh_at = now() WHERE (pipeline_id, person_id) IN (
-    SELECT pipeline_id, person_id FROM ratings WHERE {} AND weigh_at > now() LIMIT $2 FOR UPDATE SKIP LOCKED)
-"""
-_OF_PERSON = _MARKED.format("person_id = $1")
-_OF_PAIR = _MARKED.format("person_id = $1 AND owner_id = $3")
-
-
-async def _mark(known: Known, owner_id: UUID) -> None:
-    """Have the votes weighed again whose standing may hang on one vote more or less of this person for this owner.
-
-    `domain.ranking` asks for `OFTEN` votes and `BREADTH` owners: only the votes that cross those lines matter.
-    """
-    person_id, others = known.person_id, known.others
-    if others in (0, OFTEN - 1):
-        await db.execute(_OF_PAIR, owner_id, NEIGHBORS, person_id)
-    if others == OFTEN - 1:
-        await db.execute(_OF_PAIR, person_id, NEIGHBORS, owner_id)
-    if others == 0 and known.breadth == BREADTH:
-        await db.execute(_OF_PERSON, person_id, NEIGHBORS)

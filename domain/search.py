@@ -178,9 +178,12 @@ def _next(page: list[Row], order: str, limit: int, before: int) -> str | None:
     return _cursor_after(order, page[limit - 1], before + limit) if len(page) > limit else None
 
 
-def _previous(back: list[Row], order: str, limit: int, before: int) -> str:
-    """The cursor of the page before: after the row that lies one page and one row back."""
-    return _cursor_after(order, back[limit], max(before - limit, 0)) if len(back) > limit else ""
+def _previous(back: list[Row], order: str, limit: int, before: int) -> str | None:
+    """The cursor of the page before: after the row that lies one page and one row back; "" is the first page, and
+    None stands where the rows before lie too far apart to be found."""
+    if len(back) > limit:
+        return _cursor_after(order, back[limit], max(before - limit, 0))
+    return None if before > limit else ""
 
 
 def _cursor_after(order: str, row: Row, before: int) -> str:

@@ -46,12 +46,15 @@ CROSS JOIN LATERAL (
 """
 """What the `recipe` of `p` says: `choices` are the entries of its lists."""
 
-OF_RUNS = f"""
+
+def of_runs(most: int) -> str:
+    """SQL: what the newest `most` published runs of `p` say, each prompt and seed once."""
+    return f"""
 CROSS JOIN LATERAL (
     WITH shown AS MATERIALIZED (
         SELECT id, seed, row_number() OVER (ORDER BY apart, published_at DESC, id DESC) AS place FROM (
             SELECT id, seed, apart, published_at FROM runs WHERE pipeline_id = p.id AND visibility = 'published'
-            ORDER BY apart, published_at DESC, id DESC LIMIT {RUNS}) newest
+            ORDER BY apart, published_at DESC, id DESC LIMIT {most}) newest
     ), drawn AS MATERIALIZED (
         SELECT s.resolved ->> 'prompt' AS prompt, s.resolved ->> 'negative_prompt' AS negative, min(r.place) AS place
         FROM shown r JOIN step_runs s ON s.run_id = r.id WHERE s.resolved ->> 'prompt' <> '' GROUP BY 1, 2
@@ -63,8 +66,8 @@ CROSS JOIN LATERAL (
             FROM (SELECT negative, min(place) AS place FROM drawn WHERE negative <> '' GROUP BY negative) once)
             AS negatives
 ) told
-"""  # noqa: S608 - constants only
-"""What the published runs of `p` say, each prompt and seed once."""
+"""  # noqa: S608 - a number
+
 
 _REFRESH = f"""
 WITH listed AS (
@@ -84,7 +87,7 @@ WITH listed AS (
         left(concat_ws(E'\\n', used.negatives, told.negatives, used.choices), {MAX_TEXT}) AS aside
     FROM listed p
     LEFT JOIN search_documents known ON known.pipeline_id = p.id
-    {OF_RECIPE} {OF_RUNS}
+    {OF_RECIPE} {of_runs(RUNS)}
 ), documents AS (
     INSERT INTO search_documents AS d
         (pipeline_id, number, published_at, score, rating, offshoots, facets, marks, document)

@@ -7,11 +7,13 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import db, search_marks
+from domain import db, search_marks, times
 from domain.search import Found
 from domain.search_conditions import Compiled
-from domain.search_documents import OF_RECIPE, OF_RUNS
+from domain.search_documents import OF_RECIPE, of_runs
 
+FEW = 50
+"""Published runs of a pipeline that are looked through for a reason."""
 PART = 4_000
 """Characters of each part of a pipeline that are looked through for the reason why it was found."""
 REASON = 160
@@ -55,20 +57,19 @@ class Line(Struct, frozen=True):
     reason: Reason | None = None
 
 
-LINES = """
+LINES = f"""
 SELECT p.id, p.title, p.prompt, o.handle, o.name, p.model, p.medium, p.cover_sha256, p.cover_width, p.cover_height,
     p.cover_text, p.rating_sum::float8 / nullif(p.rating_count, 0), p.rating_count, p.generation, p.offshoot_count,
     (drawn.step ->> 'num_inference_steps')::int, (drawn.step ->> 'guidance_scale')::float8,
-    extract(epoch FROM r.finished_at - r.started_at)::float8
+    {times.run("p.cover_run_id")}
 FROM unnest($1::uuid[]) WITH ORDINALITY AS wanted (id, place)
 JOIN pipelines p ON p.id = wanted.id JOIN people o ON o.id = p.owner_id
-LEFT JOIN runs r ON r.id = p.cover_run_id
 LEFT JOIN LATERAL (
     SELECT s.step FROM step_runs s WHERE s.run_id = p.cover_run_id AND s.step ? 'num_inference_steps'
     ORDER BY s.ordinal LIMIT 1
 ) drawn ON true
 ORDER BY wanted.place
-"""
+"""  # noqa: S608 - only constants are put in
 _MATCHING = "SELECT word FROM unnest($1::text[]) word WHERE search_vector(word) @@ $2::text::tsquery"
 _BETWEEN = re.compile(r" (?:&|<->|<\d+>) ")
 
@@ -84,7 +85,7 @@ FROM (
     SELECT p.*, o.handle, o.name, coalesce(v.recipe, '{{}}') AS recipe FROM pipelines p
     JOIN people o ON o.id = p.owner_id
     LEFT JOIN versions v ON v.pipeline_id = p.id AND v.number = p.latest_version WHERE p.id = ANY($1::uuid[])
-) p {OF_RECIPE} {OF_RUNS}
+) p {OF_RECIPE} {of_runs(FEW)}
 """  # noqa: S608 - constants only
 """What search reads of a pipeline beside its title and the prompt on its card, in the order of `PLACES`."""
 

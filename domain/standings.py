@@ -17,6 +17,8 @@ from domain.ranking import BREADTH, OFTEN, Standing, Voter
 
 Table = Literal["ratings", "growers"]
 TABLES: tuple[Table, ...] = ("ratings", "growers")
+NEIGHBORS = 100
+"""Other rows that one more or less marks to be weighed again; what is more waits for its own day."""
 WORKS = 100
 """Newest pipelines of a person that are looked through for work of their own."""
 
@@ -52,7 +54,7 @@ _OWNERS = {"ratings": "$2", "growers": "CASE WHEN NOT r.line THEN $2::uuid END"}
 
 
 class Known(Struct, frozen=True):
-    """A person's standing towards a pipeline, the day to look again, and the ties it was made of."""
+    """A person's standing toward a pipeline, the day to look again, and the ties it was made of."""
 
     person_id: UUID
     standing: Standing
@@ -106,3 +108,26 @@ async def _reweigh(table: Table, pipeline_id: UUID, people: Sequence[UUID]) -> N
         )
         await db.execute(_WEIGH.format(table=table, owner=_OWNERS[table]), pipeline_id, owner_id, ids, standings, days)
         await scores.recount(pipeline_id)
+
+
+_MARKED = """
+UPDATE {table} SET weigh_at = now() WHERE (pipeline_id, person_id) IN (
+    SELECT pipeline_id, person_id FROM {table} WHERE {which} AND weigh_at > now() LIMIT $2 FOR UPDATE SKIP LOCKED)
+"""
+_OF_PERSON = "person_id = $1"
+_OF_PAIR = "person_id = $1 AND owner_id = $3"
+
+
+async def mark(table: Table, known: Known, owner_id: UUID) -> None:
+    """Have the rows weighed again whose standing may hang on one more or less of this person for this owner.
+
+    `domain.ranking` asks for `OFTEN` of them and `BREADTH` owners: only those that cross these lines matter.
+    """
+    person_id, others = known.person_id, known.others
+    pair = _MARKED.format(table=table, which=_OF_PAIR)
+    if others in (0, OFTEN - 1):
+        await db.execute(pair, owner_id, NEIGHBORS, person_id)
+    if others == OFTEN - 1:
+        await db.execute(pair, person_id, NEIGHBORS, owner_id)
+    if others == 0 and known.breadth == BREADTH:
+        await db.execute(_MARKED.format(table=table, which=_OF_PERSON), person_id, NEIGHBORS)

@@ -183,6 +183,7 @@ class Run(Table, tablename="runs"):
     inputs = JSONB(null=False, default=None)
     seed = BigInt(null=False, default=None)
     afresh = Boolean(null=False, default=None)
+    turn = BigInt(null=False, default=None)  # not read since 0012; a later release drops it
     state = Text(null=False, default=None)
     visibility = Text(null=False, default=None)
     cancel_requested_at = Timestamptz(null=True, default=None)

@@ -17,7 +17,7 @@ import asyncpg
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
-from domain import db, events, queue, search_documents, standings
+from domain import db, events, growers, queue, search_documents, standings
 from domain.config import Config, ConfigError
 from domain.errors import DomainError
 from domain.storage import Storage
@@ -100,6 +100,7 @@ class Dispatcher:
         """Weigh the votes and offshoots that are due, at the start and every hour, batch by batch."""
         while True:
             try:
+                await growers.catch_up()
                 while await standings.reweigh():  # noqa: ASYNC110 - a rest, not a wait
                     await asyncio.sleep(PAUSE)
             except AWAY as error:

@@ -134,7 +134,7 @@ def sheet_title(grid: GridPage) -> str:
 
 
 class Chart(Struct, frozen=True):
-    """Times over a numeric parameter. Marks are in per cent of the plot, y downwards."""
+    """Times over a numeric parameter. Marks are in percent of the plot, y downward."""
 
     title: str
     x_title: str

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State, UploadFile
 
@@ -189,7 +190,8 @@ async def _keep(
 ) -> PipelineRef:
     if editing is not None:
         return await pipelines.save(editing.id, me.id, details, recipe, note)
-    return await pipelines.create(me.id, details, recipe, note=note, once=key[:100])
+    asked = f"{key[:100]} {steps.digest(recipe)} {msgspec.json.encode(details).decode()}" if key else ""
+    return await pipelines.create(me.id, details, recipe, note=note, once=asked)
 
 
 async def _after(request: _Request, me: Viewer, ref: PipelineRef, run: bool, key: str) -> Response[bytes]:

@@ -102,15 +102,18 @@ WHERE p.id = line.root_id AND p.grown_count <> line.grown
 def upgrade() -> None:
     with op.get_context().autocommit_block():
         op.execute("SET statement_timeout = '1h'")
+        op.execute("SET lock_timeout = '10min'")
         for statement in (*COLUMNS, *TRIGGERS):
             op.execute(statement)
         while op.get_bind().exec_driver_sql(OWNERS).rowcount:
             pass
         op.execute(GROWN)
         for index in INDEXES:
-            op.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index}")
+            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.partition(' ')[0]}")
+            op.execute(f"CREATE INDEX CONCURRENTLY {index}")
         for index in REPLACED:
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
+        op.execute("SET lock_timeout = '4s'")
         op.execute("SET statement_timeout = '60s'")
 
 

@@ -141,12 +141,15 @@ REPLACED = ("pipelines_offshoots", "pipelines_grown", "runs_published_by")
 def upgrade() -> None:
     with op.get_context().autocommit_block():
         op.execute("SET statement_timeout = '1h'")
+        op.execute("SET lock_timeout = '10min'")  # building an index waits for older transactions, and locks nobody out
         for statement in (*TABLES, GROWERS, TALLIES, RECOUNTED, *TRIGGERS, *FEEDS):
             op.execute(statement)
         for index in INDEXES:
-            op.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index}")
+            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.partition(' ')[0]}")  # one that was cut off
+            op.execute(f"CREATE INDEX CONCURRENTLY {index}")
         for index in REPLACED:
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
+        op.execute("SET lock_timeout = '4s'")
         op.execute("SET statement_timeout = '60s'")
 
 

@@ -1,4 +1,4 @@
-"""Turns by queue: a run's turn stands with its steps alone, and an index says whose turn it is now.
+"""Turns by queue: an index says whose turn it is now. A run's own turn is not read any more; what still writes it may.
 
 Revision ID: 0012
 Revises: 0011
@@ -11,22 +11,18 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-STATEMENTS = (
-    "CREATE INDEX step_runs_served ON step_runs (queue, turn) WHERE started_at IS NOT NULL",
-    "DROP INDEX runs_turn",
-    "ALTER TABLE runs DROP COLUMN turn",  # and with it its index
-    "CREATE INDEX runs_alive ON runs (owner_id) WHERE finished_at IS NULL",
-)
-
 
 def upgrade() -> None:
-    for statement in STATEMENTS:
-        op.execute(statement)
+    with op.get_context().autocommit_block():
+        op.execute("SET statement_timeout = '1h'")
+        op.execute("SET lock_timeout = '10min'")
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS step_runs_served")
+        op.execute("CREATE INDEX CONCURRENTLY step_runs_served ON step_runs (queue, turn) WHERE started_at IS NOT NULL")
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS runs_turn")
+        op.execute("SET lock_timeout = '4s'")
+        op.execute("SET statement_timeout = '60s'")
 
 
 def downgrade() -> None:
-    op.execute("DROP INDEX runs_alive")
-    op.execute("ALTER TABLE runs ADD COLUMN turn bigint NOT NULL DEFAULT 0")
-    op.execute("CREATE INDEX runs_alive ON runs (owner_id, turn) WHERE finished_at IS NULL")
     op.execute("CREATE INDEX runs_turn ON runs (state, turn) WHERE finished_at IS NULL")
     op.execute("DROP INDEX step_runs_served")

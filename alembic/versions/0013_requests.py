@@ -13,10 +13,17 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE pipelines ADD COLUMN request_sha256 text")
-    op.execute(
-        "CREATE INDEX pipelines_request ON pipelines (owner_id, request_sha256) WHERE request_sha256 IS NOT NULL"
-    )
+    with op.get_context().autocommit_block():
+        op.execute("ALTER TABLE pipelines ADD COLUMN IF NOT EXISTS request_sha256 text")
+        op.execute("SET statement_timeout = '1h'")
+        op.execute("SET lock_timeout = '10min'")
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS pipelines_request")
+        op.execute(
+            """CREATE INDEX CONCURRENTLY pipelines_request ON pipelines (owner_id, request_sha256)
+               WHERE request_sha256 IS NOT NULL"""
+        )
+        op.execute("SET lock_timeout = '4s'")
+        op.execute("SET statement_timeout = '60s'")
 
 
 def downgrade() -> None:

@@ -33,7 +33,7 @@ SELECT made.*, a.words || b.words || c.words AS words, array_to_string(a.words[1
 FROM (
     SELECT p.id, p.cover_run_id, row_number() OVER (ORDER BY p.published_at, p.id) AS number, p.published_at,
         p.rating_score,
-        p.rating_sum::float8 / nullif(p.rating_count, 0) AS rating, p.offshoot_count, p.medium, o.handle,
+        p.rating_sum::float8 / nullif(p.rating_count, 0) AS rating, p.offshoot_weight, p.medium, o.handle,
         (ARRAY['starter', 'sdxl-1.0', 'flux-schnell', 'sd-1.5', 'dreamshaper', 'pixart', 'svd-xt', 'kandinsky'])
             [1 + floor(8 * power(random(), 2))::int] AS model,
         (ARRAY['cc-by-4.0', 'cc-by-sa-4.0', 'cc0-1.0', 'mit'])[1 + floor(4 * power(random(), 2))::int] AS license,
@@ -48,7 +48,7 @@ JOIN bench_phrases c ON c.phrase = made.c
 
 _DOCUMENTS = f"""
 INSERT INTO search_documents (pipeline_id, number, published_at, score, rating, offshoots, facets, marks, document)
-SELECT id, number, published_at, rating_score, rating, offshoot_count,
+SELECT id, number, published_at, rating_score, rating, offshoot_weight,
     ARRAY['kind:' || medium, 'license:' || license, 'model:' || model, 'tag:' || words[1], 'tag:' || words[11]],
     ARRAY['by:' || handle, 'window:' || number / {WINDOW}, 'era:' || number / {WINDOW * ERA},
         'steps:' || passes, 'seed:' || seed, 'does:text_to_image', 'made:' || to_char(published_at, 'YYYY-MM')]

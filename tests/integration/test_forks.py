@@ -181,6 +181,16 @@ async def test_a_runs_page_offers_what_the_license_allows(make, client, clients,
     assert "Make an offshoot" not in (await hers.get(f"/runs/{running.id}")).text
 
 
+async def test_a_form_sent_again_leads_to_its_offshoot_though_the_parent_was_closed(make, client, log_in):
+    sea = await make.pipeline(visibility="public")
+    browser = await log_in(client, await make.person())
+    first = await browser.post(f"/pipelines/{sea.id}/forks", data={"version": "1", "key": "one"})
+    await db.execute("UPDATE pipelines SET visibility = 'private', title = 'Lake' WHERE id = $1", sea.id)
+    again = await browser.post(f"/pipelines/{sea.id}/forks", data={"version": "1", "key": "one"})
+    assert again.headers["location"] == first.headers["location"]
+    assert (await browser.post(f"/pipelines/{sea.id}/forks", data={"version": "1", "key": "two"})).status_code == 404
+
+
 async def test_a_form_sent_again_leads_to_the_offshoot_it_made(make):
     eve, ada, sea = await make.person(), await make.person(), await make.pipeline()
     made = await asyncio.gather(*(forks.fork(sea.version_id, eve.id, once="key") for _ in range(4)))

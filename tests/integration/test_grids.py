@@ -423,7 +423,7 @@ async def test_two_cells_forked_in_one_breath_are_two_offshoots(db: Any, make: M
     grid_id = await finished(make, pipeline, s2_guidance_scale="4, 7")
     first, second = await cells(db, grid_id)
     made = [
-        await forks.fork(pipeline.version_id, pipeline.owner_id, one["changes"], once="key")
+        await forks.fork(pipeline.version_id, pipeline.owner_id, one["changes"], once=str(one["id"]))
         for one in (first, second, second)
     ]
     assert made[0] != made[1] == made[2]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from domain import cards, gallery, pipelines, ranking, ratings, runs, search, search_query, standings
+from domain import cards, gallery, growers, pipelines, ranking, ratings, runs, scores, search, search_query, standings
 from domain.people import Person
 from domain.pipelines import Details
 from domain.ranking import BREADTH, OFTEN, Standing
@@ -367,3 +367,27 @@ async def test_the_sprig_says_how_many_other_people(make: Make, client: Any) -> 
     told = (await client.get("/help/ranking")).text
     assert 'id="lists"' in told
     assert "how many other people have an offshoot of it in the gallery" in told
+
+
+async def test_offshoots_that_an_older_site_listed_are_counted(make: Make, db: Any) -> None:
+    sea = await make.pipeline(published=True)
+    await grown(make, sea, await make.person())
+    await db.execute("DELETE FROM growers")
+    await scores.recount(sea.id)
+    assert (await row_of(db, sea))["offshoot_count"] == 0
+    assert await growers.catch_up() == 1
+    await check(db, sea)
+    assert await growers.catch_up() == 0
+
+
+async def test_more_offshoots_of_one_owner_have_the_first_weighed_again(make: Make, db: Any) -> None:
+    owner, friend = await make.person(), await proven(make, db)
+    made = [await make.pipeline(owner, published=True) for _ in range(OFTEN + 1)]
+    first, *others = made
+    await grown(make, first, friend)
+    assert await standing_of(db, first, friend) is PROVEN
+    for other in others:
+        await grown(make, other, friend)
+    while await standings.reweigh():
+        pass
+    assert await standing_of(db, first, friend) is CLOSE

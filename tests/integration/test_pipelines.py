@@ -99,7 +99,7 @@ async def test_a_form_sent_twice_makes_one_pipeline(make):
     ada = await make.person()
     made = await asyncio.gather(*(pipelines.create(ada.id, Details("Sea"), RECIPE, once="key") for _ in range(4)))
     assert len({ref.id for ref in made}) == 1
-    other = await pipelines.create(ada.id, Details("Sea"), OTHER, once="key")
+    other = await pipelines.create(ada.id, Details("Sea"), OTHER, once="another")
     assert other.id != made[0].id
 
 

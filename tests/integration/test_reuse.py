@@ -195,6 +195,9 @@ async def test_a_published_run_does_not_tell_that_it_was_there_before(
     text = (await client.get(f"/runs/{again}")).text
     assert "eused" not in text
     assert "Done in 2.0 s" in text, "as long as its steps took when they were made, one second each with a model"
+    text = (await client.get(f"/pipelines/{pipeline.id}?run={again}")).text
+    assert "<dt>Time</dt><dd>2.0 s</dd>" in text
+    assert text.count('end">1.0 s') == 2
 
 
 async def test_the_form_offers_to_run_afresh(

@@ -197,7 +197,7 @@ DEFAULTS = {
         rating_tally grown_count offshoot_tally grown_tally offshoot_weight grown_weight recount_due""",
     "versions": "id note created_at",
     "drafts": "id saved_at",
-    "runs": "afresh id inputs state visibility created_at changes apart",
+    "runs": "afresh turn id inputs state visibility created_at changes apart",
     "grids": "id inputs created_at",
     "step_runs": """id model batch_key state priority turn attempt crash_count retry_count not_before nudge_at
         progress progress_total phase""",

@@ -268,3 +268,16 @@ async def test_a_claim_looks_again_whether_steps_are_alike(db: Any, make: Make) 
         await w.accept(await make.pipeline(steps=[steps.TextToImage(prompt="a boat", width=width)]))
     await db.execute("UPDATE step_runs SET batch_key = 'the same'")
     assert [len(await queue.claim("image", "ann", room=4)) for _ in range(3)] == [1, 1, 0]
+
+
+async def test_who_comes_after_a_batch_waits_no_longer_for_it(db: Any, make: Make, pipeline: Pipeline) -> None:
+    ada, bo = await make.person(), await make.person()
+    wide = await make.pipeline(steps=[steps.TextToImage(prompt="a boat", width=64)], visibility="public")
+    for place in range(40):  # alike ones lie ten turns apart, as the cells of a table do
+        await _ask(pipeline if place % 10 == 0 else wide, ada.id)
+    held = await queue.claim("image", "ann", room=8)
+    assert len(held) == 4
+    await _ask(pipeline, bo.id)
+    for each in held:
+        await queue.finish(each, [], None, {}, {})
+    assert bo.id in (await _serve_all(db))[:2]
