@@ -221,6 +221,7 @@ async def test_the_top_is_read_from_its_index(make: Make, db: Any) -> None:
     sql, args = lists.select("p.id", "", lists.Filter("top"), None, 24)
     async with db.transaction():
         await db.execute("SET LOCAL enable_seqscan = off")
+        await db.execute("SET LOCAL enable_sort = off")  # few rows are sorted as fast as read in order
         plan = "\n".join(row[0] for row in await db.fetch(f"EXPLAIN {sql}", *args))
     assert " using pipelines_best " in plan
     assert "Sort" not in plan
