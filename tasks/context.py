@@ -105,7 +105,7 @@ class Context:
         """Show each member's rough picture after `done` of `total` passes, unless the last ones were too recent or
         the step is nearly done. `draw` is called only if it is time.
 
-        A slow `draw` is called less often, so that previews never cost more than a twentieth.
+        A slow `draw` is called less often, so that previews never cost more than a fortieth.
         """
         start = time.monotonic()
         if start < self._next_preview or self._left(start, done, total) < WORTH_A_PREVIEW:
@@ -115,7 +115,7 @@ class Context:
             if image is not None:
                 self._say(Preview(member, done, _small(image)))
         end = time.monotonic()
-        self._next_preview = end + max(PREVIEW_PAUSE, 20 * (end - start))
+        self._next_preview = end + max(PREVIEW_PAUSE, 40 * (end - start))
 
     def _left(self, now: float, done: int, total: int) -> float:
         """About how many seconds the passes that remain will take."""
