@@ -10,7 +10,7 @@ from msgspec import Struct
 from domain import db, lists, search_candidates, search_conditions, search_corrections, search_facets, search_query
 from domain.errors import NotFound, Unavailable
 from domain.lists import NO_PAGE, PAGE
-from domain.search_candidates import FEW, NOTHING, Answer, Place, Row
+from domain.search_candidates import FEW, NOTHING, Answer, Page, Place, Row
 from domain.search_conditions import Compiled
 from domain.search_facets import Counts, Facet
 from domain.search_query import Query
@@ -55,7 +55,6 @@ async def find(
     limit: int = PAGE,
     *,
     exactly: bool = False,
-    facets: bool = True,
 ) -> Found:
     """One page of what matches, in an order (match, newest, rating, offshoots).
 
@@ -67,31 +66,30 @@ async def find(
     if not query.terms and order == "match":
         order, place = "newest", place and msgspec.structs.replace(place, order="newest")
     try:
-        found = await _page(query, order, place, limit, facets)
+        found = await _page(query, order, place, limit)
         if found.total or place is not None or exactly:
             return found
         corrected = await search_corrections.corrections(query)
         if not corrected:
             return found
-        nearest = await _page(search_corrections.corrected(query, corrected), order, None, limit, facets)
+        nearest = await _page(search_corrections.corrected(query, corrected), order, None, limit)
     except asyncpg.QueryCanceledError:
         raise Unavailable(TOO_SLOW) from None
     return msgspec.structs.replace(nearest, corrected=corrected) if nearest.total else found
 
 
-async def _page(query: Query, order: str, place: Place | None, limit: int, facets: bool) -> Found:
+async def _page(query: Query, order: str, place: Place | None, limit: int) -> Found:
     """One page of exactly this."""
     compiled = await search_conditions.prepare(query)
-    answer, counts, whole = await _answer(compiled, order, place, limit, facets)
+    answer, counts, whole = await _answer(compiled, Page(order, place, limit))
     before = place.before if place else 0
-    fields = search_facets.FIELDS if facets else ()
     return Found(
         query=query,
         ids=[row.id for row in answer.page[:limit]],
         total=min(answer.total, search_candidates.MOST),
         more=answer.more,
         whole=whole,
-        facets={field: search_facets.facets(field, counts, getattr(query, field)) for field in fields},
+        facets={field: search_facets.facets(field, counts, getattr(query, field)) for field in search_facets.FIELDS},
         first=before + 1,
         next=_next(answer.page, order, limit, before),
         previous=None if place is None else _previous(answer.back, order, limit, before),
@@ -100,25 +98,20 @@ async def _page(query: Query, order: str, place: Place | None, limit: int, facet
     )
 
 
-async def _answer(
-    compiled: Compiled, order: str, place: Place | None, limit: int, facets: bool
-) -> tuple[Answer, Counts, bool]:
-    """Candidates and a page of them; with `facets` also what they have; and whether the order holds for all matches.
+async def _answer(compiled: Compiled, page: Page) -> tuple[Answer, Counts, bool]:
+    """Candidates and a page of them, what they have, and whether the order holds for all matches.
 
-    Where more match than are counted, a page of an order comes from that order's own index.
+    Where more match than are counted, a page of an order is looked for among all of them.
     """
     async with db.transaction():
         newest = await search_candidates.begin(PATIENCE)
         if newest is None:
             return NOTHING, {}, True
-        answer = await search_candidates.gather(compiled, order, place, limit, newest)
-        counts = await search_facets.count(compiled, answer, newest) if facets else {}
-        if order == "match" or not answer.more:
+        answer, counts = await search_facets.gather(compiled, page, newest)
+        if page.order == "match" or not answer.more:
             return answer, counts, not answer.more
-        page, back = await search_candidates.walk(compiled, order, place, limit)
-        if len(page) <= limit and len(page) < len(answer.page):
-            return answer, counts, False
-        return msgspec.structs.replace(answer, page=page, back=back), counts, True
+        every = await search_candidates.ordered(compiled, page, newest, answer)
+        return every or answer, counts, every is not None
 
 
 class Less(Struct, frozen=True):

@@ -6,7 +6,6 @@ a filter narrows inside the index. A search counts no more than `MOST` matches: 
 which share marks called windows. So no question costs more than its words deserve, and none scans a table.
 """
 
-import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -26,8 +25,10 @@ FILL = 0.9
 """How near to `MOST` a look aims."""
 FEW = 32
 """Windows looked at when a search only says what it does not want."""
-FAR = 20_000
-"""Rows of an order's index that are read for one page."""
+SORTED = 5_000
+"""Matches that are all put in order for one page; of more, the order's own index is read."""
+FAR = 10_000
+"""Rows of that index that are read for one page."""
 VALUES = 100
 """Values of each facet that are told."""
 
@@ -41,6 +42,14 @@ class Place(Struct, frozen=True, array_like=True):
     before: int
 
 
+class Page(Struct, frozen=True):
+    """Which page of which order: `limit` rows after a place, or the first ones."""
+
+    order: str
+    place: Place | None
+    limit: int
+
+
 class Row(Struct, frozen=True):
     """A result and what it is ordered by."""
 
@@ -51,9 +60,13 @@ class Row(Struct, frozen=True):
 class Answer(Struct, frozen=True):
     """What one look at the index gave."""
 
+    seen: int
+    """Candidates, and how many of them match."""
     total: int
     more: bool
     """Whether there are others that were not looked at."""
+    expected: int
+    """How many there seem to be with these."""
     last: int
     """The highest number among the candidates."""
     counts: list[tuple[str, int]]
@@ -63,7 +76,7 @@ class Answer(Struct, frozen=True):
     """Those before the page, the nearest first."""
 
 
-NOTHING = Answer(0, False, 0, [], [], [])
+NOTHING = Answer(0, 0, False, 0, 0, [], [], [])
 
 _PATIENCE = "SELECT set_config('statement_timeout', $1, true)"
 PLAIN = """SELECT set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'off', true),
@@ -92,25 +105,27 @@ async def begin(patience: int) -> int | None:
     return newest
 
 
-async def gather(
-    compiled: Compiled, order: str, place: Place | None, limit: int, newest: int, field: str = ""
-) -> Answer:
-    """Look at as many of the newest windows as hold some `MOST` matches, or at all of them.
+async def gather(compiled: Compiled, page: Page, newest: int, beside: str = "") -> Answer:
+    """Look at as many of the newest windows as hold some `MOST` candidates, or at all of them.
 
-    With a `field` its facets alone are counted."""
-    span = _span(compiled, newest)
-    wide = await _width(compiled, span)
+    Candidates need not have the values of a field `beside`: those of its facets that others have are counted too.
+    A rough look will do then."""
+    near = compiled.without(beside)
+    span = _span(near, newest)
+    wide = await _width(near, newest, span)
     few, many, kept = 0, span + 1, NOTHING
     while True:
-        answer = await _look(compiled, order, place, limit, newest, wide, field)
-        if answer.total > MOST:
+        answer = await _look(compiled, page, newest, wide, beside)
+        if beside and answer.seen > MOST // 8:
+            return answer
+        if answer.seen > MOST:
             # what came were the oldest: they tell how close together matches lie
             spread = max(answer.last - max(newest - wide * WINDOW, 0), 1)
             first, many = many > span and not few, wide
             wide = min(max(int(spread * FILL // WINDOW), 1), wide - 1) if first else (few + many) // 2
-        elif answer.total < (MOST // 2 if many > span else MOST // 4) and wide < span:
+        elif answer.seen < (MOST // 2 if many > span else MOST // 4) and wide < span:
             few, kept = wide, answer
-            further = wide * 4 if answer.total < MOST // 8 else wide * 2
+            further = wide * 4 if answer.seen < MOST // 8 else wide * 2
             wide = min(further, span) if many > span else (few + many) // 2
         else:
             return answer
@@ -124,61 +139,70 @@ def _span(compiled: Compiled, newest: int) -> int:
     return every if compiled.narrows else min(every, FEW)
 
 
-async def _width(compiled: Compiled, span: int) -> int:
-    """How many of the newest windows to look at, by the planner's estimate of matches: all, if they are few."""
-    where = indexed(compiled)
-    if not where.conditions:
-        return min(MOST // WINDOW, span)
-    plan = msgspec.json.decode(
-        await db.fetchval(f"EXPLAIN (FORMAT JSON) SELECT FROM search_documents d WHERE {where}", *where.args)
-    )
-    expected = float(plan[0]["Plan"]["Plan Rows"])
+async def _width(compiled: Compiled, newest: int, span: int) -> int:
+    """How many of the newest windows to look at, by the planner's estimate of matches: all, if they are few.
+
+    The newest window may have only begun."""
+    where, expected = indexed(compiled), newest + 1.0
+    if where.conditions:
+        sql = f"EXPLAIN (FORMAT JSON) SELECT FROM search_documents d WHERE {where}"
+        plan = msgspec.json.decode(await db.fetchval(sql, *where.args))
+        expected = max(float(plan[0]["Plan"]["Plan Rows"]), 1.0)
     if expected <= MOST / 2:
         return span
-    return min(max(math.floor(span * MOST * FILL / expected), 1), span)
+    numbers = (newest + 1) * MOST * FILL / expected
+    return min(max(1 + int((numbers - newest % WINDOW - 1) // WINDOW), 1), span)
 
 
 def question(
-    compiled: Compiled, order: str, place: Place | None, limit: int, newest: int, wide: int, field: str = ""
+    compiled: Compiled, page: Page, newest: int, wide: int, beside: str = "", *, facets: bool = True, most: int = 0
 ) -> tuple[str, list[Any]]:
-    """SQL and arguments: the number of candidates (part 0), their facets (1), a page (2), those before it (3)."""
-    where = conditions(compiled, windows(compiled, newest, wide))
-    key = _KEYS.get(order) or _rank(where.arg(compiled.ranked))
-    page, back = f"ORDER BY value DESC, id DESC LIMIT {limit + 1}", "LIMIT 0"
+    """SQL and arguments: the number of candidates (part 0), their facets (1), a page (2), those before it (3), and
+    how many match (4)."""
+    near = compiled.without(beside)
+    where = conditions(near, windows(near, newest, wide))
+    key, inside = _KEYS.get(page.order) or _rank(where.arg(compiled.ranked)), "true"
+    if beside:
+        inside = f"d.{compiled.groups[beside][0]} && {where.arg(compiled.groups[beside][1])}::text[]"
+    rows, back = f"ORDER BY value DESC, id DESC LIMIT {page.limit + 1}", "LIMIT 0"
     after = before = ""
-    if place is not None:
-        edge = f"({where.arg(place.value)}::float8, {where.arg(place.id)}::uuid)"
-        after, before = f"WHERE (value, id) < {edge}", f"WHERE (value, id) >= {edge}"
-        back = f"ORDER BY value, id LIMIT {limit + 1}"
+    if page.place is not None:
+        edge = f"({where.arg(page.place.value)}::float8, {where.arg(page.place.id)}::uuid)"
+        after, before = f"AND (value, id) < {edge}", f"AND (value, id) >= {edge}"
+        back = f"ORDER BY value, id LIMIT {page.limit + 1}"
     sql = f"""
         WITH found AS MATERIALIZED (
-            SELECT d.pipeline_id AS id, d.number, d.facets, {key} AS value FROM search_documents d
-            WHERE {where} LIMIT {MOST + 1}
+            SELECT d.pipeline_id AS id, d.number, d.facets, {key} AS value, {inside} AS inside
+            FROM search_documents d WHERE {where} LIMIT {(most or MOST) + 1}
         ), counted AS (
             SELECT facet, count(*) AS n FROM found, unnest(facets) facet
-            WHERE starts_with(facet, {where.arg(f"{field}:" if field else "")}) GROUP BY facet
+            WHERE inside OR starts_with(facet, '{beside}:') GROUP BY facet
         ), placed AS (
             SELECT facet, n, row_number() OVER (PARTITION BY split_part(facet, ':', 1) ORDER BY n DESC, facet) AS place
             FROM counted
         )
         SELECT 0 AS part, '' AS facet, count(*) AS n, NULL::uuid AS id, max(number)::float8 AS value FROM found
-        UNION ALL SELECT 1, facet, n, NULL, NULL FROM placed WHERE place <= {VALUES}
-        UNION ALL (SELECT 2, '', 0, id, value FROM found {after} {page})
-        UNION ALL (SELECT 3, '', 0, id, value FROM found {before} {back})
-        """  # noqa: S608 - columns and numbered arguments only
+        UNION ALL SELECT 1, facet, n, NULL, NULL FROM placed WHERE place <= {VALUES} AND {facets}
+        UNION ALL (SELECT 2, '', 0, id, value FROM found WHERE inside {after} {rows})
+        UNION ALL (SELECT 3, '', 0, id, value FROM found WHERE inside {before} {back})
+        UNION ALL SELECT 4, '', count(*), NULL, NULL FROM found WHERE inside
+        """  # noqa: S608 - columns, fields and numbered arguments only
     return sql, where.args
 
 
 async def _look(
-    compiled: Compiled, order: str, place: Place | None, limit: int, newest: int, wide: int, field: str
+    compiled: Compiled, page: Page, newest: int, wide: int, beside: str = "", *, facets: bool = True, most: int = 0
 ) -> Answer:
-    sql, args = question(compiled, order, place, limit, newest, wide, field)
+    sql, args = question(compiled, page, newest, wide, beside, facets=facets, most=most)
     rows = await db.fetch(sql, *args)
-    total, last = next((row["n"], row["value"]) for row in rows if row["part"] == 0)
+    seen, last = next((row["n"], row["value"]) for row in rows if row["part"] == 0)
+    total = next(row["n"] for row in rows if row["part"] == 4)
     return Answer(
+        seen=seen,
         total=total,
         last=int(last or 0),
-        more=total > MOST or wide <= newest // WINDOW,
+        more=seen > (most or MOST) or wide <= newest // WINDOW,
+        expected=total * (newest // WINDOW + 1) // wide,
         counts=[(row["facet"], row["n"]) for row in rows if row["part"] == 1],
         page=[Row(row["id"], row["value"]) for row in rows if row["part"] == 2],
         back=[Row(row["id"], row["value"]) for row in rows if row["part"] == 3],
@@ -211,35 +235,46 @@ def _rank(words: str) -> str:
 # an order over everything
 
 
-async def walk(compiled: Compiled, order: str, place: Place | None, limit: int) -> tuple[list[Row], list[Row]]:
+async def ordered(compiled: Compiled, page: Page, newest: int, answer: Answer) -> Answer | None:
+    """The answer with a page of an order over all matches, where more match than were counted; None where that would
+    take too long. Nothing else can be asked in the same transaction."""
+    if compiled.narrows and answer.expected <= SORTED:
+        every = await _look(compiled, page, newest, newest // WINDOW + 1, facets=False, most=SORTED)
+        if not every.more:
+            return msgspec.structs.replace(answer, page=every.page, back=every.back)
+    rows, back = await walk(compiled, page)
+    if len(rows) <= page.limit and len(rows) < len(answer.page):
+        return None
+    return msgspec.structs.replace(answer, page=rows, back=back)
+
+
+async def walk(compiled: Compiled, page: Page) -> tuple[list[Row], list[Row]]:
     """A page of an order over all matches, and those before it, the nearest first; fewer where matches are so rare
-    that the index would have to be read further than `FAR`. Nothing else can be asked in the same transaction."""
+    that the index would have to be read further than `FAR`."""
     await db.fetchrow(_BY_ORDER)
-    sql, args = walking(compiled, order, place, limit)
-    page = await db.fetch(sql, *args)
+    sql, args = walking(compiled, page)
+    rows = await db.fetch(sql, *args)
     back: list[db.Record] = []
-    if place is not None:
-        sql, args = walking(compiled, order, place, limit, backward=True)
+    if page.place is not None:
+        sql, args = walking(compiled, page, backward=True)
         back = await db.fetch(sql, *args)
-    return [Row(*row) for row in page], [Row(*row) for row in back]
+    return [Row(*row) for row in rows], [Row(*row) for row in back]
 
 
-def walking(
-    compiled: Compiled, order: str, place: Place | None, limit: int, *, backward: bool = False
-) -> tuple[str, list[Any]]:
+def walking(compiled: Compiled, page: Page, *, backward: bool = False) -> tuple[str, list[Any]]:
     """SQL and arguments for `walk`: the gallery's index in this order, and the document of each row it gives."""
-    where, column, way = conditions(compiled), _INDEXED[order], "ASC" if backward else "DESC"
-    near = [LISTED, *published(where, compiled.made, "p")]
-    if place is not None:
-        edge = f"({where.arg(_indexed(order, place.value))}, {where.arg(place.id)})"
+    where, column, way = conditions(compiled), _INDEXED[page.order], "ASC" if backward else "DESC"
+    near = [LISTED, *(published(where, compiled.made, "p") if page.order == "newest" else ())]
+    if page.place is not None:
+        edge = f"({where.arg(_indexed(page.order, page.place.value))}, {where.arg(page.place.id)})"
         near.append(f"(p.{column}, p.id) {'>=' if backward else '<'} {edge}")
-    value = _MICROSECONDS.format("w.value") if order == "newest" else "w.value::float8"
+    value = _MICROSECONDS.format("w.value") if page.order == "newest" else "w.value::float8"
     sql = f"""
         SELECT w.id, {value} FROM (
             SELECT p.id, p.{column} AS value FROM pipelines p WHERE {" AND ".join(near)}
             ORDER BY p.{column} {way}, p.id {way} LIMIT {FAR}
         ) w JOIN search_documents d ON d.pipeline_id = w.id
-        WHERE {str(where) or "true"} ORDER BY w.value {way}, w.id {way} LIMIT {limit + 1}
+        WHERE {str(where) or "true"} ORDER BY w.value {way}, w.id {way} LIMIT {page.limit + 1}
         """  # noqa: S608 - columns and numbered arguments only
     return sql, where.args
 

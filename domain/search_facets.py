@@ -6,10 +6,12 @@ from msgspec import Struct
 
 from domain import search_candidates
 from domain.lists import MEDIA
-from domain.search_candidates import Answer
+from domain.search_candidates import Answer, Page
 from domain.search_conditions import Compiled
 
 FIELDS = ("kind", "model", "license", "tag")
+NARROWING = ("kind", "model", "license")
+"""Fields of which any value will do: another can be chosen beside the one in use. Tags must all be there."""
 
 
 class Facet(Struct, frozen=True):
@@ -24,14 +26,22 @@ Counts = dict[str, list[tuple[str, int]]]
 """By field: its values, the commonest first, and how many have each."""
 
 
-async def count(compiled: Compiled, answer: Answer, newest: int) -> Counts:
-    """The values of each field among the matches; of a field in use, among the matches without it."""
-    counts = _by_field(answer)
-    for field in ("kind", "model", "license"):
+async def gather(compiled: Compiled, page: Page, newest: int) -> tuple[Answer, Counts]:
+    """Candidates with a page of them, and the values of each field among the matches; of a field in use, among what
+    would match without it.
+
+    A look at what matches without a field often sees enough of what matches with it, and tells both.
+    """
+    found: Answer | None = None
+    counts: Counts = {}
+    for field in NARROWING:
         if field in compiled.groups:
-            others = await search_candidates.gather(compiled.without(field), "newest", None, 0, newest, field)
-            counts[field] = _by_field(others)[field]
-    return counts
+            answer = await search_candidates.gather(compiled, page, newest, field)
+            counts[field] = _by_field(answer)[field]
+            if not answer.more or search_candidates.MOST // 3 <= answer.total <= answer.seen <= search_candidates.MOST:
+                found = answer
+    found = found or await search_candidates.gather(compiled, page, newest)
+    return found, {**_by_field(found), **counts}
 
 
 def _by_field(answer: Answer) -> Counts:
