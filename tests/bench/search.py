@@ -32,7 +32,7 @@ ASKED = 400
 WARM = 50
 SLOWEST = 2
 COMMON = 20
-PLANS = ROOT / "tests" / "bench" / "results" / "search-plans.md"
+PLANS = ROOT / "docs" / "search-plans.md"
 ABOUT = """# How PostgreSQL answers a search
 
 `make bench ARGS=search` writes this at {size:,} published runs: `EXPLAIN (ANALYZE, BUFFERS)` of usual questions and of
