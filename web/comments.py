@@ -1,6 +1,5 @@
 """Comments: a subject's list and form, answers, changes, deletion."""
 
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -16,7 +15,7 @@ from domain.subjects import Subject
 from domain.talk import Comment
 from web.auth import Viewer
 from web.comment_feeds import address_of, name_of
-from web.forms import read_form, read_typed
+from web.forms import new_key, read_form, read_typed
 from web.render import page, see_other, wants_part
 
 _Request = Request[Any, Any, Any]
@@ -74,7 +73,7 @@ def writing(subject: Subject, body: str = "", error: str = "") -> Form:
         button="Post comment",
         body=body,
         error=error,
-        key=_new_key(),
+        key=new_key(),
         target="#comments",
         swap="beforeend",
     )
@@ -90,7 +89,7 @@ def _answering(comment: Comment, body: str = "", error: str = "") -> Form:
         button="Post reply",
         body=body if error else start,
         error=error,
-        key=_new_key(),
+        key=new_key(),
         back=f"/comments/{comment.id}",
         target="closest .slot",
     )
@@ -107,10 +106,6 @@ def _changing(comment: Comment, body: str = "", error: str = "") -> Form:
         back=f"/comments/{comment.id}",
         target="this",
     )
-
-
-def _new_key() -> str:
-    return secrets.token_urlsafe(18)
 
 
 def _about(subject: Subject) -> dict[str, Any]:

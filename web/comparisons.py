@@ -1,7 +1,6 @@
 """Comparing two versions: the difference, results of equal seeds, and both versions run over a few seeds."""
 
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +13,7 @@ from domain.comparisons import MAX_SEEDS, Table
 from domain.errors import Invalid, NotFound, TooMany
 from web import conditional, run_words, unchanged
 from web.auth import Viewer, config_of
-from web.forms import read_form
+from web.forms import new_key, read_form, sent_key
 from web.pipelines import number_or_404
 from web.render import page, see_other, wants_part
 
@@ -99,7 +98,7 @@ async def _show(
         output=output,
         typed=typed,
         errors=errors,
-        key=secrets.token_urlsafe(18),
+        key=new_key(),
         words=run_words,
         most_seeds=MAX_SEEDS,
     )
@@ -140,7 +139,7 @@ def _show_table(
         t=found,
         seeds=seeds,
         url=table_url(sides.left.version_id, sides.right.version_id, seeds),
-        key=secrets.token_urlsafe(18),
+        key=new_key(),
         error=error,
         words=run_words,
     )
@@ -151,7 +150,7 @@ async def run(request: _Request, me: Viewer) -> Response[bytes]:
     """Run what is not known of both versions with the seeds of the form: all of it or nothing."""
     sent = await read_form(request, ("left", "right", "seeds", "key", "field"))
     left, right = _id(sent.get("left", "")), _id(sent.get("right", ""))
-    key = request.headers.get("idempotency-key") or sent.get("key") or secrets.token_urlsafe(18)
+    key = sent_key(request, sent)
     limit = config_of(request.scope).run_limit
     try:
         seeds = read_seeds(sent.get("seeds", ""))

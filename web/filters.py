@@ -11,6 +11,7 @@ import nh3
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
+from domain import search_marks
 from domain.mentions import HANDLE, MARKDOWN, outside_links
 
 RATIOS = {"16:9": 1.7778, "3:2": 1.5, "4:3": 1.3333, "1:1": 1.0, "4:5": 0.8, "2:3": 0.6667, "9:16": 0.5625}
@@ -107,6 +108,12 @@ def plain(text: str) -> str:
         for token in MARKDOWN.parse(text)
     ]
     return " ".join(" ".join(spoken).split())
+
+
+def marked(text: str) -> Markup:
+    """A result's text with what a search matched in `<mark>`; `search_marks.mark` left it no such signs of its own."""
+    html = str(escape(text)).replace(search_marks.OPEN, "<mark>").replace(search_marks.CLOSE, "</mark>")
+    return Markup(html)  # noqa: S704 - escaped above
 
 
 _SIGNS = {"\n": ("↵\n", "line break"), "\t": ("→\t", "tab"), " ": ("·", "space")}
@@ -221,6 +228,7 @@ FILTERS: dict[str, Any] = {
     "markdown": markdown,
     "plain": plain,
     "said": said,
+    "marked": marked,
     "unseen": unseen,
     "alike": alike,
 }

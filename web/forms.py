@@ -1,6 +1,7 @@
 """Reading forms: only the fields we asked for, only text that can be stored."""
 
 import re
+import secrets
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 from urllib.parse import parse_qsl
@@ -39,6 +40,16 @@ class Unstorable(Invalid):
         self.kept = kept
         names = ", ".join(f"“{name}”" for name in fields)
         super().__init__(fields, f"A character that cannot be stored was taken out of {names}.")
+
+
+def new_key() -> str:
+    """An idempotency key for a form: what it asks for happens once, however often it is sent."""
+    return secrets.token_urlsafe(18)
+
+
+def sent_key(request: Request[Any, Any, Any], sent: Mapping[str, str]) -> str:
+    """The key that came with the request, by header or by field `key`; a new one where none came."""
+    return request.headers.get("idempotency-key") or sent.get("key") or new_key()
 
 
 async def read_form(

@@ -20,7 +20,7 @@ from domain.run_pages import RunForm
 from domain.storage import Storage
 from web import grid_words, private_feeds, run_words, unchanged
 from web.auth import Viewer, config_of
-from web.forms import read_form, read_typed
+from web.forms import new_key, read_form, read_typed, sent_key
 from web.pipelines import number_or_404
 from web.render import page, see_other, wants_part
 from web.runs import read_moment, read_seed
@@ -77,11 +77,11 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
     status = await _estimate(composed, me)
     seen = composed.plan is not None and sent.get("seen") == composed.plan.digest
     if do == "run" and seen and composed.plan is not None and not composed.errors:
-        key = request.headers.get("idempotency-key") or sent.get("key") or _new_key()
+        key = sent_key(request, sent)
         try:
             accepted = await grids.create(composed.plan, me.id, key, config_of(request.scope).run_limit)
         except Conflict:
-            composed.values["key"] = _new_key()
+            composed.values["key"] = new_key()
             composed.errors["key"] = "This form already started another grid. Press Run once more to run this one."
             status = 409
         except TooMany as error:
@@ -162,17 +162,13 @@ def _show_form(request: _Request, composed: Composed, status: int = 200) -> Resp
         headers={"Cache-Control": "no-store"},
         c=composed,
         form=composed.form,
-        values={"key": _new_key(), **composed.values},
+        values={"key": new_key(), **composed.values},
         errors=composed.errors,
         mend=[name for name in ("x-values", "y", "y-values", *names, "seed") if name in composed.errors],
         words=run_words,
         say=grid_words,
         most=grid_axes.MAX_CELLS,
     )
-
-
-def _new_key() -> str:
-    return secrets.token_urlsafe(18)
 
 
 # -- a grid ------------------------------------------------------------------------------------

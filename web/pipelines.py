@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import secrets
 from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
@@ -19,7 +18,7 @@ from domain.pipelines import Details, Editing, PipelinePage, PipelineRef
 from web import comments, composer, follows
 from web.auth import Viewer, config_of, viewer_of
 from web.composer import Form
-from web.forms import read_files, read_form, read_typed
+from web.forms import new_key, read_files, read_form, read_typed
 from web.render import page, see_other, wants_part
 
 _Request = Request[Any, Any, Any]
@@ -198,7 +197,7 @@ async def _after(request: _Request, me: Viewer, ref: PipelineRef, run: bool, key
     """The saved version's page, or that of its run; a form sent twice leads to the same run."""
     if not run:
         return see_other(f"/pipelines/{ref.id}/versions/{ref.number}")
-    safe = "".join(char for char in key if char.isascii() and char.isalnum())[:60] or _new_key()
+    safe = "".join(char for char in key if char.isascii() and char.isalnum())[:60] or new_key()
     try:
         limit = config_of(request.scope).run_limit
         accepted = await runs.accept(ref.version_id, me.id, {}, None, f"{safe}-{ref.version_id.hex}", limit=limit)
@@ -255,7 +254,7 @@ async def show_composer(
         editing=editing,
         drafted=drafted,
         focus=focus,
-        key=_new_key(),
+        key=new_key(),
         words=composer,
         expected=expected,
         waiting=waiting,
@@ -317,10 +316,6 @@ def _focus(do: str) -> str:
         return {"add-input": "inputs", "add-list": "lists"}.get(do, "")
     number = int(rest) + {"up": -1, "down": 1, "add": 1}.get(action, 0)
     return f"step-{max(number, 1)}"
-
-
-def _new_key() -> str:
-    return secrets.token_urlsafe(18)
 
 
 def number_or_404(number: int) -> int:

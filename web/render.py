@@ -1,6 +1,5 @@
 """Pages: the whole one, or the block that htmx asked for."""
 
-import secrets
 from collections.abc import Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -15,6 +14,7 @@ from markupsafe import Markup
 from domain.config import Config
 from web import auth, filters
 from web.assets import Assets
+from web.forms import new_key
 from web.signatures import sign
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
@@ -134,7 +134,7 @@ def csrf_field() -> Markup:
 
 def key_field() -> Markup:
     """The hidden field of a form that makes something once, however often it is sent."""
-    return Markup('<input type="hidden" name="key" value="{}">').format(secrets.token_urlsafe(18))
+    return Markup('<input type="hidden" name="key" value="{}">').format(new_key())
 
 
 def page_headers(request: Request[Any, Any, Any]) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Runs: the form that starts one, its page while it is alive and after, and a person's own list."""
 
-import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.run_pages import RunForm, RunPage, StepPage
 from web import comments, private_feeds, run_words, unchanged
 from web.auth import Viewer, config_of, token_of
-from web.forms import read_form
+from web.forms import new_key, read_form, sent_key
 from web.render import page, see_other, wants_part
 from web.unchanged import Unchanged
 
@@ -46,7 +45,7 @@ async def new(
 async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) -> Response[bytes]:
     """Accept a run and go to its page. A form sent twice leads to the same run."""
     sent = await read_form(request, lambda name: name in ("key", "seed", "afresh", "from") or name.startswith("input-"))
-    key = request.headers.get("idempotency-key") or sent.get("key") or _new_key()
+    key = sent_key(request, sent)
     try:
         form = await _form(pipeline_id, number, me)
     except NotFound:
@@ -72,7 +71,7 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
         return await _show_form(request, me, form, sent, error.fields, status=422)
     except Conflict:
         words = {"key": "This form already started a run with other values. Press Run once more to run these."}
-        return await _show_form(request, me, form, {**sent, "key": _new_key()}, words, status=409)
+        return await _show_form(request, me, form, {**sent, "key": new_key()}, words, status=409)
     except TooMany as error:
         return await _show_form(request, me, form, sent, {"key": error.message}, status=error.status)
     return see_other(f"/runs/{accepted.run_id}")
@@ -93,10 +92,6 @@ async def _form(pipeline_id: UUID, number: int, me: Viewer) -> RunForm:
     if number > MAX_VERSION:
         raise NotFound
     return await run_pages.form(pipeline_id, number, me.id)
-
-
-def _new_key() -> str:
-    return secrets.token_urlsafe(18)
 
 
 def read_moment(text: str) -> datetime | None:
@@ -143,7 +138,7 @@ async def _show_form(
         form=form,
         earlier=earlier,
         words=run_words,
-        values={"key": _new_key(), "seed": "", "afresh": "", **values},
+        values={"key": new_key(), "seed": "", "afresh": "", **values},
         errors=errors or {},
         mend=[name for name in errors or {} if name in fields and name != "key"],
         astray=astray,

@@ -5,10 +5,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from litestar import Request, Response, get
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from msgspec import Struct
 
-from domain import licenses, search, search_lines, search_marks, search_query, search_suggestions
+from domain import licenses, search, search_lines, search_query, search_suggestions
 from domain.errors import NotFound, Unavailable
 from domain.lists import NO_PAGE
 from domain.search import Found
@@ -84,7 +84,7 @@ async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
         {"HX-Push-Url": _address(read.query, order)} if part and not after else {},
         part=part,
         choices=_choices(found, _one(form, "all"), order),
-        lines=[_line(line) for line in await search_lines.lines(found)],
+        lines=await search_lines.lines(found),
         later=after is not None,
         less=less and {"words": _words(less.filter), "url": _address(less.filter.rest, order), "of": less},
         exact=_address(read.query, order, exactly="1"),
@@ -216,20 +216,3 @@ def _words(used: search_query.Filter) -> str:
         return f"Made {used.value.replace('..', ' to ').replace('>=', 'from ').replace('<=', 'until ')}"
     words = label(used.field, used.value)
     return f"{names[used.field]} {words}" if used.field in names else words
-
-
-def _line(line: search_lines.Line) -> dict[str, Any]:
-    """A result, with the matches in its texts marked."""
-    return {
-        "of": line,
-        "title": marked(line.marked_title),
-        "prompt": marked(line.marked_prompt),
-        "place": line.reason and line.reason.place,
-        "reason": line.reason and marked(line.reason.text),
-    }
-
-
-def marked(text: str) -> Markup:
-    """Text with its matches in `<mark>`: `search_marks.mark` left no such signs of the text's own."""
-    html = str(escape(text)).replace(search_marks.OPEN, "<mark>").replace(search_marks.CLOSE, "</mark>")
-    return Markup(html)  # noqa: S704 - escaped above
