@@ -31,6 +31,7 @@ STEADY_S = 60.0
 """A program that ran this long starts over without delay when it dies."""
 MAX_DELAY_S = 30.0
 WORKER_STOP_S = 20.0
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAID = 2
 """The exit status of a program whose last words a person should read, rather than have it run again."""
 
@@ -68,7 +69,7 @@ class Supervisor:
         os.set_blocking(self.wake, False)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in STOPS:
             signal.signal(number, self._on_signal)
 
     def run(self) -> int:
@@ -208,6 +209,8 @@ class Supervisor:
         if self.services.folder.lock >= 0:
             (self.services.folder.path / "run" / "urls.json").unlink(missing_ok=True)
         self.services.stop()
+        for number in STOPS:
+            signal.signal(number, signal.SIG_IGN)  # nothing is left to stop, and one more would spoil the exit status
 
 
 def say(line: str) -> None:

@@ -3,21 +3,28 @@
 # start and a browser. PYTHON is the interpreter; arguments go to every lane's pytest.
 set -uo pipefail
 export OMP_NUM_THREADS=1 # torch's threads of several processes would only wait for each other
-SITES=(tests/faults tests/integration/test_embedded.py)
-WORKERS=(tests/browser tests/integration/test_backup.py tests/integration/test_worker.py
-    tests/integration/test_worker_models.py)
+IT=tests/integration
+SITES=(tests/faults $IT/test_embedded.py $IT/test_sweep.py)
+WORKERS=(tests/browser $IT/test_backup.py $IT/test_cancel_machine.py $IT/test_filling.py $IT/test_loading.py
+    $IT/test_worker.py $IT/test_worker_models.py)
 said=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$said"' EXIT
+rm -f .coverage .coverage.*
 
-"$PYTHON" -m pytest -p no:cacheprovider "${SITES[@]}" "$@" >"$said/sites" 2>&1 &
+lane() { # its name, then what pytest takes
+    COVERAGE_FILE=.coverage.$1 "$PYTHON" -m pytest -p no:cacheprovider --cov --cov-report= "${@:2}"
+}
+lane sites "${SITES[@]}" "$@" >"$said/sites" 2>&1 &
 sites=$!
-"$PYTHON" -m pytest -p no:cacheprovider "${WORKERS[@]}" "$@" >"$said/workers" 2>&1 &
+lane workers "${WORKERS[@]}" "$@" >"$said/workers" 2>&1 &
 workers=$!
 apart=("${SITES[@]}" "${WORKERS[@]}")
-"$PYTHON" -m pytest "${apart[@]/#/--ignore=}" --cov --cov-report=term "$@"
+lane rest "${apart[@]/#/--ignore=}" "$@"
 status=$?
-for lane in sites workers; do
-    wait "${!lane}" || status=$?
-    cat "$said/$lane"
+for name in sites workers; do
+    wait "${!name}" || status=$?
+    cat "$said/$name"
 done
+"$PYTHON" -m coverage combine --quiet
+"$PYTHON" -m coverage report
 exit "$status"
