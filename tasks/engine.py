@@ -53,6 +53,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.25
 """Seconds between two looks at the memory of a child that works."""
+IDLE = 5.0
+"""Seconds without a job after which a child gives back the memory that it kept for the next one."""
 EVICT_ME_FIRST = "1000"
 """The score by which Linux, out of memory, chooses what to kill: the child before anything else."""
 
@@ -276,6 +278,7 @@ def main(connection: Connection, device: str, model_memory: int) -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(EVICT_ME_FIRST)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    memory.keep_freed()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s engine %(levelname)s %(message)s")
     Child(connection, device, model_memory).work()
 
@@ -294,7 +297,7 @@ class Child:
     def work(self) -> None:
         """Do jobs one after the other."""
         threading.Thread(target=self._listen, daemon=True).start()
-        while (message := self._inbox.get()) is not None:
+        while (message := self._next()) is not None:
             self._working = True
             if isinstance(message, Warm):
                 self._warm(message)
@@ -307,6 +310,13 @@ class Child:
                 self._say(end)
                 self._stopped.clear()
             self._working = False
+
+    def _next(self) -> Job | Warm | Embed | None:
+        try:
+            return self._inbox.get(timeout=IDLE)
+        except queue.Empty:
+            memory.give_back()
+            return self._inbox.get()
 
     def _listen(self) -> None:
         try:

@@ -1,5 +1,7 @@
-"""How much memory there is, how much a process holds, and which errors say that there was too little."""
+"""How much memory there is, how much a process holds and keeps, and which errors say that there was too little."""
 
+import ctypes
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -24,6 +26,34 @@ def held_by(pid: int) -> int:
     except psutil.Error:
         return 0
     return int(memory.rss - getattr(memory, "shared", 0))
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Of glibc's `malloc.h`."""
+
+
+def keep_freed() -> None:
+    """Let this process keep what it frees for what it allocates next. Nothing happens where malloc is not glibc's.
+
+    By default glibc hands large blocks back to Linux at once, and Linux clears new ones page by page: with tensors of
+    some megabytes, made and dropped all the time, that took a sixth of a call for four pictures of 256 pixels.
+    """
+    mallopt = _of_glibc("mallopt")
+    if mallopt:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def give_back() -> None:
+    """Hand what this process kept and does not use to the machine."""
+    trim = _of_glibc("malloc_trim")
+    if trim:
+        trim(0)
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    library = ctypes.CDLL(None)
+    return getattr(library, name) if hasattr(library, "gnu_get_libc_version") else None
 
 
 def is_short(error: BaseException) -> bool:

@@ -1,6 +1,9 @@
 """Which errors say that memory ran out, and how much a process holds."""
 
+import ctypes
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -36,3 +39,41 @@ def test_what_torch_says_when_it_cannot_allocate_is_among_them() -> None:
 def test_a_process_holds_some_of_the_machine_and_one_that_is_gone_nothing() -> None:
     assert 1_000_000 < memory.held_by(os.getpid()) < memory.of_machine()
     assert memory.held_by(2**22 + 1) == 0
+
+
+_TENSORS = """
+import resource
+from tasks import memory
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def tensor():
+    return bytes(b"x") * (48 << 20)
+
+{first}
+tensor()
+before = faults()
+for _ in range(5):
+    tensor()
+print(faults() - before, memory.held_by({pid}))
+memory.give_back()
+print(memory.held_by({pid}))
+"""
+
+
+def _said(first: str) -> tuple[int, int, int]:
+    """Page faults of five tensors in a process of their own, and the bytes held before and after giving back."""
+    code = _TENSORS.format(first=first, pid="__import__('os').getpid()")
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    faults, held, left = map(int, said)
+    return faults, held, left
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="malloc is not glibc's")
+def test_what_is_freed_is_kept_for_the_next_until_it_is_given_back() -> None:
+    pages = 48 * 256
+    assert _said("")[0] > 5 * pages * 0.9
+    faults, held, left = _said("memory.keep_freed()")
+    assert faults < pages / 2
+    assert held - left > 40 << 20
