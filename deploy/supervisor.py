@@ -32,6 +32,7 @@ STEADY_S = 60.0
 MAX_DELAY_S = 30.0
 WORKER_STOP_S = 20.0
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, what service managers send, and a terminal that closes."""
 SAID = 2
 """The exit status of a program whose last words a person should read, rather than have it run again."""
 
