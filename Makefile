@@ -81,8 +81,9 @@ else
 	$(BIN)/coverage report --include='domain/*' --fail-under=$(DOMAIN_COVERAGE)
 endif
 
+# two sites side by side: most of a fault is waiting
 faults: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest tests/faults $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/faults $(ARGS)
 
 soak: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.faults.soak N=$(or $(N),1000) SEED=$(SEED)
