@@ -14,6 +14,7 @@ from urllib.parse import quote
 from deploy.folder import Folder
 from deploy.problems import Problem
 from deploy.processes import Child, Guard, wait_until
+from tasks import memory
 
 MAJOR = "18"
 DATABASE = "offshoot"
@@ -22,19 +23,25 @@ LOCALE = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--lc-collate
 SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",
-    "shared_buffers": "128MB",
     "unix_socket_permissions": "0700",
     "logging_collector": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "jit": "off",
 }
+LEAST_BUFFERS, MOST_BUFFERS = 128 << 20, 1 << 30
 THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 MAX_SOCKET_PATH = 100
 START_TIMEOUT_S = 60.0
 RETRIES = 10
 STILL_LEAVING = ("pre-existing shared memory block", "already exists")
 """How PostgreSQL says that processes of a server that was killed have not all gone yet."""
+
+
+def shared_buffers(machine: int) -> str:
+    """How much PostgreSQL caches itself on a machine with so many bytes of memory: a sixteenth, for models want the
+    rest. A search at a million pipelines reads thousands of pages; from Linux's cache each is copied first."""
+    return f"{min(max(machine // 16, LEAST_BUFFERS), MOST_BUFFERS) >> 20}MB"
 
 
 def binaries() -> Path:
@@ -75,7 +82,8 @@ class Postgres:
             self._initialize()
         self._check_version()
         self._clear_stale()
-        settings = SETTINGS if self.durable else SETTINGS | THROWAWAY
+        settings = SETTINGS | {"shared_buffers": shared_buffers(memory.of_machine())}
+        settings |= {} if self.durable else THROWAWAY
         command = [str(self.bin / "postgres"), "-D", str(self.data), "-k", str(self.sockets)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]

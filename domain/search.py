@@ -55,8 +55,9 @@ async def find(
     limit: int = PAGE,
     *,
     exactly: bool = False,
+    facets: bool = True,
 ) -> Found:
-    """One page of what matches, in an order (match, newest, rating, offshoots).
+    """One page of what matches, in an order (match, newest, rating, offshoots), without `facets` only that.
 
     A search without any result is tried again with the nearest known words, unless `exactly`. Raises NotFound, with
     words, for an order or cursor that does not exist, and Unavailable for a search that takes too long.
@@ -66,39 +67,40 @@ async def find(
     if not query.terms and order == "match":
         order, place = "newest", place and msgspec.structs.replace(place, order="newest")
     try:
-        found = await _page(query, order, place, limit)
+        found = await _page(query, Page(order, place, limit), facets)
         if found.total or place is not None or exactly:
             return found
         corrected = await search_corrections.corrections(query)
         if not corrected:
             return found
-        nearest = await _page(search_corrections.corrected(query, corrected), order, None, limit)
+        nearest = await _page(search_corrections.corrected(query, corrected), Page(order, None, limit), facets)
     except asyncpg.QueryCanceledError:
         raise Unavailable(TOO_SLOW) from None
     return msgspec.structs.replace(nearest, corrected=corrected) if nearest.total else found
 
 
-async def _page(query: Query, order: str, place: Place | None, limit: int) -> Found:
+async def _page(query: Query, page: Page, facets: bool) -> Found:
     """One page of exactly this."""
     compiled = await search_conditions.prepare(query)
-    answer, counts, whole = await _answer(compiled, Page(order, place, limit))
-    before = place.before if place else 0
+    answer, counts, whole = await _answer(compiled, page, facets)
+    before = page.place.before if page.place else 0
+    chosen = {field: getattr(query, field) for field in search_candidates.FACETS}
     return Found(
         query=query,
-        ids=[row.id for row in answer.page[:limit]],
+        ids=[row.id for row in answer.page[: page.limit]],
         total=min(answer.total, search_candidates.MOST),
         more=answer.more,
         whole=whole,
-        facets={field: search_facets.facets(field, counts, getattr(query, field)) for field in search_facets.FIELDS},
+        facets={field: search_facets.facets(field, counts, values) for field, values in chosen.items()},
         first=before + 1,
-        next=_next(answer.page, order, limit, before),
-        previous=None if place is None else _previous(answer.back, order, limit, before),
+        next=_next(answer.page, page.order, page.limit, before),
+        previous=None if page.place is None else _previous(answer.back, page.order, page.limit, before),
         corrected={},
         compiled=compiled,
     )
 
 
-async def _answer(compiled: Compiled, page: Page) -> tuple[Answer, Counts, bool]:
+async def _answer(compiled: Compiled, page: Page, facets: bool) -> tuple[Answer, Counts, bool]:
     """Candidates and a page of them, what they have, and whether the order holds for all matches.
 
     Where more match than are counted, a page of an order is looked for among all of them.
@@ -107,7 +109,10 @@ async def _answer(compiled: Compiled, page: Page) -> tuple[Answer, Counts, bool]
         newest = await search_candidates.begin(PATIENCE)
         if newest is None:
             return NOTHING, {}, True
-        answer, counts = await search_facets.gather(compiled, page, newest)
+        if facets:
+            answer, counts = await search_facets.gather(compiled, page, newest)
+        else:
+            answer, counts = await search_candidates.gather(compiled, page, newest, facets=()), {}
         if page.order == "match" or not answer.more:
             return answer, counts, not answer.more
         every = await search_candidates.ordered(compiled, page, newest, answer)

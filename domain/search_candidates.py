@@ -6,6 +6,7 @@ a filter narrows inside the index. A search counts no more than `MOST` matches: 
 which share marks called windows. So no question costs more than its words deserve, and none scans a table.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,18 +20,21 @@ from domain.lists import LISTED, NO_PAGE
 from domain.search_conditions import Compiled, conditions, indexed, published
 from domain.search_documents import ERA, WINDOW
 
-MOST = 3_000
-"""Matches that are counted and ordered."""
-FILL = 0.9
-"""How near to `MOST` a look aims."""
+MOST = 2_500
+"""Matches that are counted and ordered: more than a window has."""
+FILL = 0.8
+"""How near to `MOST` a look aims: estimates err."""
 FEW = 32
 """Windows looked at when a search only says what it does not want."""
 SORTED = 5_000
 """Matches that are all put in order for one page; of more, the order's own index is read."""
+ROUGH = 1 / 3
+"""Part of `MOST` that does for the facets beside a filter."""
 FAR = 10_000
 """Rows of that index that are read for one page."""
 VALUES = 100
 """Values of each facet that are told."""
+FACETS = ("kind", "model", "license", "tag")
 
 
 class Place(Struct, frozen=True, array_like=True):
@@ -79,9 +83,10 @@ class Answer(Struct, frozen=True):
 NOTHING = Answer(0, 0, False, 0, 0, [], [], [])
 
 _PATIENCE = "SELECT set_config('statement_timeout', $1, true)"
+"""Before anything else, which waits where a migration has locked the table."""
 PLAIN = """SELECT set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'off', true),
     set_config('max_parallel_workers_per_gather', '0', true), set_config('plan_cache_mode', 'force_custom_plan', true),
-    (SELECT max(number) FROM search_documents)"""
+    (SELECT max(number) FROM search_documents) AS newest"""
 """The index of search is the only way in: a mistaken estimate must not make the planner walk another. The highest
 number is read before that holds."""
 _BY_ORDER = """SELECT set_config('enable_indexscan', 'on', true), set_config('enable_bitmapscan', 'off', true),
@@ -101,26 +106,32 @@ async def begin(patience: int) -> int | None:
     document, None without any."""
     await db.fetchrow(_PATIENCE, str(patience))
     plain = await db.fetchrow(PLAIN)
-    newest: int | None = plain[4] if plain else None
+    assert plain is not None
+    newest: int | None = plain["newest"]
     return newest
 
 
-async def gather(compiled: Compiled, page: Page, newest: int, beside: str = "") -> Answer:
+async def gather(
+    compiled: Compiled, page: Page, newest: int, beside: str = "", *, facets: Sequence[str] = FACETS
+) -> Answer:
     """Look at as many of the newest windows as hold some `MOST` candidates, or at all of them.
 
     Candidates need not have the values of a field `beside`: those of its facets that others have are counted too.
-    A rough look will do then."""
+    A rough look will do then, and a narrow one where few of the candidates have the values."""
     near = compiled.without(beside)
+    newest = newest if compiled.newest is None else min(newest, compiled.newest)
     span = _span(near, newest)
-    wide = await _width(near, newest, span)
+    expected = await _expected(near, newest)
+    rough = bool(beside) and await _expected(compiled, newest) < expected * ROUGH
+    wide = _width(newest, compiled.oldest, span, expected, MOST * ROUGH if rough else MOST)
     few, many, kept = 0, span + 1, NOTHING
     while True:
-        answer = await _look(compiled, page, newest, wide, beside)
+        answer = await _look(compiled, page, newest, wide, beside, facets=facets)
         if beside and answer.seen > MOST // 8:
             return answer
         if answer.seen > MOST:
             # what came were the oldest: they tell how close together matches lie
-            spread = max(answer.last - max(newest - wide * WINDOW, 0), 1)
+            spread = max(answer.last - max(newest - wide * WINDOW, compiled.oldest), 1)
             first, many = many > span and not few, wide
             wide = min(max(int(spread * FILL // WINDOW), 1), wide - 1) if first else (few + many) // 2
         elif answer.seen < (MOST // 2 if many > span else MOST // 4) and wide < span:
@@ -139,26 +150,40 @@ def _span(compiled: Compiled, newest: int) -> int:
     return every if compiled.narrows else min(every, FEW)
 
 
-async def _width(compiled: Compiled, newest: int, span: int) -> int:
-    """How many of the newest windows to look at, by the planner's estimate of matches: all, if they are few.
+async def _expected(compiled: Compiled, newest: int) -> float:
+    """How many match, by the planner's estimate; at least one."""
+    where = indexed(compiled)
+    if not where.conditions:
+        return newest + 1.0
+    sql = f"EXPLAIN (FORMAT JSON) SELECT FROM search_documents d WHERE {where}"
+    plan = msgspec.json.decode(await db.fetchval(sql, *where.args))
+    return max(float(plan[0]["Plan"]["Plan Rows"]), 1.0)
+
+
+def _width(newest: int, oldest: int, span: int, expected: float, most: float) -> int:
+    """How many of the newest windows to look at for `most` of the matches that are expected between two numbers: all,
+    if they are few.
 
     The newest window may have only begun."""
-    where, expected = indexed(compiled), newest + 1.0
-    if where.conditions:
-        sql = f"EXPLAIN (FORMAT JSON) SELECT FROM search_documents d WHERE {where}"
-        plan = msgspec.json.decode(await db.fetchval(sql, *where.args))
-        expected = max(float(plan[0]["Plan"]["Plan Rows"]), 1.0)
-    if expected <= MOST / 2:
+    if expected <= most / 2:
         return span
-    numbers = (newest + 1) * MOST * FILL / expected
-    return min(max(1 + int((numbers - newest % WINDOW - 1) // WINDOW), 1), span)
+    numbers = max(newest + 1 - oldest, 1) * most * FILL / expected
+    return min(max(1 + round((numbers - newest % WINDOW - 1) / WINDOW), 1), span)
 
 
 def question(
-    compiled: Compiled, page: Page, newest: int, wide: int, beside: str = "", *, facets: bool = True, most: int = 0
+    compiled: Compiled,
+    page: Page,
+    newest: int,
+    wide: int,
+    beside: str = "",
+    *,
+    facets: Sequence[str] = FACETS,
+    most: int = 0,
 ) -> tuple[str, list[Any]]:
     """SQL and arguments: the number of candidates (part 0), their facets (1), a page (2), those before it (3), and
     how many match (4)."""
+    most = most or MOST
     near = compiled.without(beside)
     where = conditions(near, windows(near, newest, wide))
     key, inside = _KEYS.get(page.order) or _rank(where.arg(compiled.ranked)), "true"
@@ -170,19 +195,22 @@ def question(
         edge = f"({where.arg(page.place.value)}::float8, {where.arg(page.place.id)}::uuid)"
         after, before = f"AND (value, id) < {edge}", f"AND (value, id) >= {edge}"
         back = f"ORDER BY value, id LIMIT {page.limit + 1}"
+    few_enough = f"(SELECT count(*) FROM found) <= {most}"  # noqa: S608 - what is too much is looked at again
+    counting = f"(inside OR starts_with(facet, '{beside}:'))" if beside else few_enough
     sql = f"""
         WITH found AS MATERIALIZED (
             SELECT d.pipeline_id AS id, d.number, d.facets, {key} AS value, {inside} AS inside
-            FROM search_documents d WHERE {where} LIMIT {(most or MOST) + 1}
-        ), counted AS (
-            SELECT facet, count(*) AS n FROM found, unnest(facets) facet
-            WHERE inside OR starts_with(facet, '{beside}:') GROUP BY facet
-        ), placed AS (
-            SELECT facet, n, row_number() OVER (PARTITION BY split_part(facet, ':', 1) ORDER BY n DESC, facet) AS place
-            FROM counted
+            FROM search_documents d WHERE {where} LIMIT {most + 1}
+        ), counted AS MATERIALIZED (
+            SELECT facet, count(*) AS n FROM (SELECT unnest(facets) AS facet, inside FROM found) one
+            WHERE {counting} GROUP BY facet
         )
         SELECT 0 AS part, '' AS facet, count(*) AS n, NULL::uuid AS id, max(number)::float8 AS value FROM found
-        UNION ALL SELECT 1, facet, n, NULL, NULL FROM placed WHERE place <= {VALUES} AND {facets}
+        UNION ALL SELECT 1, common.facet, common.n, NULL, NULL
+            FROM unnest('{{{",".join(facets)}}}'::text[]) field CROSS JOIN LATERAL (
+                SELECT facet, n FROM counted WHERE starts_with(facet, field || ':')
+                ORDER BY n DESC, facet LIMIT {VALUES}
+            ) common
         UNION ALL (SELECT 2, '', 0, id, value FROM found WHERE inside {after} {rows})
         UNION ALL (SELECT 3, '', 0, id, value FROM found WHERE inside {before} {back})
         UNION ALL SELECT 4, '', count(*), NULL, NULL FROM found WHERE inside
@@ -191,7 +219,14 @@ def question(
 
 
 async def _look(
-    compiled: Compiled, page: Page, newest: int, wide: int, beside: str = "", *, facets: bool = True, most: int = 0
+    compiled: Compiled,
+    page: Page,
+    newest: int,
+    wide: int,
+    beside: str = "",
+    *,
+    facets: Sequence[str] = FACETS,
+    most: int = 0,
 ) -> Answer:
     sql, args = question(compiled, page, newest, wide, beside, facets=facets, most=most)
     rows = await db.fetch(sql, *args)
@@ -239,7 +274,7 @@ async def ordered(compiled: Compiled, page: Page, newest: int, answer: Answer) -
     """The answer with a page of an order over all matches, where more match than were counted; None where that would
     take too long. Nothing else can be asked in the same transaction."""
     if compiled.narrows and answer.expected <= SORTED:
-        every = await _look(compiled, page, newest, newest // WINDOW + 1, facets=False, most=SORTED)
+        every = await _look(compiled, page, newest, newest // WINDOW + 1, facets=(), most=SORTED)
         if not every.more:
             return msgspec.structs.replace(answer, page=every.page, back=every.back)
     rows, back = await walk(compiled, page)

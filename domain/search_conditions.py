@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from domain import db, search_days
-from domain.lists import MEDIA
+from domain.lists import LISTED, MEDIA
 from domain.search_days import Days
 from domain.search_query import Query, Range, Term
 
@@ -35,6 +35,9 @@ class Compiled(Struct, frozen=True):
     no_marks: list[str] = []
     rating: Range | None = None
     made: Days | None = None
+    oldest: int = 0
+    newest: int | None = None
+    """Numbers of documents between which those days lie."""
 
     @property
     def narrows(self) -> bool:
@@ -48,13 +51,14 @@ class Compiled(Struct, frozen=True):
 
 
 async def prepare(query: Query) -> Compiled:
-    """Look up how words are stemmed and which models a name may mean. One query, or none without words."""
+    """Look up how words are stemmed, which models a name may mean, and where days lie. A query for each, if any."""
     terms = [term for term in query.terms if term.phrase or term.text.lower() not in STOP_WORDS] or query.terms
     stems, ranked, models = "", "", list[str]()
     if terms or query.without or query.model or query.no_model:
         row = await db.fetchrow(*_looked_up(terms, query.without, [*query.model, *query.no_model]))
         assert row is not None
         stems, ranked, models = row
+    oldest, newest = await _numbers(query.made) if query.made else (None, None)
     unwanted = [_kind(value) for value in query.no_kind] + _meant(query.no_model, models)
     unwanted += [f"tag:{value}" for value in query.no_tag] + [f"license:{value}" for value in query.no_license]
     return Compiled(
@@ -67,7 +71,25 @@ async def prepare(query: Query) -> Compiled:
         no_marks=[f"by:{value}" for value in query.no_by] + [value for value in unwanted if value.startswith("does:")],
         rating=query.rating,
         made=query.made,
+        oldest=oldest or 0,
+        newest=newest,
     )
+
+
+def _numbered(condition: str, way: str) -> str:
+    return f"""(SELECT d.number FROM pipelines p JOIN search_documents d ON d.pipeline_id = p.id
+        WHERE {LISTED} AND {condition} ORDER BY p.published_at {way}, p.id {way} LIMIT 1)"""  # noqa: S608 - constants only
+
+
+async def _numbers(days: Days) -> db.Record:
+    """The numbers of the first and the last document of these days; None where nothing bounds them."""
+    where = Where()
+    bounds = published(where, days, "p")
+    low = _numbered(bounds[0], "ASC") if days.low else "NULL::bigint"
+    high = _numbered(bounds[-1], "DESC") if days.high else "NULL::bigint"
+    row = await db.fetchrow(f"SELECT {low}, {high}", *where.args)
+    assert row is not None
+    return row
 
 
 _UNWANTED = r"""regexp_replace(search_phrase(${})::text, '(''([^'']|'''')*'')', '\1:ABC', 'g')::tsquery"""

@@ -6,10 +6,9 @@ from msgspec import Struct
 
 from domain import search_candidates
 from domain.lists import MEDIA
-from domain.search_candidates import Answer, Page
+from domain.search_candidates import FACETS, Answer, Page
 from domain.search_conditions import Compiled
 
-FIELDS = ("kind", "model", "license", "tag")
 NARROWING = ("kind", "model", "license")
 """Fields of which any value will do: another can be chosen beside the one in use. Tags must all be there."""
 
@@ -45,7 +44,7 @@ async def gather(compiled: Compiled, page: Page, newest: int) -> tuple[Answer, C
 
 
 def _by_field(answer: Answer) -> Counts:
-    counts: Counts = {field: [] for field in FIELDS}
+    counts: Counts = {field: [] for field in FACETS}
     for facet, n in sorted(answer.counts, key=lambda one: (-one[1], one[0])):
         field, _, value = facet.partition(":")
         counts[field].append((value, n))

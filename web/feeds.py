@@ -111,7 +111,7 @@ async def of_search(request: Request[Any, Any, Any]) -> Response[bytes]:
     asked = parameters(request, "q", "order", "after")
     query = search_query.parse(asked.get("q", ""))
     order, words = asked.get("order", "newest"), search_query.write(query)
-    found = await search.find(query, order, asked.get("after"), exactly=True)
+    found = await search.find(query, order, asked.get("after"), exactly=True, facets=False)
     page = feeds.Page(await feeds.entries(found.ids), found.next, found.previous)
     title = f"{config_of(request.scope).site_name} · Search: {words or 'everything'}"
     return answer(request, page, title, f"Pipelines found by {words or 'everything'}.", "/search",

@@ -178,7 +178,9 @@ async def _looked(text: str) -> str:
     async with db.transaction():
         newest = await search_candidates.begin(search.PATIENCE)
         assert newest is not None
-        wide = await search_candidates._width(compiled, newest, search_candidates._span(compiled, newest))
+        expected = await search_candidates._expected(compiled, newest)
+        span = search_candidates._span(compiled, newest)
+        wide = search_candidates._width(newest, compiled.oldest, span, expected, search_candidates.MOST)
         sql, args = search_candidates.question(compiled, Page("match", None, 24), newest, wide)
         return await _plan(f"`{text}`, best match, {wide} windows", sql, *args)
 

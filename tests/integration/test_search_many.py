@@ -100,6 +100,34 @@ async def test_matches_too_far_apart_are_ordered_among_the_newest(
     assert not set(second.ids) & set(found.ids)
 
 
+async def test_days_long_ago_are_looked_for_where_they_lie(forty: None, db: Any) -> None:
+    """The windows that are looked at begin where the days do, not at the newest document."""
+    await db.execute(
+        """UPDATE search_documents SET published_at = '2020-05-05', marks = array_append(marks, 'made:2020-05')
+           WHERE number BETWEEN 5 AND 16"""
+    )
+    await db.execute(
+        """UPDATE pipelines p SET published_at = d.published_at FROM search_documents d
+           WHERE d.pipeline_id = p.id AND d.published_at < '2021-01-01'"""
+    )
+    compiled = await search_conditions.prepare(search_query.parse("made:2020-05"))
+    assert (compiled.oldest, compiled.newest) == (5, 16)
+    found = await search.find(search_query.parse("boat made:2020-05"), "match")
+    assert (found.total > 4, found.total <= 10, found.more) == (True, True, True)
+    assert len(await titles(db, "boat made:2020-05", "newest")) == 12
+    assert not await titles(db, "boat made:2020-06")
+
+
+async def test_a_search_without_facets_finds_the_same_and_nothing_is_left_set(forty: None, db: Any) -> None:
+    query = search_query.parse("boat kind:image")
+    whole, bare = await search.find(query), await search.find(query, facets=False)
+    assert whole.facets["model"]
+    assert not bare.facets["model"]
+    assert (bare.ids, bare.more) == (whole.ids, whole.more)
+    names = ("enable_seqscan", "enable_indexscan", "statement_timeout", "plan_cache_mode")
+    assert [await db.fetchval("SELECT current_setting($1)", name) for name in names] == ["on", "on", "0", "auto"]
+
+
 async def test_the_page_says_which_order_holds(forty: None, client: Any) -> None:
     text = (await client.get("/search?q=boat")).text
     assert "are counted and put in order. Another word" in text
@@ -122,9 +150,9 @@ def test_eras_stand_for_their_windows() -> None:
 
 
 @pytest.mark.parametrize(("newest", "wide"), [(2_048 * 10 + 100, 2), (2_048 * 10 + 2_000, 1), (500, 1), (1_400, 1)])
-async def test_a_window_that_has_only_begun_is_not_taken_for_a_whole(newest: int, wide: int) -> None:
-    everything = search_conditions.Compiled("", "")
-    assert await search_candidates._width(everything, newest, search_candidates._span(everything, newest)) == wide
+def test_a_window_that_has_only_begun_is_not_taken_for_a_whole(newest: int, wide: int) -> None:
+    span = search_candidates._span(search_conditions.Compiled("", ""), newest)
+    assert search_candidates._width(newest, 0, span, newest + 1, search_candidates.MOST) == wide
 
 
 # plans
