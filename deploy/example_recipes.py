@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from domain.steps import AnyStep, ImageToImage, Input, PromptTemplate, Recipe, TextToImage, Upscale
+from domain.steps import AnyStep, ImageToImage, Input, Join, PromptTemplate, Recipe, TextToImage, Upscale
 
 ABOUT = "An example account that came with this site. Offshoots of its pipelines are welcome."
 
@@ -97,6 +97,16 @@ EXAMPLES: tuple[Example, ...] = (
         ("shapes", "lists"),
         "CC0-1.0",
         seed=12,
+    ),
+    Example(
+        "salma",
+        "A week at sea",
+        _steps(_draw("the sun and a white boat on the sea", num_images_per_prompt=7), Join(layout="gif", frame_ms=700)),
+        "Seven seeds of one sentence, a day each.",
+        ("sea", "landscape", "animation"),
+        seed=8,
+        parent=SEA,
+        note="seven pictures, joined to a GIF",
     ),
     Example(
         "moss",

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from deploy.folder import Folder
 from deploy.problems import Problem
 from deploy.processes import Child, Guard, wait_until
-from tasks import memory
+from domain import machine
 
 MAJOR = "18"
 DATABASE = "offshoot"
@@ -82,7 +82,7 @@ class Postgres:
             self._initialize()
         self._check_version()
         self._clear_stale()
-        settings = SETTINGS | {"shared_buffers": shared_buffers(memory.of_machine())}
+        settings = SETTINGS | {"shared_buffers": shared_buffers(machine.memory())}
         settings |= {} if self.durable else THROWAWAY
         command = [str(self.bin / "postgres"), "-D", str(self.data), "-k", str(self.sockets)]
         for name, value in settings.items():

@@ -32,8 +32,9 @@ _SOURCE = """
 SELECT
     (SELECT output_text FROM step_runs WHERE run_id = $1 AND ordinal <= $2 AND output_text IS NOT NULL
         ORDER BY ordinal DESC LIMIT 1) AS text,
-    (SELECT array_agg(o.sha256 ORDER BY o.position) FROM outputs o JOIN step_runs s ON s.id = o.step_run_id
-        WHERE s.run_id = $1 AND s.ordinal = $2) AS pictures
+    (SELECT array_agg(o.sha256 ORDER BY array_position($3::int[], s.ordinal::int), o.position)
+        FROM outputs o JOIN step_runs s ON s.id = o.step_run_id
+        WHERE s.run_id = $1 AND s.ordinal = ANY ($3)) AS pictures
 """
 
 _RESULTS = """
@@ -106,8 +107,9 @@ async def given_to(step: db.Record) -> Given:
     recipe: Mapping[str, Any] = step["recipe"]
     text, pictures = "", []
     if step["ordinal"] > 1:
-        source = recipe["steps"][step["ordinal"] - 1].get("source") or step["ordinal"] - 1
-        row = await db.fetchrow(_SOURCE, step["run_id"], source)
+        this = recipe["steps"][step["ordinal"] - 1]
+        source = this.get("source") or step["ordinal"] - 1
+        row = await db.fetchrow(_SOURCE, step["run_id"], source, [source, *filter(None, [this.get("also")])])
         assert row is not None
         text, pictures = row["text"] or "", list(row["pictures"] or ())
     return Given(inputs=step["inputs"], lists=recipe.get("lists", {}), seed=step["seed"], text=text, pictures=pictures)

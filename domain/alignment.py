@@ -114,7 +114,7 @@ def _in_order(found: dict[tuple[int, int], bool], old: int, new: int) -> list[Pa
 
 
 def _look(step: steps.AnyStep) -> _Look:
-    fields = [field for field in steps.fields_of(steps.kind_of(step)) if field.name not in ("source", "title")]
+    fields = [field for field in steps.fields_of(steps.kind_of(step)) if field.name not in ("title", *steps.SOURCES)]
     prompts = [getattr(step, field.name)[:READ] for field in fields if field.widget == "prompt"]
     return _Look(
         steps.kind_of(step),

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from domain import db, growers, neighbors, notifications, search_documents
 from domain.scores import recount
-from domain.steps import KINDS
+from domain.steps import medium_of
 
 PROMPT_LENGTH = 1_000
 """Characters of the prompt that a card keeps."""
@@ -90,7 +90,7 @@ async def _recipe_steps(pipeline_id: UUID) -> list[dict[str, Any]]:
 
 def _described(steps: list[dict[str, Any]]) -> tuple[str, str, str]:
     """Prompt, model and medium: those of the first step that draws, else of the first with words."""
-    medium = KINDS[steps[-1]["kind"]].gives if steps and steps[-1]["kind"] in KINDS else "image"
+    medium = medium_of(steps[-1]["step"]) if steps else "image"
     drawing = [step for step in steps if step["step"].get("prompt") is not None or _resolved(step, "prompt")]
     for step in [*drawing, *steps]:
         words = _resolved(step, "prompt") or step["step"].get("prompt") or step["step"].get("template") or ""

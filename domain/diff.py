@@ -149,6 +149,8 @@ def _step(
         was, now = getattr(before, field.name), getattr(after, field.name)
         if field.name == "source" and (was, now) != (None, None):
             was, now = _renumbered(steps.source_of(left, old), pairs), steps.source_of(right, new)
+        elif field.name in steps.SOURCES:
+            was = _renumbered(was, pairs)
         if was == now:
             same.append((field.title, now))
         elif field.widget == "prompt":

@@ -58,7 +58,7 @@ class _Way:
         """What the step with this number takes in."""
         source = steps.source_of(number, self.steps) or 0
         text = next((self._texts[before] for before in range(source, 0, -1) if before in self._texts), "")
-        pictures = self._pictures.get(source, [])
+        pictures = [one for each in steps.sources_of(number, self.steps) for one in self._pictures.get(each, [])]
         return Given(
             inputs=self.ask.inputs, lists=self.ask.recipe.lists, seed=self.ask.seed, text=text, pictures=pictures
         )
@@ -66,7 +66,7 @@ class _Way:
     def made(self, number: int, found: advance.Known | None, content: str) -> None:
         """Note the step's result, or its hash in place of a result that is yet to be made."""
         self.known = self.known and found is not None
-        if self.steps[number - 1].gives == "text":
+        if self.steps[number - 1].made == "text":
             self._texts[number] = found.text if found else content
         else:
             self._pictures[number] = found.pictures if found else [content]

@@ -86,12 +86,7 @@ class Shot(Struct, frozen=True, kw_only=True):
     height: int | None
     text: str
     seed: int | None
-    kind: str
-
-    @property
-    def medium(self) -> str:
-        kind = steps.KINDS.get(self.kind)
-        return kind.gives if kind else "image"
+    media_type: str | None
 
 
 class StepShown(Struct, frozen=True, kw_only=True):
@@ -296,14 +291,14 @@ WITH chosen AS (
 SELECT c.id AS run_id, c.number AS run_number, c.state AS run_state, c.visibility = 'published' AS published,
     c.owner_id = $5 AS by_owner,
     v.number AS version_number, coalesce(made.output, 1) AS output, made.sha256, made.width, made.height, made.seed,
-    coalesce(left(last.output_text, 2000), '') AS text, last.kind
+    made.media_type, coalesce(left(last.output_text, 2000), '') AS text
 FROM chosen c
 JOIN versions v ON v.id = c.version_id
 CROSS JOIN LATERAL (
-    SELECT s.id, s.kind, s.output_text FROM step_runs s WHERE s.run_id = c.id ORDER BY s.ordinal DESC LIMIT 1
+    SELECT s.id, s.output_text FROM step_runs s WHERE s.run_id = c.id ORDER BY s.ordinal DESC LIMIT 1
 ) last
 LEFT JOIN LATERAL (
-    SELECT row_number() OVER (ORDER BY f.position) AS output, a.sha256, a.width, a.height, f.seed
+    SELECT row_number() OVER (ORDER BY f.position) AS output, a.sha256, a.media_type, a.width, a.height, f.seed
     FROM outputs f JOIN artifacts a ON a.sha256 = f.sha256 WHERE f.step_run_id = last.id
 ) made ON true
 ORDER BY c.published_at DESC NULLS FIRST, c.id DESC, made.output
@@ -477,7 +472,7 @@ def _steps(recipe: steps.Recipe, parts: Sequence[Mapping[str, Any]]) -> list[Ste
                 ordinal=ordinal,
                 kind=steps.kind_of(step),
                 label=step.title or type(step).label,
-                medium=type(step).gives,
+                medium=step.made,
                 step=msgspec.to_builtins(step) | (part.get("step") or {}),
                 resolved=part.get("resolved") or {},
                 pictures=msgspec.convert(part.get("pictures") or [], list[Picture]),

@@ -50,10 +50,11 @@ def prepare(step: steps.AnyStep, given: Given, revision: str, means: Means = PLA
     parameters = _parameters(step, given)
     kind = steps.kind_of(step)
     pictures = list(incoming(step, given.pictures))
+    telling = {name: value for name, value in parameters.items() if name not in step.moot}
     return Prepared(
         parameters=parameters,
         pictures=pictures,
-        input_hash=receipts.input_hash(kind, step.code, revision, parameters, pictures),
+        input_hash=receipts.input_hash(kind, step.code, revision, telling, pictures),
         batch_key="" if means.first_block_cache else _batch_key(step, revision, parameters, _size(pictures, given)),
     )
 
@@ -70,7 +71,7 @@ def _parameters(step: steps.AnyStep, given: Given) -> dict[str, Any]:
     parameters: dict[str, Any] = {
         field.name: getattr(step, field.name)
         for field in steps.fields_of(steps.kind_of(step))
-        if field.name not in ("title", "source", "upload")
+        if field.name not in ("title", "upload", *steps.SOURCES)
     }
     seed = given.seed
     if "seed" in parameters:

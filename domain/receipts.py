@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from domain import steps
+
 NO_GUIDANCE = 1.0
 """At this guidance scale and below, diffusers leaves classifier-free guidance out, and with it the negative prompt."""
 FORMAT = 1
@@ -51,7 +53,7 @@ def canonical(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
     Names do not count, nor does a negative prompt without guidance, and 3 is 3.0.
     """
-    left_out = {"title", "source", "kind"}
+    left_out = {"title", "kind", *steps.SOURCES}
     if parameters.get("guidance_scale", NO_GUIDANCE + 1) <= NO_GUIDANCE:
         left_out.add("negative_prompt")
     return {
@@ -63,7 +65,7 @@ def canonical(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def shown(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters as a receipt tells them: without names and what was left empty."""
-    left_out = ("title", "source", "kind", "upload")
+    left_out = ("title", "kind", "upload", *steps.SOURCES)
     return {name: value for name, value in sorted(parameters.items()) if name not in left_out and value is not None}
 
 

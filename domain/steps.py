@@ -40,6 +40,8 @@ Scheduler = Literal[
     "UniPCMultistepScheduler",
 ]
 SCHEDULERS: tuple[str, ...] = get_args(Scheduler)
+SOURCES = ("source", "also")
+"""Fields that name an earlier step whose output comes in."""
 
 
 def _widget(widget: str) -> dict[str, str]:
@@ -101,6 +103,7 @@ class Step(Struct, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
     takes: ClassVar[Medium | None] = None
     """The medium this kind needs from an earlier step or an upload."""
     gives: ClassVar[Medium]
+    """The medium that comes out; `made` says it of a step whose parameters decide."""
     code: ClassVar[int] = 1
     """Version of the code that runs the kind: raise it when equal parameters give another result."""
     together: ClassVar[bool] = False
@@ -114,6 +117,16 @@ class Step(Struct, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
         Annotated[int, Meta(ge=1, le=MAX_STEPS)] | None,
         Meta(title="Takes the output of", extra_json_schema=_widget("source")),
     ] = None
+
+    @property
+    def made(self) -> Medium:
+        """The medium that this step gives."""
+        return self.gives
+
+    @property
+    def moot(self) -> frozenset[str]:
+        """Parameters that make no difference as the others are."""
+        return frozenset()
 
 
 class PromptTemplate(Step, tag="prompt_template"):
@@ -197,13 +210,67 @@ class Upscale(Step, tag="upscale"):
     sharpen: Annotated[float, Meta(ge=0, le=1, title="Sharpen", description="0 leaves edges as they are.")] = 0.0
 
 
-AnyStep = PromptTemplate | TextToImage | ImageToImage | Upscale
+class Join(Step, tag="join"):
+    """Puts the pictures of one or two earlier steps together: in a grid, side by side, or one after the other."""
+
+    label = "Join"
+    queue = "light"
+    takes = "image"
+    gives = "image"
+
+    also: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_STEPS)] | None,
+        Meta(title="And of", description="Its pictures come after the others.", extra_json_schema=_widget("source")),
+    ] = None
+    layout: Annotated[
+        Literal["grid", "row", "column", "gif"],
+        Meta(title="Layout", description="A grid, side by side, one below the other, or one after the other as a GIF."),
+    ] = "grid"
+    columns: Annotated[
+        Annotated[int, Meta(ge=1, le=8)] | None,
+        Meta(
+            title="Columns",
+            description="Of a grid. Empty: as square as it gets.",
+            extra_json_schema={"placeholder": "auto"},
+        ),
+    ] = None
+    gap: Annotated[int, Meta(ge=0, le=64, title="Gap", description="Pixels of white between the pictures.")] = 8
+    frame_ms: Annotated[
+        int, Meta(ge=20, le=10_000, title="Each for", description="Milliseconds that a GIF shows each picture.")
+    ] = 500
+    loop: Annotated[int, Meta(ge=0, le=100, title="Repeat", description="How often a GIF plays; 0 is without end.")] = 0
+
+    @property
+    def made(self) -> Medium:
+        """An animation, where the pictures come one after the other."""
+        return "animation" if self.layout == "gif" else "image"
+
+    @property
+    def moot(self) -> frozenset[str]:
+        """What lays out a sheet says nothing of a GIF, and the other way round; only a grid has columns."""
+        if self.layout == "gif":
+            return frozenset({"columns", "gap"})
+        return frozenset({"frame_ms", "loop"} | ({"columns"} if self.layout != "grid" else set()))
+
+
+AnyStep = PromptTemplate | TextToImage | ImageToImage | Upscale | Join
 KINDS: dict[str, type[Step]] = {
     "prompt_template": PromptTemplate,
     "text_to_image": TextToImage,
     "image_to_image": ImageToImage,
     "upscale": Upscale,
+    "join": Join,
 }
+
+
+def medium_of(step: Mapping[str, Any]) -> Medium:
+    """What a stored step gives, also one of a kind or with a field that this version no longer knows."""
+    try:
+        known: Step = msgspec.convert(step, AnyStep)
+        return known.made
+    except msgspec.ValidationError:
+        kind = KINDS.get(step.get("kind", ""))
+        return kind.gives if kind else "image"
 
 
 def kind_of(step: Step) -> str:
@@ -434,10 +501,18 @@ def source_of(number: int, steps: Sequence[Step]) -> int | None:
     return number - 1 if number > 1 else None
 
 
+def sources_of(number: int, steps: Sequence[Step]) -> list[int]:
+    """The numbers of all steps whose output step `number` takes in, in order."""
+    first, also = source_of(number, steps), getattr(steps[number - 1], "also", None)
+    return [one for one in (first, also) if one is not None]
+
+
 def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[str, str]:
     prefix = f"s{number}-"
-    if step.source is not None and step.source >= number:
-        return {f"{prefix}source": "Choose a step before this one"}
+    for name in SOURCES:
+        named = getattr(step, name, None)
+        if named is not None and named >= number:
+            return {f"{prefix}{name}": "Choose a step before this one"}
     if isinstance(step, PromptTemplate) and not step.template.strip():
         return {f"{prefix}template": "Write the template"}
     if isinstance(step, TextToImage) and not step.prompt.strip():
@@ -446,13 +521,25 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         return {f"{prefix}strength": _too_weak(step.num_inference_steps)}
     if step.takes is None or getattr(step, "upload", None):
         return {}
-    source = source_of(number, steps)
-    given = steps[source - 1].gives if source is not None and source <= len(steps) else None
-    if given != step.takes:
-        needed = {"image": "a picture"}.get(step.takes, step.takes)
-        where = f"step {source} gives {given}" if given else "there is no step before it"
-        return {f"{prefix}source": f"Needs {needed}, but {where}"}
-    return {}
+    needed, sources = _MEDIA[step.takes], sources_of(number, steps)
+    if not sources:
+        return {f"{prefix}source": f"Needs {needed}, but there is no step before it"}
+    if len(set(sources)) < len(sources):
+        return {f"{prefix}also": f"The output of step {sources[0]} comes in already"}
+    return {
+        f"{prefix}{name}": f"Needs {needed}, but step {source} gives {_MEDIA[steps[source - 1].made]}"
+        for name, source in zip(SOURCES, sources, strict=False)
+        if steps[source - 1].made != step.takes
+    }
+
+
+_MEDIA: dict[Medium, str] = {
+    "text": "text",
+    "image": "a picture",
+    "animation": "an animation",
+    "mesh": "a 3D object",
+    "audio": "a sound",
+}
 
 
 def _too_weak(passes: int) -> str:

@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +38,21 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Animation:
+    """RGB pictures of one size, each shown for `frame_ms` milliseconds; `loop` times over, 0 without end."""
+
+    frames: list[Image.Image]
+    frame_ms: int
+    loop: int
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What a step made: a text, or pictures in order. `used` tells parameters that came out otherwise than asked."""
+    """What a step made: a text, or files in order. `used` tells parameters that came out otherwise than asked."""
 
     text: str | None = None
-    pictures: list[Picture] = field(default_factory=list)
+    pictures: Sequence[Picture | Animation] = ()
     used: dict[str, Any] = field(default_factory=dict)
 
 

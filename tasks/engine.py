@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from domain import receipts, steps
+from domain import machine, receipts, steps
 from domain.errors import DomainError
 from tasks import diffusion, files, memory
 from tasks.context import Context, Result, Stopped
@@ -82,7 +82,7 @@ class Limits:
     @property
     def resident(self) -> int:
         """Bytes of memory that the child may hold."""
-        return self.memory or memory.of_machine() * 4 // 5
+        return self.memory or machine.memory() * 4 // 5
 
 
 class Engine:

@@ -1,4 +1,4 @@
-"""Turning a step's pictures into files: PNG with its receipt inside, and WebP renditions."""
+"""Turning what a step made into files with its receipt inside, and WebP renditions of how it looks."""
 
 import io
 from typing import Any
@@ -9,7 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 from domain import receipts
 from domain.artifacts import WIDTHS
 from domain.receipts import Receipt
-from tasks.context import Picture
+from tasks.context import Animation, Picture
 from tasks.messages import File, Rendition
 
 PNG_LEVEL = 4
@@ -17,10 +17,35 @@ PNG_LEVEL = 4
 WEBP: dict[str, Any] = {"quality": 80, "method": 4}
 
 
-def encode(picture: Picture, receipt: Receipt) -> File:
-    """The picture as it is stored: lossless, with the receipt that made it."""
-    image = picture.image if picture.image.mode == "RGB" else picture.image.convert("RGB")
-    return File(_png(image, receipt, picture.seed), *image.size, picture.seed, renditions(image))
+def encode(made: Picture | Animation, receipt: Receipt) -> File:
+    """What was made as it is stored, with the receipt that made it: a picture is lossless, an animation a GIF.
+
+    An animation's renditions show its first frame.
+    """
+    if isinstance(made, Animation):
+        first = made.frames[0]
+        return File(_gif(made, receipt), "image/gif", *first.size, made.seed, renditions(first))
+    image = made.image if made.image.mode == "RGB" else made.image.convert("RGB")
+    return File(_png(image, receipt, made.seed), "image/png", *image.size, made.seed, renditions(image))
+
+
+def _gif(made: Animation, receipt: Receipt) -> bytes:
+    """256 colors of its own for each frame. The receipt is its comment.
+
+    A GIF tells how often it plays again: nothing where it plays once, 0 where it never stops.
+    """
+    first, *rest = (frame.quantize(256) for frame in made.frames)
+    buffer = io.BytesIO()
+    first.save(
+        buffer,
+        "GIF",
+        save_all=True,
+        append_images=rest,
+        duration=made.frame_ms,
+        comment=b"offshoot " + receipts.to_json(receipt).encode(),
+        **({"loop": max(made.loop - 1, 0)} if made.loop != 1 else {}),
+    )
+    return buffer.getvalue()
 
 
 def _png(image: Image.Image, receipt: Receipt, seed: int | None) -> bytes:

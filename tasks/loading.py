@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from domain import weights
+from domain import machine, weights
 from domain.errors import DomainError
 from domain.means import Means
 from tasks import means, memory
@@ -73,7 +73,7 @@ class Models:
             import torch
 
             return int(torch.cuda.get_device_properties(self.device).total_memory * 4 // 5)
-        return memory.of_machine() // 2
+        return machine.memory() // 2
 
     def get(self, ref: ModelRef) -> Model:
         """The model, loaded now if need be. One larger than the whole budget is loaded alone.

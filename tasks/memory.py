@@ -2,21 +2,11 @@
 
 import ctypes
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 
 _WORDS = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")
 """What torch says: of CUDA and MPS, of the CPU on two systems, and of cuBLAS and cuDNN."""
-
-
-def of_machine() -> int:
-    """Bytes of memory that this machine has, or that its control group leaves it."""
-    total: int = psutil.virtual_memory().total
-    try:
-        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):
-        return total
 
 
 def held_by(pid: int) -> int:

@@ -109,9 +109,10 @@ class Rendition(Struct, frozen=True):
 
 
 class File(Struct, frozen=True):
-    """A PNG that the step made."""
+    """What the step made, with still pictures of it."""
 
     data: bytes
+    media_type: str
     width: int
     height: int
     seed: int | None

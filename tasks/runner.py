@@ -458,7 +458,7 @@ class Attempt:
 
     async def _save_one(self, file: File) -> Made:
         original, *small = await asyncio.gather(
-            artifacts.record(self._storage, file.data, "image/png", file.width, file.height),
+            artifacts.record(self._storage, file.data, file.media_type, file.width, file.height),
             *(
                 artifacts.record(self._storage, each.data, "image/webp", each.width, each.height)
                 for each in file.renditions

@@ -197,7 +197,7 @@ def _moved(rows: list[Form], action: str, number: int, kind: str) -> list[Form]:
         order[at], order[at + 1] = order[at + 1], order[at]
     place = {str(old): str(now) for now, old in enumerate(order, 1)}
     moved = [rows[old - 1] if old else new for old in order]
-    return [{**row, "source": place.get(row["source"], "")} if row.get("source") else row for row in moved]
+    return [row | {name: place.get(row[name], "") for name in steps.SOURCES if row.get(name)} for row in moved]
 
 
 # -- from a form to a recipe -------------------------------------------------------------------
@@ -395,6 +395,7 @@ def _step_row(
 ) -> StepRow:
     row = rows[number - 1]
     kind = row["kind"] if row["kind"] in steps.KINDS else "text_to_image"
+    typed, _ = steps.parse_step(kind, row, "")
     change = next((step for step in changes.steps if step.after == number), None) if changes else None
     before = _typed(parent.steps[change.before - 1]) if parent and change and change.before else {}
     controls = [
@@ -410,7 +411,7 @@ def _step_row(
         number=number,
         kind=kind,
         label=row.get("title", "").strip()[:80] or steps.KINDS[kind].label,
-        medium=steps.KINDS[kind].gives,
+        medium=typed.made if typed else steps.KINDS[kind].gives,
         changed=_changed(row, change),
         errors=sum(key.startswith(f"s{number}-") for key in errors),
         prompts=[control for field, control in named if field.widget == "prompt" and field.name not in rare],
@@ -476,7 +477,7 @@ def _choices(
     if field.widget == "source":
         earlier = [(str(n), f"Step {n}, {_label(rows[n - 1])}") for n in range(1, number)]
         late = [(value, f"Step {value}")] if value and value not in [name for name, _ in earlier] else []
-        first = ("", "Step before" if number > 1 else "Nothing")
+        first = ("", "Step before" if number > 1 and field.name == "source" else "Nothing")
         return [first, *earlier, *late]
     return [(str(choice), str(choice).removesuffix("Scheduler")) for choice in field.choices]
 

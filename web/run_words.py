@@ -16,6 +16,7 @@ DOING = {
     "text_to_image": "Drawing",
     "image_to_image": "Redrawing",
     "upscale": "Enlarging",
+    "join": "Joining",
 }
 PHASES = {"loading": "loading the model", "saving": "saving the result"}
 STEM = {
@@ -162,6 +163,7 @@ _FACTS = (
     ("num_images_per_prompt", "Pictures"),
     ("factor", "Factor"),
     ("method", "Method"),
+    ("layout", "Layout"),
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tasks.context import Context, Result
-from tasks.steps import image_to_image, prompt_template, text_to_image, upscale
+from tasks.steps import image_to_image, join, prompt_template, text_to_image, upscale
 
 
 class Runner(NamedTuple):
@@ -22,4 +22,5 @@ RUNNERS: dict[str, Runner] = {
     "text_to_image": Runner(text_to_image.run, text_to_image.together),
     "image_to_image": Runner(image_to_image.run, image_to_image.together),
     "upscale": Runner(upscale.run),
+    "join": Runner(join.run),
 }

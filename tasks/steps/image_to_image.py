@@ -7,7 +7,7 @@ from PIL import Image
 from domain.errors import DomainError
 from domain.steps import ImageToImage
 from tasks import diffusion
-from tasks.context import Context, Picture, Result
+from tasks.context import Animation, Context, Picture, Result
 
 MAX_PICTURES = 8
 """Pictures out of one step, however many come in."""
@@ -26,7 +26,7 @@ def run(step: ImageToImage, ctx: Context) -> Result:
             f"that is more than {MAX_PICTURES}. Ask for fewer."
         )
     seeds = diffusion.seeds(step.seed or 0, len(sources) * count)
-    made: list[Picture] = []
+    made: list[Picture | Animation] = []
     for number, source in enumerate(sources):
         own = seeds[number * count :][:count]
         (result,) = _redrawn([step], [source], [own], ctx, number, len(sources))

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from domain import models, weights
+from domain import machine, models, weights
 from domain.errors import DomainError
 from domain.means import PLAIN, Means
 from domain.steps import TextToImage
@@ -92,9 +92,7 @@ def test_other_means_are_another_model(small: Path) -> None:
 
 
 def test_by_itself_the_budget_is_half_of_the_machine() -> None:
-    from tasks import memory
-
-    assert Models("cpu").budget == memory.of_machine() // 2
+    assert Models("cpu").budget == machine.memory() // 2
 
 
 def test_loading_says_what_it_does(small: Path) -> None:

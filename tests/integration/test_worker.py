@@ -104,6 +104,40 @@ async def test_it_runs_a_chain_to_its_end(make: Make, db: Any, storage: Storage)
 
 
 @pytest.mark.usefixtures("ready")
+async def test_it_joins_pictures_to_an_animation(make: Make, db: Any, storage: Storage) -> None:
+    draw = steps.TextToImage(prompt="a red circle", num_inference_steps=FEW, num_images_per_prompt=3)
+    pipeline = await make.pipeline(steps=[draw, steps.Join(layout="gif")])
+    state, rows = await w.ended(await w.accept(pipeline))
+    assert state == "succeeded", [row["error_message"] for row in rows]
+    (made,) = await w.pictures(rows[1]["id"])
+    assert (made["media_type"], made["width"], made["height"]) == ("image/gif", 128, 128)
+    assert rows[1]["receipt"]["inputs"] == [each["sha256"] for each in await w.pictures(rows[0]["id"])]
+    found = Image.open(io.BytesIO(await storage.get(key_of(made["sha256"]))))
+    assert (found.format, found.n_frames) == ("GIF", 3)
+    (still,) = await db.fetch("SELECT sha256 FROM renditions WHERE source = $1", made["sha256"])
+    assert Image.open(io.BytesIO(await storage.get(key_of(still["sha256"])))).format == "WEBP"
+
+
+@pytest.mark.usefixtures("ready")
+async def test_it_joins_the_pictures_of_two_steps_in_order(make: Make, storage: Storage) -> None:
+    small = {"num_inference_steps": FEW, "width": 64, "height": 64}
+    recipe = [
+        steps.TextToImage(prompt="a red circle", num_images_per_prompt=2, **small),
+        steps.TextToImage(prompt="a blue ring", **small),
+        steps.Join(source=2, also=1, layout="row", gap=0),
+    ]
+    state, rows = await w.ended(await w.accept(await make.pipeline(steps=recipe)))
+    assert state == "succeeded", [row["error_message"] for row in rows]
+    first, second = [[each["sha256"] for each in await w.pictures(row["id"])] for row in rows[:2]]
+    assert rows[2]["receipt"]["inputs"] == [*second, *first]
+    (made,) = await w.pictures(rows[2]["id"])
+    assert (made["width"], made["height"]) == (192, 64)
+    sheet = Image.open(io.BytesIO(await storage.get(key_of(made["sha256"]))))
+    alone = Image.open(io.BytesIO(await storage.get(key_of(first[1]))))
+    assert sheet.crop((128, 0, 192, 64)).tobytes() == alone.tobytes()
+
+
+@pytest.mark.usefixtures("ready")
 async def test_it_redraws_an_upload(make: Make) -> None:
     upload = await make.artifact(png("orange", (100, 75)), stored=True)
     step = steps.ImageToImage(prompt="a sun", upload=upload.sha256, num_inference_steps=FEW, num_images_per_prompt=2)

@@ -3,7 +3,7 @@
 import pytest
 
 from domain.pipelines import Details
-from domain.steps import ImageToImage, Input, PromptTemplate, Recipe, TextToImage, Upscale
+from domain.steps import ImageToImage, Input, Join, PromptTemplate, Recipe, TextToImage, Upscale
 from web import composer
 
 MODELS = {"text_to_image": ["starter"], "image_to_image": ["starter"]}
@@ -44,6 +44,14 @@ def test_a_step_moves_and_those_that_name_it_follow():
     assert kinds(moved) == ["text_to_image", "prompt_template", "upscale"]
     assert moved["s1-prompt"] == "{text}"
     assert moved["s3-source"] == "1"
+
+
+def test_both_steps_that_a_join_names_follow():
+    drawn = [TextToImage(prompt=prompt) for prompt in ("one", "other")]
+    moved = composer.rearranged(form(Recipe(steps=[*drawn, Join(source=1, also=2)])), "up-2")
+    assert (moved["s3-source"], moved["s3-also"]) == ("2", "1")
+    dropped = composer.rearranged(moved, "drop-1")
+    assert (dropped["s2-source"], dropped["s2-also"]) == ("1", "")
 
 
 def test_a_step_is_dropped_and_nobody_names_it_any_more():

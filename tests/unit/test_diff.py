@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import diff
-from domain.steps import ImageToImage, Input, PromptTemplate, Recipe, TextToImage, Upscale
+from domain.steps import ImageToImage, Input, Join, PromptTemplate, Recipe, TextToImage, Upscale
 
 DUSK = "A small harbor at dusk, three boats at rest, flat gouache, wide view"
 NIGHT = "A small harbor after midnight, three boats at rest, a full moon, flat gouache, wide view"
@@ -81,6 +81,14 @@ def test_an_added_step_moves_sources_without_changing_them():
     assert [step.op for step in changes.steps] == ["added", "same", "same", "same"]
     assert (changes.steps_added, changes.steps_removed, changes.parameters) == (1, 0, 0)
     assert changes.steps[0].label == "Write the prompt"
+
+
+def test_both_sources_of_a_join_move_along():
+    drawn = [TextToImage(prompt="a"), TextToImage(prompt="b")]
+    before, after = [*drawn, Join(source=1, also=2)], [PromptTemplate(template="x"), *drawn, Join(source=2, also=3)]
+    assert [step.op for step in diff.changes(recipe_of(*before), recipe_of(*after)).steps] == ["added"] + ["same"] * 3
+    alone = diff.changes(recipe_of(*before), recipe_of(*drawn, Join(source=1))).steps[-1]
+    assert [(one.name, one.before, one.after) for one in alone.parameters] == [("also", 2, None)]
 
 
 def test_a_removed_step_and_alike_steps_stay_with_each_other():

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from domain import machine
 from tasks import memory
 
 
@@ -37,7 +38,7 @@ def test_what_torch_says_when_it_cannot_allocate_is_among_them() -> None:
 
 
 def test_a_process_holds_some_of_the_machine_and_one_that_is_gone_nothing() -> None:
-    assert 1_000_000 < memory.held_by(os.getpid()) < memory.of_machine()
+    assert 1_000_000 < memory.held_by(os.getpid()) < machine.memory()
     assert memory.held_by(2**22 + 1) == 0
 
 
