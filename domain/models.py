@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from domain import db, weights
+from domain import db, vocabulary, weights
 from domain.errors import Invalid, NotFound
 from domain.means import PLAIN, Means, check_family
+from domain.vocabulary import Words
 
 IMAGE_KINDS = ("text_to_image", "image_to_image")
 STARTER = "starter"
@@ -35,6 +36,7 @@ class Model(Struct, frozen=True, kw_only=True):
     defaults: dict[str, Any]
     means: Means = PLAIN
     bytes: int
+    words: Words = []
 
 
 class ModelChoice(Struct, frozen=True):
@@ -42,9 +44,10 @@ class ModelChoice(Struct, frozen=True):
 
     name: str
     defaults: dict[str, Any]
+    words: Words = []
 
 
-_COLUMNS = "name, family, path, revision, license, kinds, defaults, means, bytes"
+_COLUMNS = "name, family, path, revision, license, kinds, defaults, means, bytes, words"
 
 
 async def register(
@@ -63,11 +66,12 @@ async def register(
     found = inspect(name, Path(path), license, kinds, defaults, means)
     await db.execute(
         """
-        INSERT INTO models (name, family, path, revision, license, kinds, defaults, means, bytes)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        INSERT INTO models (name, family, path, revision, license, kinds, defaults, means, bytes, words)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         ON CONFLICT (name) DO UPDATE SET family = excluded.family, path = excluded.path,
             revision = excluded.revision, license = excluded.license, kinds = excluded.kinds,
-            defaults = excluded.defaults, means = excluded.means, bytes = excluded.bytes, removed_at = NULL
+            defaults = excluded.defaults, means = excluded.means, bytes = excluded.bytes, words = excluded.words,
+            removed_at = NULL
         """,
         found.name,
         found.family,
@@ -78,6 +82,7 @@ async def register(
         found.defaults,
         msgspec.to_builtins(found.means),
         found.bytes,
+        found.words,
     )
     return found
 
@@ -145,12 +150,12 @@ async def everything() -> list[Model]:
 async def names(kind: str) -> list[ModelChoice]:
     """The models that can run steps of this kind, by name, the starter model last."""
     rows = await db.fetch(
-        """SELECT name, defaults FROM models WHERE $1 = ANY (kinds) AND removed_at IS NULL
+        """SELECT name, defaults, words FROM models WHERE $1 = ANY (kinds) AND removed_at IS NULL
            ORDER BY name = $2, name""",
         kind,
         STARTER,
     )
-    return [ModelChoice(row["name"], row["defaults"]) for row in rows]
+    return [ModelChoice(*row) for row in rows]
 
 
 async def require(name: str, kind: str) -> Model:
@@ -191,4 +196,5 @@ def inspect(
         defaults=dict(defaults) if defaults is not None else weights.defaults_of(path),
         means=means,
         bytes=weights.size_of(files),
+        words=vocabulary.read(path),
     )

@@ -86,6 +86,7 @@ class Model(Table, tablename="models"):
     bytes = BigInt(null=False, default=None)
     created_at = Timestamptz(null=False, default=None)
     removed_at = Timestamptz(null=True, default=None)
+    words = JSONB(null=False, default=None)
 
 
 class Artifact(Table, tablename="artifacts"):

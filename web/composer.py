@@ -5,16 +5,17 @@ A form is a flat dict of what was typed, valid or not: `title`, `i1-name`, `l1-i
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from domain import diff, licenses, steps, tags, versions
+from domain import diff, licenses, steps, tags, versions, vocabulary
 from domain.errors import Invalid
 from domain.models import ModelChoice
 from domain.pipelines import VISIBILITIES, Details, clean
+from domain.vocabulary import Unknown
 
 Form = dict[str, str]
 
@@ -320,6 +321,8 @@ class Control(Struct, frozen=True, kw_only=True):
     """The parent's value where it differs, as typed."""
     tokens: list[diff.Token]
     """A prompt's difference from the parent's."""
+    unknown: Unknown | None
+    """What of a prompt its model does not know; None for fields that no model of few words reads."""
     choices: list[tuple[str, str]]
     placeholder: str
     max_length: int | None
@@ -370,12 +373,15 @@ def compose(
     composed = read(typed, {kind: [choice.name for choice in found] for kind, found in models.items()})
     changes = diff.changes(parent, composed.recipe) if parent is not None else None
     rows = _rows(typed, "s")
+    unknown = _unknown(rows, models, composed.recipe)
     shown = dict(errors or {})
     return Composer(
         form=typed,
         errors=shown,
         summary=[(_anchor(key, typed), _sentence(key, words, rows)) for key, words in shown.items()],
-        rows=[_step_row(number, rows, models, shown, parent, changes, seen) for number in range(1, len(rows) + 1)],
+        rows=[
+            _step_row(number, rows, models, shown, unknown, parent, changes, seen) for number in range(1, len(rows) + 1)
+        ],
         inputs=_rows(typed, "i"),
         undeclared=undeclared(typed),
         lists=_rows(typed, "l"),
@@ -384,11 +390,33 @@ def compose(
     )
 
 
+def _unknown(
+    rows: Sequence[Form], models: Mapping[str, Collection[ModelChoice]], recipe: steps.Recipe
+) -> dict[str, Unknown]:
+    """By field, for prompts and templates that a model of few words reads: what it does not know."""
+    choices = {choice.name: choice for offered in models.values() for choice in offered}
+    inputs = {one.name: [one.default, *one.choices] for one in recipe.inputs}
+    found: dict[str, Unknown] = {}
+    reader = ""  # the model of the next step that draws the text of the step before
+    for number, row in reversed(list(enumerate(rows, 1))):
+        field, model = "prompt", row.get("model", "")
+        if "{text}" in row.get("prompt", ""):
+            reader = model
+        if row.get("kind") == "prompt_template":
+            field, model = "template", reader
+        if model in choices and choices[model].words:
+            texts = vocabulary.texts(row.get(field, ""), inputs, recipe.lists)
+            known = choices[model].words
+            found[f"s{number}-{field}"] = Unknown(model, vocabulary.unknown(texts, known), known)
+    return found
+
+
 def _step_row(
     number: int,
     rows: list[Form],
     models: Mapping[str, Collection[ModelChoice]],
     errors: Mapping[str, str],
+    unknown: Mapping[str, Unknown],
     parent: steps.Recipe | None,
     changes: diff.Changes | None,
     seen: Collection[str],
@@ -399,7 +427,7 @@ def _step_row(
     change = next((step for step in changes.steps if step.after == number), None) if changes else None
     before = _typed(parent.steps[change.before - 1]) if parent and change and change.before else {}
     controls = [
-        _control(field, number, rows, list(models.get(kind, ())), errors, before, change, seen)
+        _control(field, number, rows, list(models.get(kind, ())), errors, unknown, before, change, seen)
         for field in steps.fields_of(kind)
     ]
     named = list(zip(steps.fields_of(kind), controls, strict=True))
@@ -434,6 +462,7 @@ def _control(
     rows: list[Form],
     models: list[ModelChoice],
     errors: Mapping[str, str],
+    unknown: Mapping[str, Unknown],
     before: Mapping[str, str],
     change: diff.StepChange | None,
     seen: Collection[str],
@@ -452,6 +481,7 @@ def _control(
         error=errors.get(key, ""),
         was="" if prompt or was == value else was or "empty",
         tokens=_tokens(field.name, was, value, change) if prompt and was != value else [],
+        unknown=unknown.get(key),
         choices=_choices(field, number, rows, models, value),
         placeholder=field.placeholder,
         max_length=field.max_length,

@@ -189,7 +189,7 @@ CHECKS = {
 DEFAULTS = {
     "people": "id name about role created_at",
     "sessions": "created_at seen_at",
-    "models": "id license defaults means created_at",
+    "models": "id license defaults means created_at words",
     "artifacts": "state touched_at",
     "uploads": "id filename created_at",
     "pipelines": """id description tags license visibility generation latest_version run_count offshoot_count

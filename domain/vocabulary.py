@@ -1,0 +1,58 @@
+"""Models that know few words say so: a list beside their weights, and what a prompt has that is not on it."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from msgspec import Struct
+
+FILE = "words.txt"
+"""In the model's folder: on each line a group's name, a colon, and its words."""
+MAX_BYTES = 64_000
+MOST = 8
+"""Unknown words that are told."""
+ALIKE = 0.75
+"""How much a known word must look like an unknown one to be offered for it (0 to 1, as difflib counts)."""
+Words = list[tuple[str, list[str]]]
+"""The words that a model knows, in small letters, behind the name of their group. Empty: nobody said which."""
+
+_WORD = re.compile(r"[^\W\d_]+")
+_NAME = re.compile(r"(?<!\\)\{([a-z][a-z0-9_]{0,31})\}")
+_LIST = re.compile(r"(?<!\\)__([a-z][a-z0-9_]{0,31}?)__")
+
+
+class Unknown(Struct, frozen=True):
+    """Words of a prompt that its model does not know, each with the known one that it looks like, or ""."""
+
+    model: str
+    words: dict[str, str]
+    known: Words
+
+
+def read(path: Path) -> Words:
+    """The words of a model's folder; none for a single file and for a list that cannot be read."""
+    try:
+        with (path / FILE).open("rb") as file:
+            lines = file.read(MAX_BYTES).decode().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    groups = (line.partition(":") for line in lines)
+    return [(name.strip(), words.lower().split()) for name, _, words in groups if words.strip()]
+
+
+def unknown(texts: Iterable[str], known: Words) -> dict[str, str]:
+    """The first words of the texts that are not known, each with the nearest known one, or ""."""
+    every = {word for _, words in known for word in words}
+    if not every:
+        return {}
+    said = dict.fromkeys(word.lower() for text in texts for word in _WORD.findall(text))
+    missing = [word for word in said if word not in every][:MOST]
+    return {word: next(iter(get_close_matches(word, every, 1, ALIKE)), "") for word in missing}
+
+
+def texts(template: str, inputs: Mapping[str, Sequence[str]], lists: Mapping[str, Sequence[str]]) -> list[str]:
+    """What may come out of a template in pieces: its own words, and those of the inputs and lists that it names."""
+    named = [text for name in dict.fromkeys(_NAME.findall(template)) for text in inputs.get(name, ())]
+    drawn = [text for name in dict.fromkeys(_LIST.findall(template)) for text in lists.get(name, ())]
+    return [_LIST.sub(" ", _NAME.sub(" ", template)), *named, *drawn]
