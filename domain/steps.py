@@ -35,11 +35,17 @@ Scheduler = Literal[
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
     "HeunDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
     "KDPM2DiscreteScheduler",
+    "LCMScheduler",
     "PNDMScheduler",
+    "SASolverScheduler",
+    "TCDScheduler",
     "UniPCMultistepScheduler",
 ]
 SCHEDULERS: tuple[str, ...] = get_args(Scheduler)
+DISTILLED = {"LCMScheduler": 50, "TCDScheduler": 50}
+"""Schedulers of models that were distilled to few passes, with the most that they take."""
 SOURCES = ("source", "also")
 """Fields that name an earlier step whose output comes in."""
 
@@ -519,6 +525,10 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         return {f"{prefix}prompt": "Write what to draw"}
     if isinstance(step, ImageToImage) and int(step.num_inference_steps * step.strength) == 0:
         return {f"{prefix}strength": _too_weak(step.num_inference_steps)}
+    if isinstance(step, TextToImage | ImageToImage):
+        most = DISTILLED.get(step.scheduler)
+        if most is not None and step.num_inference_steps > most:
+            return {f"{prefix}num_inference_steps": f"At most {most} with the {step.scheduler}"}
     if step.takes is None or getattr(step, "upload", None):
         return {}
     needed, sources = _MEDIA[step.takes], sources_of(number, steps)

@@ -17,6 +17,8 @@ from tasks.context import Context, Stopped
 from tasks.loading import Model
 
 MAX_SIDE = 2048
+UNLISTED = frozenset({"LCMScheduler", "SASolverScheduler", "TCDScheduler"})
+"""Schedulers that read the same betas as DDIM's, which diffusers lists as compatible with none."""
 
 
 def versions() -> dict[str, str]:
@@ -89,7 +91,7 @@ def _with_scheduler(model: Model, pipe: Any, name: str) -> Any:
         pipe.scheduler = type(own).from_config(own.config)
         return pipe
     known = {type(own).__name__} | {family.__name__ for family in own.compatibles}
-    if name not in known:
+    if name not in known and not (name in UNLISTED and "DDIMScheduler" in known):
         raise DomainError(f"{name} cannot drive the model “{model.ref.name}”, which comes with {type(own).__name__}.")
     try:
         pipe.scheduler = getattr(diffusers, name).from_config(own.config)

@@ -186,11 +186,12 @@ async def test_a_model_that_will_not_load_fails_its_step_with_the_reason(make: M
 
 @pytest.mark.parametrize("scheduler", steps.SCHEDULERS)
 @pytest.mark.usefixtures("ready")
-async def test_every_scheduler_draws(make: Make, scheduler: Any) -> None:
-    step = steps.TextToImage(prompt="a boat", num_inference_steps=FEW, width=64, height=64, scheduler=scheduler)
-    state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
-    assert state == "succeeded", row["error_message"]
-    assert row["resolved"]["scheduler"] == scheduler
+async def test_every_scheduler_draws_and_redraws(make: Make, scheduler: Any) -> None:
+    draw = steps.TextToImage(prompt="a boat", num_inference_steps=FEW, width=64, height=64, scheduler=scheduler)
+    redraw = steps.ImageToImage(prompt="a boat", num_inference_steps=FEW, scheduler=scheduler, strength=0.7)
+    state, rows = await w.ended(await w.accept(await make.pipeline(steps=[draw, redraw])))
+    assert state == "succeeded", [row["error_message"] for row in rows]
+    assert [row["resolved"]["scheduler"] for row in rows] == [scheduler] * 2
 
 
 @pytest.mark.usefixtures("ready")

@@ -175,3 +175,12 @@ def test_a_strength_that_takes_no_sampling_step_is_refused(passes: int) -> None:
     assert f" or more with {passes} sampling step" in said
     assert words(float(said.split()[0])) == ""
     assert words(1) == ""
+
+
+@pytest.mark.parametrize(("scheduler", "passes", "ok"), [("LCMScheduler", 50, True), ("TCDScheduler", 51, False)])
+def test_schedulers_of_distilled_models_take_few_passes(scheduler: Any, passes: int, ok: bool) -> None:
+    drawing = TextToImage(prompt="x", scheduler=scheduler, num_inference_steps=passes)
+    redrawing = ImageToImage(upload="0" * 64, scheduler=scheduler, num_inference_steps=passes)
+    for step in (drawing, redrawing):
+        errors = steps.check(Recipe(steps=[step]))
+        assert errors == ({} if ok else {"s1-num_inference_steps": f"At most 50 with the {scheduler}"})
