@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from domain import db, steps
 
+_TAKEN = "extract(epoch FROM s.finished_at - s.started_at)::float8 / coalesce((s.receipt #>> '{batch,size}')::int, 1)"
+"""Seconds of a step: of those that ran together in one call, its share of the call."""
 RECENT = 8
 """How many of the latest runs of a kind and model a guess rests on."""
 
@@ -34,16 +36,15 @@ async def rates(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], float
     if not wanted:
         return {}
     rows = await db.fetch(
-        """
+        f"""
         SELECT want.kind, want.model, past.step, past.seconds
         FROM unnest($1::text[], $2::text[]) AS want (kind, model)
         CROSS JOIN LATERAL (
-            SELECT s.step, extract(epoch FROM s.finished_at - s.started_at)::float8 AS seconds
-            FROM step_runs s
+            SELECT s.step, {_TAKEN} AS seconds FROM step_runs s
             WHERE s.kind = want.kind AND s.model = want.model AND s.state = 'succeeded'
             ORDER BY s.finished_at DESC LIMIT $3
         ) past
-        """,
+        """,  # noqa: S608 - constants only
         [kind for kind, _ in wanted],
         [model for _, model in wanted],
         RECENT,
@@ -80,14 +81,14 @@ async def waiting() -> Waiting:
     Each of them has exactly one step that is queued or running, and both have a small index.
     """
     row = await db.fetchrow(
-        """
+        f"""
         SELECT (SELECT count(*) FROM step_runs WHERE state = 'queued') AS queued,
                (SELECT count(*) FROM step_runs WHERE state = 'running') AS running,
                (SELECT greatest(count(DISTINCT lease_owner), 1) FROM step_runs WHERE state = 'running') AS workers,
-               (SELECT avg(extract(epoch FROM past.finished_at - past.started_at))::float8
-                FROM (SELECT started_at, finished_at FROM step_runs
-                      WHERE state = 'succeeded' ORDER BY id DESC LIMIT 20) past) AS seconds
-        """
+               (SELECT avg(past.seconds)
+                FROM (SELECT {_TAKEN} AS seconds FROM step_runs s
+                      WHERE s.state = 'succeeded' ORDER BY s.id DESC LIMIT 20) past) AS seconds
+        """  # noqa: S608 - constants only
     )
     assert row is not None
     if not row["queued"] + row["running"]:

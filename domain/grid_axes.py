@@ -122,7 +122,7 @@ def targets(recipe: steps.Recipe, models: Mapping[str, Sequence[str]]) -> dict[s
                         choices=tuple(models.get(kind, ())) if field.widget == "model" else _words(field.choices),
                     )
                 )
-    return {target.key: target for target in found}
+    return {target.key: target for target in found if not target.listed or len(target.choices) > 1}
 
 
 def _words(choices: Sequence[Any]) -> tuple[str, ...]:

@@ -116,8 +116,9 @@ async def _estimate(composed: Composed, me: Viewer) -> int:
     values, form = composed.values, composed.form
     axes = [axis for name in ("x", "y") if (axis := _axis(composed, name)) is not None]
     try:
-        seed = read_seed(values.get("seed", ""))
-        if seed is None:
+        varies = grid_axes.SEED in (values["x"], values["y"])  # then no cell has a seed that was drawn here
+        seed = None if varies else read_seed(values.get("seed", ""))
+        if seed is None and not varies:
             seed = secrets.randbelow(steps.MAX_SEED + 1)
             values["seed"] = str(seed)
         inputs = {

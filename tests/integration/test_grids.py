@@ -488,6 +488,19 @@ async def test_the_form_estimates_then_runs(client: httpx.AsyncClient, db: Any, 
     assert again.headers["location"] == answer.headers["location"]
 
 
+async def test_a_grid_over_the_seed_runs_as_it_was_estimated(
+    client: httpx.AsyncClient, db: Any, pipeline: Pipeline
+) -> None:
+    path = FORM.format(pipeline.id)
+    sent = {"x": "seed", "x-for": "seed", "x-values": "1..3", "key": "k"}
+    page = (await client.post(path, data=sent | {"do": "estimate"})).text
+    seen = re.search(r'name="seen" value="(\w+)"', page)
+    assert seen
+    answer = await client.post(path, data=sent | {"do": "run", "seen": seen[1]})
+    assert answer.status_code == 303
+    assert [row["seed"] for row in await db.fetch("SELECT seed FROM runs ORDER BY seed")] == [1, 2, 3]
+
+
 async def test_nothing_runs_that_was_not_estimated(client: httpx.AsyncClient, db: Any, pipeline: Pipeline) -> None:
     sent = {"x": "s2-guidance_scale", "x-values": "1..3", "seed": "5", "do": "run"}
     for seen in ({}, {"seen": "0" * 64}):
