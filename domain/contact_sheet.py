@@ -29,6 +29,10 @@ LARGE, SMALL = 18, 13
 """Sizes of letters."""
 LINE = 18
 """Pixels from line to line of small letters."""
+UNDER = 3
+"""Lines under each cell where one parameter varies."""
+BRIEF = 24
+"""Characters up to which a value stands with its parameter's name."""
 FONTS = (
     "NotoSans-Regular.ttf",
     "DejaVuSans.ttf",
@@ -103,7 +107,7 @@ class _Plan(Struct, frozen=True):
     @property
     def step(self) -> int:
         """From row to row."""
-        return self.height + GAP + (0 if self.two else 20)
+        return self.height + GAP + (0 if self.two else UNDER * LINE)
 
 
 def _plan(grid: GridPage) -> _Plan:
@@ -120,7 +124,7 @@ def _draw(grid: GridPage, title: str, about: str, pictures: Mapping[str, bytes])
     height = plan.top + plan.down * plan.step
     sheet = Image.new("RGB", (width, height + (3 * LINE + GAP if lacking else 0)), PAPER)
     pen = ImageDraw.Draw(sheet)
-    _write(pen, (GAP, 10), drawable(title, LARGE), width - 2 * GAP, LARGE)
+    _title(pen, drawable(title, LARGE), width - 2 * GAP)
     _draw_heads(pen, plan, heads)
     for place, cell in enumerate(grid.cells):
         x, y = plan.corner(place)
@@ -138,7 +142,10 @@ def _draw_heads(pen: ImageDraw.ImageDraw, plan: _Plan, heads: Sequence[Sequence[
     """Above and beside the cells, none longer than its cell; under each where one parameter varies."""
     for place, text in enumerate(heads[0]):
         x, y = plan.corner(place)
-        _write(pen, (x, y - 22 if plan.two else y + plan.height + 2), text, plan.width)
+        if plan.two:
+            _write(pen, (x, y - 22), text, plan.width)
+        else:
+            _lines(pen, (x, y + plan.height + 2), text, plan.width, UNDER)
     for place, text in enumerate(heads[1] if plan.two else ()):
         _, y = plan.corner(place * plan.across)
         _lines(pen, (GAP, y), text, plan.left - 2 * GAP, min(plan.height // LINE, 5))
@@ -151,7 +158,8 @@ def heads_of(grid: GridPage) -> tuple[list[list[str]], list[str]]:
     for title, axis in zip(grid.titles, grid.axes, strict=True):
         heads.append([])
         for place, value in enumerate(axis.values, 1):
-            text = next((one for one in (head(title, value), shown(value)) if drawable(one) == one), "")
+            named = [] if len(grid.axes) == 1 and len(head(title, value)) > BRIEF else [head(title, value)]
+            text = next((one for one in (*named, shown(value)) if drawable(one) == one), "")
             if not text:
                 lacking.append(f"{title} ({place}): {shown(value)}")
                 text = f"{title} ({place}): {drawable(shown(value))}"
@@ -194,6 +202,14 @@ def _lines(pen: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, width: 
         lines = [*lines[: max(most, 1) - 1], " ".join(lines[max(most, 1) - 1 :])]
     for place, line in enumerate(lines):
         pen.text((corner[0], corner[1] + LINE * place), _fit(line, font, width), INK, font)
+
+
+def _title(pen: ImageDraw.ImageDraw, text: str, width: int) -> None:
+    """In large letters on a line, or in small ones on two."""
+    if _font_of(text, LARGE).getlength(text) <= width:
+        _write(pen, (GAP, 10), text, width, LARGE)
+    else:
+        _lines(pen, (GAP, 4), text, width, 2)
 
 
 def _write(pen: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, width: int, size: int = SMALL) -> None:
