@@ -110,13 +110,13 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "moss",
-        "The sea in watercolor",
+        "The sea in ink",
         _steps(
             _draw("the sun and a white boat on the sea"),
-            ImageToImage(prompt="watercolor of the sun and a white boat on the sea", strength=0.5),
+            ImageToImage(prompt="the sun and a white boat on the sea, with a black outline", strength=0.8),
         ),
-        "Draws the parent's picture again and goes over it with a wet brush.",
-        ("sea", "watercolor"),
+        "Draws the parent's picture again and goes over it with a black pen.",
+        ("sea", "outline"),
         seed=8,
         parent=SEA,
         note="a second step",
@@ -169,20 +169,18 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         "juniper",
-        "Glow",
+        "Inked",
         Recipe(
             lists={"colors": ["pink", "cyan", "yellow", "orange"]},
             steps=[
-                PromptTemplate(
-                    template="a glowing __colors__ {circle|ring} on a black background", title="Pick a light"
-                ),
+                PromptTemplate(template="a big __colors__ {circle|ring} on a white background", title="Pick a shape"),
                 _draw("{text}", title="Draw it"),
-                ImageToImage(prompt="{text}, neon glow", strength=0.45, title="Let it glow"),
+                ImageToImage(prompt="{text}, with a black outline", strength=0.8, title="Ink it"),
                 Upscale(factor=2, title="Enlarge"),
             ],
         ),
-        "Four steps: words, a drawing, a second pass toward neon, and a larger picture.",
-        ("shapes", "neon", "lists"),
+        "Four steps: words, a drawing, a second pass with a black outline, and a larger picture.",
+        ("shapes", "outline", "lists"),
         "CC-BY-SA-4.0",
         seed=44,
     ),
