@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from deploy import backup
+from deploy.example_recipes import EXAMPLES
 from deploy.migrations import ROOT, head
 from deploy.ports import free_port
 from deploy.problems import Problem
@@ -151,9 +152,9 @@ def test_the_drill(run: Callable[[Path], Site], tmp_path: Path) -> None:
     assert (status, "missing 0, wrong 0" in said) == (0, True), said
     restored = run(new)
     accepted = restored.ask("SELECT id FROM runs")
-    assert len(accepted) == 12
+    assert len(accepted) == len(EXAMPLES)
     alive = [row["id"] for row in restored.ask("SELECT id FROM runs WHERE finished_at IS NULL")]
-    assert 0 < len(alive) < 12
+    assert 0 < len(alive) < len(EXAMPLES)
     ended = "SELECT FROM runs WHERE id = ANY($1) AND state = 'succeeded' LIMIT 1"
     until(lambda: bool(restored.ask(ended, alive)))
     status, said = offshoot(new, "verify", "--sample", "2")

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from deploy import examples
 from deploy.cli import main
+from deploy.example_recipes import EXAMPLES
 from domain import db as database
 from domain.models import STARTER_PATH
 from tests.make import Make
@@ -63,14 +64,14 @@ def test_migrating_twice(offshoot: Command) -> None:
 
 
 def test_examples_are_queued_once(offshoot: Command) -> None:
-    assert offshoot("examples") == (0, "12 example runs are queued.")
+    assert offshoot("examples") == (0, f"{len(EXAMPLES)} example runs are queued.")
     assert offshoot("examples") == (0, "The gallery is not empty, so nothing was added.")
 
 
 async def test_examples_are_published_as_they_arrive(db: Any) -> None:
     planted = await examples.plant()
-    assert len(planted) == 12
-    assert await db.fetchval("SELECT count(*) FROM pipelines WHERE parent_id IS NOT NULL") == 3
+    assert len(planted) == len(EXAMPLES)
+    assert await db.fetchval("SELECT count(*) FROM pipelines WHERE parent_id IS NOT NULL") == 4
     assert await db.fetchval("SELECT count(*) FROM runs WHERE visibility = 'published'") == 0
     await db.execute("UPDATE step_runs SET state = 'succeeded', finished_at = now(), started_at = now()")
     await db.execute(
@@ -80,7 +81,7 @@ async def test_examples_are_published_as_they_arrive(db: Any) -> None:
         "UPDATE runs SET state = 'failed', finished_at = now(), started_at = now() WHERE id = $1", planted[0]
     )
     await examples.publish_as_they_arrive()
-    assert await db.fetchval("SELECT count(*) FROM runs WHERE visibility = 'published'") == 11
+    assert await db.fetchval("SELECT count(*) FROM runs WHERE visibility = 'published'") == len(EXAMPLES) - 1
 
 
 async def test_examples_never_borrow_a_members_name(make: Make, db: Any) -> None:

@@ -228,6 +228,10 @@ async def _plan(db: Any, sql: str, *arguments: Any) -> str:
 # records and sweeps at the same time
 
 
+AGE = timedelta(milliseconds=80)
+"""Of sweeps that go round all the time: longer than an upload takes between recording a file and referring to it."""
+
+
 async def test_recording_and_sweeping_the_same_bytes_at_once_never_loses_them(
     db: Any, bucket: Storage, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,7 +239,7 @@ async def test_recording_and_sweeping_the_same_bytes_at_once_never_loses_them(
     row names at the end is stored, whole."""
     for module in (artifacts, sweep):
         monkeypatch.setattr(module, "REMOVAL", timedelta(milliseconds=25))
-    pictures = [secrets.token_bytes(60) for _ in range(6)]
+    pictures = [secrets.token_bytes(60) for _ in range(16)]
     people = [
         await db.fetchval(
             "INSERT INTO people (email, handle, password_hash) VALUES ($1, $1, '!') RETURNING id", f"p{i}"
@@ -247,12 +251,12 @@ async def test_recording_and_sweeping_the_same_bytes_at_once_never_loses_them(
 
     async def sweeps() -> None:
         nonlocal removed
-        going = Sweep(bucket, age=timedelta(milliseconds=30))
+        going = Sweep(bucket, age=AGE)
         while not over.is_set():
             await going._mark(done := Swept())
             await going._remove(done)
             removed += done.removed
-            await asyncio.sleep(0)
+            await asyncio.sleep(AGE.total_seconds() / 4)  # so that uploads get on too
 
     async def uploads_of(person: Any) -> None:
         for turn in range(25):
