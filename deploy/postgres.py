@@ -38,10 +38,10 @@ STILL_LEAVING = ("pre-existing shared memory block", "already exists")
 """How PostgreSQL says that processes of a server that was killed have not all gone yet."""
 
 
-def shared_buffers(machine: int) -> str:
+def shared_buffers(memory: int) -> str:
     """How much PostgreSQL caches itself on a machine with so many bytes of memory: a sixteenth, for models want the
     rest. A search at a million pipelines reads thousands of pages; from Linux's cache each is copied first."""
-    return f"{min(max(machine // 16, LEAST_BUFFERS), MOST_BUFFERS) >> 20}MB"
+    return f"{min(max(memory // 16, LEAST_BUFFERS), MOST_BUFFERS) >> 20}MB"
 
 
 def binaries() -> Path:

@@ -112,7 +112,8 @@ async def _answer(compiled: Compiled, page: Page, facets: bool) -> tuple[Answer,
         if facets:
             answer, counts = await search_facets.gather(compiled, page, newest)
         else:
-            answer, counts = await search_candidates.gather(compiled, page, newest, facets=()), {}
+            matches = await search_candidates.expected(compiled, newest)
+            answer, counts = await search_candidates.gather(compiled, page, newest, matches, facets=()), {}
         if page.order == "match" or not answer.more:
             return answer, counts, not answer.more
         every = await search_candidates.ordered(compiled, page, newest, answer)

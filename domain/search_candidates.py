@@ -54,6 +54,24 @@ class Page(Struct, frozen=True):
     limit: int
 
 
+class Look(Struct, frozen=True):
+    """One look at the index: the newest windows, how many of them, and what to tell of what they hold.
+
+    Candidates need not have the values of a field `beside`. `most`: how many are looked at, 0 for `MOST`."""
+
+    page: Page
+    newest: int
+    wide: int
+    beside: str = ""
+    facets: Sequence[str] = FACETS
+    most: int = 0
+
+    @property
+    def limit(self) -> int:
+        """How many candidates are looked at."""
+        return self.most or MOST
+
+
 class Row(Struct, frozen=True):
     """A result and what it is ordered by."""
 
@@ -112,21 +130,20 @@ async def begin(patience: int) -> int | None:
 
 
 async def gather(
-    compiled: Compiled, page: Page, newest: int, beside: str = "", *, facets: Sequence[str] = FACETS
+    compiled: Compiled, page: Page, newest: int, matches: float, beside: str = "", *, facets: Sequence[str] = FACETS
 ) -> Answer:
-    """Look at as many of the newest windows as hold some `MOST` candidates, or at all of them.
+    """Look at as many of the newest windows as hold some `MOST` candidates, or at all of them. `matches` are expected.
 
     Candidates need not have the values of a field `beside`: those of its facets that others have are counted too.
     A rough look will do then, and a narrow one where few of the candidates have the values."""
     near = compiled.without(beside)
     newest = newest if compiled.newest is None else min(newest, compiled.newest)
     span = _span(near, newest)
-    expected = await _expected(near, newest)
-    rough = bool(beside) and await _expected(compiled, newest) < expected * ROUGH
-    wide = _width(newest, compiled.oldest, span, expected, MOST * ROUGH if rough else MOST)
+    candidates = await expected(near, newest) if beside else matches
+    wide = _width(newest, compiled.oldest, span, candidates, MOST * ROUGH if matches < candidates * ROUGH else MOST)
     few, many, kept = 0, span + 1, NOTHING
     while True:
-        answer = await _look(compiled, page, newest, wide, beside, facets=facets)
+        answer = await _look(compiled, Look(page, newest, wide, beside, facets))
         if beside and answer.seen > MOST // 8:
             return answer
         if answer.seen > MOST:
@@ -150,7 +167,7 @@ def _span(compiled: Compiled, newest: int) -> int:
     return every if compiled.narrows else min(every, FEW)
 
 
-async def _expected(compiled: Compiled, newest: int) -> float:
+async def expected(compiled: Compiled, newest: int) -> float:
     """How many match, by the planner's estimate; at least one."""
     where = indexed(compiled)
     if not where.conditions:
@@ -171,21 +188,12 @@ def _width(newest: int, oldest: int, span: int, expected: float, most: float) ->
     return min(max(1 + round((numbers - newest % WINDOW - 1) / WINDOW), 1), span)
 
 
-def question(
-    compiled: Compiled,
-    page: Page,
-    newest: int,
-    wide: int,
-    beside: str = "",
-    *,
-    facets: Sequence[str] = FACETS,
-    most: int = 0,
-) -> tuple[str, list[Any]]:
+def question(compiled: Compiled, look: Look) -> tuple[str, list[Any]]:
     """SQL and arguments: the number of candidates (part 0), their facets (1), a page (2), those before it (3), and
     how many match (4)."""
-    most = most or MOST
+    page, beside = look.page, look.beside
     near = compiled.without(beside)
-    where = conditions(near, windows(near, newest, wide))
+    where = conditions(near, windows(near, look.newest, look.wide))
     key, inside = _KEYS.get(page.order) or _rank(where.arg(compiled.ranked)), "true"
     if beside:
         inside = f"d.{compiled.groups[beside][0]} && {where.arg(compiled.groups[beside][1])}::text[]"
@@ -195,19 +203,19 @@ def question(
         edge = f"({where.arg(page.place.value)}::float8, {where.arg(page.place.id)}::uuid)"
         after, before = f"AND (value, id) < {edge}", f"AND (value, id) >= {edge}"
         back = f"ORDER BY value, id LIMIT {page.limit + 1}"
-    few_enough = f"(SELECT count(*) FROM found) <= {most}"  # noqa: S608 - what is too much is looked at again
+    few_enough = f"(SELECT count(*) FROM found) <= {look.limit}"  # noqa: S608 - what is too much is looked at again
     counting = f"(inside OR starts_with(facet, '{beside}:'))" if beside else few_enough
     sql = f"""
         WITH found AS MATERIALIZED (
             SELECT d.pipeline_id AS id, d.number, d.facets, {key} AS value, {inside} AS inside
-            FROM search_documents d WHERE {where} LIMIT {most + 1}
+            FROM search_documents d WHERE {where} LIMIT {look.limit + 1}
         ), counted AS MATERIALIZED (
             SELECT facet, count(*) AS n FROM (SELECT unnest(facets) AS facet, inside FROM found) one
             WHERE {counting} GROUP BY facet
         )
         SELECT 0 AS part, '' AS facet, count(*) AS n, NULL::uuid AS id, max(number)::float8 AS value FROM found
         UNION ALL SELECT 1, common.facet, common.n, NULL, NULL
-            FROM unnest('{{{",".join(facets)}}}'::text[]) field CROSS JOIN LATERAL (
+            FROM unnest('{{{",".join(look.facets)}}}'::text[]) field CROSS JOIN LATERAL (
                 SELECT facet, n FROM counted WHERE starts_with(facet, field || ':')
                 ORDER BY n DESC, facet LIMIT {VALUES}
             ) common
@@ -218,17 +226,8 @@ def question(
     return sql, where.args
 
 
-async def _look(
-    compiled: Compiled,
-    page: Page,
-    newest: int,
-    wide: int,
-    beside: str = "",
-    *,
-    facets: Sequence[str] = FACETS,
-    most: int = 0,
-) -> Answer:
-    sql, args = question(compiled, page, newest, wide, beside, facets=facets, most=most)
+async def _look(compiled: Compiled, look: Look) -> Answer:
+    sql, args = question(compiled, look)
     rows = await db.fetch(sql, *args)
     seen, last = next((row["n"], row["value"]) for row in rows if row["part"] == 0)
     total = next(row["n"] for row in rows if row["part"] == 4)
@@ -236,8 +235,8 @@ async def _look(
         seen=seen,
         total=total,
         last=int(last or 0),
-        more=seen > (most or MOST) or wide <= newest // WINDOW,
-        expected=total * (newest // WINDOW + 1) // wide,
+        more=seen > look.limit or look.wide <= look.newest // WINDOW,
+        expected=total * (look.newest // WINDOW + 1) // look.wide,
         counts=[(row["facet"], row["n"]) for row in rows if row["part"] == 1],
         page=[Row(row["id"], row["value"]) for row in rows if row["part"] == 2],
         back=[Row(row["id"], row["value"]) for row in rows if row["part"] == 3],
@@ -274,7 +273,7 @@ async def ordered(compiled: Compiled, page: Page, newest: int, answer: Answer) -
     """The answer with a page of an order over all matches, where more match than were counted; None where that would
     take too long. Nothing else can be asked in the same transaction."""
     if compiled.narrows and answer.expected <= SORTED:
-        every = await _look(compiled, page, newest, newest // WINDOW + 1, facets=(), most=SORTED)
+        every = await _look(compiled, Look(page, newest, newest // WINDOW + 1, facets=(), most=SORTED))
         if not every.more:
             return msgspec.structs.replace(answer, page=every.page, back=every.back)
     rows, back = await walk(compiled, page)

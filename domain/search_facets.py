@@ -32,14 +32,15 @@ async def gather(compiled: Compiled, page: Page, newest: int) -> tuple[Answer, C
     A look at what matches without a field often sees enough of what matches with it, and tells both.
     """
     found: Answer | None = None
+    matches = await search_candidates.expected(compiled, newest)
     counts: Counts = {}
     for field in NARROWING:
         if field in compiled.groups:
-            answer = await search_candidates.gather(compiled, page, newest, field)
+            answer = await search_candidates.gather(compiled, page, newest, matches, field)
             counts[field] = _by_field(answer)[field]
             if not answer.more or search_candidates.MOST // 3 <= answer.total <= answer.seen <= search_candidates.MOST:
                 found = answer
-    found = found or await search_candidates.gather(compiled, page, newest)
+    found = found or await search_candidates.gather(compiled, page, newest, matches)
     return found, {**_by_field(found), **counts}
 
 

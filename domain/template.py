@@ -17,6 +17,10 @@ MAX_LENGTH = 10_000
 MAX_DEPTH = 8
 MAX_PICKS = 1_000
 
+NAME = re.compile(r"(?<!\\)\{([a-z][a-z0-9_]{0,31})\}")
+"""A variable where it is put in."""
+LIST = re.compile(r"(?<!\\)__([a-z][a-z0-9_]{0,31}?)__")
+"""A list where it is drawn from."""
 _PIECE = re.compile(r"\\[{}|_\\]|[{}|]|__[a-z][a-z0-9_]{0,31}?__|[^\\{}|_]+|.", re.DOTALL)
 
 
@@ -36,7 +40,7 @@ def expand(template: str, variables: Mapping[str, str], lists: Mapping[str, Sequ
 
 def names(template: str) -> set[str]:
     """The variables a template asks for, wherever they stand."""
-    return {match.group(1) for match in re.finditer(r"(?<!\\)\{([a-z][a-z0-9_]{0,31})\}", template)}
+    return set(NAME.findall(template))
 
 
 class _Expansion:

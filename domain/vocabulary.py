@@ -7,6 +7,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from domain.template import LIST, NAME
+
 FILE = "words.txt"
 """In the model's folder: on each line a group's name, a colon, and its words."""
 MAX_BYTES = 64_000
@@ -18,8 +20,6 @@ Words = list[tuple[str, list[str]]]
 """The words that a model knows, in small letters, behind the name of their group. Empty: nobody said which."""
 
 _WORD = re.compile(r"[^\W\d_]+")
-_NAME = re.compile(r"(?<!\\)\{([a-z][a-z0-9_]{0,31})\}")
-_LIST = re.compile(r"(?<!\\)__([a-z][a-z0-9_]{0,31}?)__")
 
 
 class Unknown(Struct, frozen=True):
@@ -53,6 +53,6 @@ def unknown(texts: Iterable[str], known: Words) -> dict[str, str]:
 
 def texts(template: str, inputs: Mapping[str, Sequence[str]], lists: Mapping[str, Sequence[str]]) -> list[str]:
     """What may come out of a template in pieces: its own words, and those of the inputs and lists that it names."""
-    named = [text for name in dict.fromkeys(_NAME.findall(template)) for text in inputs.get(name, ())]
-    drawn = [text for name in dict.fromkeys(_LIST.findall(template)) for text in lists.get(name, ())]
-    return [_LIST.sub(" ", _NAME.sub(" ", template)), *named, *drawn]
+    named = [text for name in dict.fromkeys(NAME.findall(template)) for text in inputs.get(name, ())]
+    drawn = [text for name in dict.fromkeys(LIST.findall(template)) for text in lists.get(name, ())]
+    return [LIST.sub(" ", NAME.sub(" ", template)), *named, *drawn]

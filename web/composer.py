@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from domain import diff, licenses, steps, tags, versions, vocabulary
+from domain import diff, licenses, steps, tags, template, versions, vocabulary
 from domain.errors import Invalid
 from domain.models import ModelChoice
 from domain.pipelines import VISIBILITIES, Details, clean
@@ -23,7 +23,6 @@ DETAILS = ("title", "description", "tags", "license", "visibility", "note")
 _ROW = re.compile(
     r"(?:i[1-9]\d?-(?:name|kind|default|choices)|l[1-9]\d?-(?:name|items)|add-\d{1,2}-kind|s[1-9]\d?-[a-z_]{1,40})"
 )
-_NAME = re.compile(r"(?<!\\)\{([a-z][a-z0-9_]{0,31})\}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OWN = {kind: {"kind", *(field.name for field in steps.fields_of(kind))} for kind in steps.KINDS}
 _FIELDS = {"file"}.union(*_OWN.values())
@@ -176,7 +175,7 @@ def rearranged(form: Mapping[str, str], do: str) -> Form:
 def undeclared(form: Mapping[str, str]) -> list[str]:
     """Names that prompts put in braces and no input declares; `{text}` is the step before's."""
     fields = {field.name for kind in steps.KINDS for field in steps.fields_of(kind) if field.widget == "prompt"}
-    used = [name for row in _rows(form, "s") for field in fields for name in _NAME.findall(row.get(field, ""))]
+    used = [name for row in _rows(form, "s") for field in fields for name in template.names(row.get(field, ""))]
     known = {row.get("name", "").strip() for row in _rows(form, "i")} | {"text"}
     return sorted(set(used) - known)
 
@@ -380,7 +379,8 @@ def compose(
         errors=shown,
         summary=[(_anchor(key, typed), _sentence(key, words, rows)) for key, words in shown.items()],
         rows=[
-            _step_row(number, rows, models, shown, unknown, parent, changes, seen) for number in range(1, len(rows) + 1)
+            _step_row(number, step, rows, models, shown, unknown, parent, changes, seen)
+            for number, step in enumerate(composed.recipe.steps, 1)
         ],
         inputs=_rows(typed, "i"),
         undeclared=undeclared(typed),
@@ -413,6 +413,7 @@ def _unknown(
 
 def _step_row(
     number: int,
+    step: steps.AnyStep,
     rows: list[Form],
     models: Mapping[str, Collection[ModelChoice]],
     errors: Mapping[str, str],
@@ -423,7 +424,6 @@ def _step_row(
 ) -> StepRow:
     row = rows[number - 1]
     kind = row["kind"] if row["kind"] in steps.KINDS else "text_to_image"
-    typed, _ = steps.parse_step(kind, row, "")
     change = next((step for step in changes.steps if step.after == number), None) if changes else None
     before = _typed(parent.steps[change.before - 1]) if parent and change and change.before else {}
     controls = [
@@ -439,7 +439,7 @@ def _step_row(
         number=number,
         kind=kind,
         label=row.get("title", "").strip()[:80] or steps.KINDS[kind].label,
-        medium=typed.made if typed else steps.KINDS[kind].gives,
+        medium=step.made,
         changed=_changed(row, change),
         errors=sum(key.startswith(f"s{number}-") for key in errors),
         prompts=[control for field, control in named if field.widget == "prompt" and field.name not in rare],

@@ -22,7 +22,7 @@ from domain import (
     search_query,
     search_suggestions,
 )
-from domain.search_candidates import Page
+from domain.search_candidates import Look, Page
 from tests.bench import documents
 from tests.bench.load import Target, ask
 from tests.bench.processes import ROOT, free_port, running
@@ -178,10 +178,10 @@ async def _looked(text: str) -> str:
     async with db.transaction():
         newest = await search_candidates.begin(search.PATIENCE)
         assert newest is not None
-        expected = await search_candidates._expected(compiled, newest)
+        expected = await search_candidates.expected(compiled, newest)
         span = search_candidates._span(compiled, newest)
         wide = search_candidates._width(newest, compiled.oldest, span, expected, search_candidates.MOST)
-        sql, args = search_candidates.question(compiled, Page("match", None, 24), newest, wide)
+        sql, args = search_candidates.question(compiled, Look(Page("match", None, 24), newest, wide))
         return await _plan(f"`{text}`, best match, {wide} windows", sql, *args)
 
 

@@ -14,7 +14,7 @@ from domain import (
     search_query,
     search_suggestions,
 )
-from domain.search_candidates import Page
+from domain.search_candidates import Look, Page
 from domain.search_query import Query
 from tests.make import Make
 from tests.searching import drawn, titles
@@ -197,7 +197,7 @@ async def test_no_plan_of_a_search_scans_the_table(twenty: None, db: Any) -> Non
                 newest = await search_candidates.begin(4_000)
                 assert newest is not None
                 plan = await plan_of(
-                    *_flat(search_candidates.question(compiled, Page("match", None, 24), newest, 1, beside))
+                    *_flat(search_candidates.question(compiled, Look(Page("match", None, 24), newest, 1, beside)))
                 )
                 counted = await plan_of(*_flat(search.totals([compiled.without(beside)], newest)))
             for said in (plan, counted):
