@@ -1,9 +1,12 @@
 """A grid from the pipeline's page to its published table, with real runs."""
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
-from playwright.async_api import FloatRect, Locator, Page, expect
+from playwright.async_api import FloatRect, Locator, Page, Route, expect
 
 from tests.browser.conftest import PHONE, OpenPage
 from tests.browser.test_journey import sign_up
@@ -25,9 +28,12 @@ async def test_vary_estimate_run_publish(open_page: OpenPage, javascript: bool) 
     await expect(page.get_by_role("heading", level=1)).to_have_text("Make a grid")
 
     # too many, then few enough; what was typed stays
-    await page.get_by_label("What varies across").select_option("s1-num_inference_steps")
-    await page.get_by_label("What varies down").select_option("s1-scheduler")
-    if not javascript:
+    if javascript:
+        async with _first_answer_last(page):
+            await _choose_both(page)
+            await expect(page.get_by_label("DDIM", exact=True)).to_be_visible()
+    else:
+        await _choose_both(page)
         await page.get_by_role("button", name="Show the values of these").click()
     await page.get_by_label("DDIM", exact=True).check()
     await page.get_by_label("EulerDiscrete", exact=True).check()
@@ -66,6 +72,33 @@ async def test_vary_estimate_run_publish(open_page: OpenPage, javascript: bool) 
     await sign_up(visitor, "looker" if javascript else "plain.looker")
     await visitor.goto(page.url)
     await _rate_and_fork_from_a_cell(visitor, javascript)
+
+
+async def _choose_both(page: Page) -> None:
+    await page.get_by_label("What varies across").select_option("s1-num_inference_steps")
+    await page.get_by_label("What varies down").select_option("s1-scheduler")
+
+
+@asynccontextmanager
+async def _first_answer_last(page: Page) -> AsyncIterator[None]:
+    """Within, the first request waits; its answer comes at the end, if anyone still wants it."""
+    released, ended = asyncio.Event(), asyncio.Event()
+    holds = iter([True])
+
+    async def handle(route: Route) -> None:
+        first = next(holds, False)
+        if first:
+            await released.wait()
+        await route.continue_()
+        if first:
+            ended.set()
+
+    await page.route("**/grids", handle)
+    yield
+    released.set()
+    await ended.wait()
+    await page.wait_for_timeout(300)
+    await page.unroute("**/grids")
 
 
 async def _heads_stay_in_sight(page: Page) -> None:
