@@ -78,7 +78,7 @@ ifdef ARGS
 	$(BIN)/python -m pytest $(if $(filter 0,$(BROWSER)),-m "not browser") $(ARGS)
 else
 	@PYTHON=$(BIN)/python bash tests/all.sh $(if $(filter 0,$(BROWSER)),-m "not browser")
-	$(BIN)/coverage report --include='domain/*' --fail-under=$(DOMAIN_COVERAGE)
+	@$(BIN)/python -m tests.covered domain $(DOMAIN_COVERAGE)
 endif
 
 # two sites side by side: most of a fault is waiting
@@ -100,4 +100,4 @@ lock: $(VENV)/.installed-dev
 	@$(BIN)/python deploy/lock.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov build dist *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache coverage.json build dist *.egg-info

@@ -1,30 +1,32 @@
 #!/usr/bin/env bash
-# Every test, in three lanes side by side: those of the second and third mostly wait, for leases to run out, servers to
-# start and a browser. PYTHON is the interpreter; arguments go to every lane's pytest.
+# Every test, in four lanes side by side: all but the last mostly wait, for leases to run out, servers to start and a
+# browser. PYTHON is the interpreter; arguments go to every lane's pytest.
 set -uo pipefail
 export OMP_NUM_THREADS=1 # torch's threads of several processes would only wait for each other
 IT=tests/integration
-SITES=(tests/faults $IT/test_cancel_machine.py $IT/test_embedded.py $IT/test_sweep.py)
-WORKERS=(tests/browser $IT/test_backup.py $IT/test_filling.py $IT/test_loading.py
-    $IT/test_grids.py $IT/test_worker.py $IT/test_worker_models.py)
+declare -A LANES=(
+    [faults]="tests/faults"
+    [sites]="$IT/test_cancel_machine.py $IT/test_embedded.py $IT/test_sweep.py $IT/test_backup.py $IT/test_filling.py"
+    [workers]="tests/browser $IT/test_loading.py $IT/test_grids.py $IT/test_worker.py $IT/test_worker_models.py"
+)
 said=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$said"' EXIT
-rm -f .coverage .coverage.*
 
-lane() { # its name, then what pytest takes
-    COVERAGE_FILE=.coverage.$1 "$PYTHON" -m pytest -p no:cacheprovider --cov --cov-report= "${@:2}"
+lane() { # its name, then what pytest takes; slipcover cannot see into the tests themselves, and need not
+    "$PYTHON" -W ignore::RuntimeWarning:slipcover.importer -m slipcover --json --out "$said/$1.json" \
+        -m pytest -p no:cacheprovider "${@:2}"
 }
-lane sites "${SITES[@]}" "$@" >"$said/sites" 2>&1 &
-sites=$!
-lane workers "${WORKERS[@]}" "$@" >"$said/workers" 2>&1 &
-workers=$!
-apart=("${SITES[@]}" "${WORKERS[@]}")
+declare -A running
+for name in "${!LANES[@]}"; do
+    lane "$name" ${LANES[$name]} "$@" >"$said/$name" 2>&1 &
+    running[$name]=$!
+done
+apart=(${LANES[@]})
 lane rest "${apart[@]/#/--ignore=}" "$@"
 status=$?
-for name in sites workers; do
-    wait "${!name}" || status=$?
+for name in "${!LANES[@]}"; do
+    wait "${running[$name]}" || status=$?
     cat "$said/$name"
 done
-"$PYTHON" -m coverage combine --quiet
-"$PYTHON" -m coverage report
+"$PYTHON" -m slipcover --merge "$said"/*.json --out coverage.json || status=$?
 exit "$status"
