@@ -1,0 +1,120 @@
+"""Teaches the autoencoder: 256 × 256 pictures as 16 × 16 latents of four channels, and back with crisp edges."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import torch
+from diffusers import AutoencoderTiny
+from torch import Tensor
+from torch.nn import functional
+
+from tasks.starter.pictures import pictures, unit
+from tasks.starter.scenes import sample
+from tasks.starter.schedule import Clock, Mean
+
+SHAPE = {
+    "encoder_block_out_channels": (32,) * 5,
+    "decoder_block_out_channels": (32,) * 5,
+    "num_encoder_blocks": (0, 1, 2, 2, 2),
+    "num_decoder_blocks": (5, 4, 3, 2, 1),
+    "latent_channels": 4,
+    "scaling_factor": 1.0,
+    "shift_factor": 0.0,
+}
+CROP = 128
+"""Pixels of a side of what is seen at once: edges teach, and most of a picture is flat."""
+NOISE = 0.06
+"""The most noise on latents, as a part of their spread: a drawn latent is never exactly an encoded one."""
+
+
+def new() -> Any:
+    """An `AutoencoderTiny` that knows nothing."""
+    return AutoencoderTiny(**SHAPE)  # type: ignore[no-untyped-call]
+
+
+def train(
+    vae: Any,
+    *,
+    minutes: float,
+    rate: float = 1.4e-3,
+    batch: int = 16,
+    count: int = 3000,
+    seed: int = 1,
+    device: torch.device,
+    processes: int,
+    target: Callable[[Tensor], Tensor] | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Teach it for so many minutes on `count` drawn pictures. `target` gives latents (batch, 4, n, n) to stay close to
+    for pictures (batch, 3, 16 n, 16 n), so that a denoiser taught on those goes on with these."""
+    chance = Random(seed)
+    drawn = pictures([sample(chance) for _ in range(count)], processes)
+    vae.to(device, memory_format=torch.channels_last).train()
+    weights = list(vae.parameters())
+    optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
+    clock, mean = Clock(minutes, rate), Mean(weights)
+    while clock.tick(optimizer):
+        seen = unit(_crops(drawn, batch, chance), device)
+        latents = vae.encode(seen).latents
+        noise = torch.randn_like(latents) * torch.rand(batch, 1, 1, 1, device=device) * NOISE
+        again = vae.decode(latents + noise).sample
+        off = (again - seen).abs().mean()
+        edges = _edges(again - seen)
+        loss = off + functional.mse_loss(again, seen) + 0.5 * edges + 0.01 * _unlike_noise(latents)
+        if target:
+            apart = functional.mse_loss(latents, target(seen))
+            loss = loss + apart * max(0.02, 1 - 2 * clock.part)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 0.5)
+        optimizer.step()
+        mean.update(clock.steps)
+        if clock.steps % 100 == 0:
+            far = f", from the target {apart:.4f}" if target else ""
+            say(f"{clock.steps} steps, {clock.part:.0%}: off by {off:.4f}, edges {edges:.4f}{far}")
+    mean.swap()
+
+
+def _crops(drawn: Tensor, batch: int, chance: Random) -> Tensor:
+    """Parts of pictures where there is something to see, in bytes."""
+    found: list[Tensor] = []
+    most = drawn.shape[-1] - CROP
+    while len(found) < batch:
+        y, x = chance.randint(0, most), chance.randint(0, most)
+        crop = drawn[chance.randrange(len(drawn)), :, y : y + CROP, x : x + CROP]
+        if crop[:, ::8, ::8].float().std() > 3 or chance.random() < 0.2:
+            found.append(crop)
+    return torch.stack(found)
+
+
+def _edges(difference: Tensor) -> Tensor:
+    """How different two pictures are from pixel to pixel, across and down."""
+    across = difference[..., 1:] - difference[..., :-1]
+    down = difference[..., 1:, :] - difference[..., :-1, :]
+    return across.abs().mean() + down.abs().mean()
+
+
+def _unlike_noise(latents: Tensor) -> Tensor:
+    """Zero where channels have mean 0, spread 1 and nothing in common, as the noise has that a denoiser starts from."""
+    values = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
+    center = values.mean(0)
+    spread = (values - center).T @ (values - center) / len(values)
+    wide = functional.relu(latents.abs() - 2.7).square().mean()
+    return center.square().sum() + (spread - torch.eye(len(center), device=latents.device)).square().sum() + 10 * wide
+
+
+@torch.no_grad()
+def encoded(vae: Any, drawn: Tensor, device: torch.device, batch: int = 32) -> Tensor:
+    """Pictures in bytes as latents (count, 4, 16, 16), half precision, on the CPU."""
+    vae.to(device).eval()
+    return torch.cat([vae.encode(unit(part, device)).latents.half().cpu() for part in torch.split(drawn, batch)])
+
+
+@torch.no_grad()
+def likeness(vae: Any, drawn: Tensor, device: torch.device) -> float:
+    """The peak signal-to-noise ratio in decibels of pictures in bytes that went there and back: 10 lg (1 / mean square
+    error), with black and white one apart."""
+    seen = unit(drawn, device)
+    again = vae.to(device).eval().decode(vae.encode(seen).latents).sample.clamp(-1, 1)
+    return float(-10 * ((again - seen) / 2).square().mean().log10())
