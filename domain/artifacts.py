@@ -14,7 +14,11 @@ from domain.storage import Storage, key_of
 WIDTHS = (320, 640, 1280)
 """Widths of the WebP renditions. The first exists for every picture, at its own size if smaller."""
 
-_VISIBLE = """
+IN_RECIPE = """jsonb_path_query_array(v.recipe, '$.steps[*].keyvalue()?(@.key == "upload" || @.key == "mask").value')"""
+"""SQL: the files that people gave to the version `v`, as its index has them; `domain.steps.FILES` name the fields."""
+_IN_DRAFT = """jsonb_path_query_array(form, '$.keyvalue()?(@.key like_regex "-(upload|mask)$").value')"""
+
+_VISIBLE = f"""
 WITH asked AS (
     SELECT $1::text AS sha256 UNION SELECT source FROM renditions WHERE sha256 = $1
 ), public AS (
@@ -23,8 +27,7 @@ WITH asked AS (
         JOIN runs r ON r.id = s.run_id JOIN pipelines p ON p.id = r.pipeline_id
         WHERE r.visibility = 'published' AND p.deleted_at IS NULL AND p.visibility <> 'private'
     ) OR EXISTS (
-        SELECT FROM asked JOIN versions v
-            ON jsonb_path_query_array(v.recipe, '$.steps[*].upload') @> to_jsonb(asked.sha256)
+        SELECT FROM asked JOIN versions v ON {IN_RECIPE} @> to_jsonb(asked.sha256)
         JOIN pipelines p ON p.id = v.pipeline_id
         WHERE p.deleted_at IS NULL AND p.visibility <> 'private'
     ) AS yes
@@ -43,13 +46,12 @@ WHERE a.sha256 = coalesce((
     )
     OR EXISTS (SELECT FROM asked JOIN uploads u USING (sha256) WHERE u.person_id = $2)
     OR EXISTS (
-        SELECT FROM asked JOIN versions v
-            ON jsonb_path_query_array(v.recipe, '$.steps[*].upload') @> to_jsonb(asked.sha256)
+        SELECT FROM asked JOIN versions v ON {IN_RECIPE} @> to_jsonb(asked.sha256)
         JOIN pipelines p ON p.id = v.pipeline_id
         WHERE p.deleted_at IS NULL AND p.owner_id = $2
     )
 )
-"""
+"""  # noqa: S608 - the path of a constant
 
 
 _TOUCH = """
@@ -76,17 +78,14 @@ _PATIENCE = 30
 SWEEPING = "hashtextextended('sweep', 0)"
 """The advisory lock that marking takes for itself, and backups share so that nothing they list goes meanwhile."""
 
-REFERENCED = """(
+REFERENCED = f"""(
     EXISTS (SELECT FROM outputs WHERE outputs.sha256 = a.sha256)
     OR EXISTS (SELECT FROM uploads WHERE uploads.sha256 = a.sha256)
     OR EXISTS (SELECT FROM pipelines WHERE cover_sha256 = a.sha256)
     OR EXISTS (SELECT FROM renditions WHERE renditions.sha256 = a.sha256 AND source <> a.sha256)
-    OR (SELECT count(*) FROM versions
-        WHERE jsonb_path_query_array(recipe, '$.steps[*].upload') @> to_jsonb(a.sha256)) > 0
-    OR (SELECT count(*) FROM drafts
-        WHERE jsonb_path_query_array(form, '$.keyvalue()?(@.key like_regex "-upload$").value')
-            @> to_jsonb(a.sha256)) > 0
-)"""
+    OR (SELECT count(*) FROM versions v WHERE {IN_RECIPE} @> to_jsonb(a.sha256)) > 0
+    OR (SELECT count(*) FROM drafts WHERE {_IN_DRAFT} @> to_jsonb(a.sha256)) > 0
+)"""  # noqa: S608 - paths of constants
 """Whether anything needs the artifact `a`. A rendition is needed while its source has a row, which is one sweep longer
 than the source itself. Counting makes the planner take the index where EXISTS hopes for an early match."""
 

@@ -12,7 +12,7 @@ from domain.errors import Invalid, NotFound
 from domain.means import PLAIN, Means, check_family
 from domain.vocabulary import Words
 
-IMAGE_KINDS = ("text_to_image", "image_to_image")
+IMAGE_KINDS = ("text_to_image", "image_to_image", "inpaint")
 STARTER = "starter"
 STARTER_PATH = Path(__file__).resolve().parent.parent / "tasks" / "weights" / "starter"
 STARTER_DEFAULTS: dict[str, Any] = {
@@ -108,15 +108,17 @@ async def register_all(extra: Mapping[str, Path], means: Mapping[str, Means] | N
 
 
 async def _unchanged(name: str, path: Path, means: Means) -> Model | None:
-    """The model as it is registered, if its files have the same size and it has the same means: hashing
+    """The model as it is registered, if its files have the same size, and its means and kinds are the same: hashing
     gigabytes takes long, and a worker checks the hash anyway before it opens them."""
     row = await db.fetchrow(
         f"""SELECT {_COLUMNS} FROM models
-            WHERE name = $1 AND path = $2 AND bytes = $3 AND means = $4 AND removed_at IS NULL""",  # noqa: S608
+            WHERE name = $1 AND path = $2 AND bytes = $3 AND means = $4 AND kinds = $5
+                AND removed_at IS NULL""",  # noqa: S608
         name,
         str(path),
         weights.size_of(weights.files_of(path)),
         msgspec.to_builtins(means),
+        list(IMAGE_KINDS),
     )
     return None if row is None else _model(row)
 

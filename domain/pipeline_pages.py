@@ -130,7 +130,7 @@ class StepShown(Struct, frozen=True, kw_only=True):
     @property
     def parameters(self) -> list[tuple[str, Any]]:
         """(title, value) of everything else that is set."""
-        hidden = ("prompt", "title", "upload")
+        hidden = ("prompt", "title", "upload", "mask")
         found = []
         for field in steps.fields_of(self.kind):
             value = self.value(field.name)
@@ -511,3 +511,18 @@ def _seed(page: PipelinePage, drawing: StepShown | None) -> int | None:
     if drawing and drawing.value("seed") is not None:
         return int(drawing.value("seed"))
     return page.run.seed if page.run else None
+
+
+async def made_lately(pipeline_id: UUID, person_id: UUID) -> dict[int, str]:
+    """The SHA-256 of a picture from each step of the person's latest runs of a pipeline, by the step's number."""
+    rows = await db.fetch(
+        """SELECT DISTINCT ON (s.ordinal) s.ordinal, o.sha256
+           FROM (SELECT id, number FROM runs WHERE pipeline_id = $1 AND owner_id = $2 ORDER BY number DESC LIMIT 5) r
+           JOIN step_runs s ON s.run_id = r.id
+           JOIN outputs o ON o.step_run_id = s.id AND o.position = 0
+           JOIN artifacts a ON a.sha256 = o.sha256 AND a.media_type LIKE 'image/%'
+           ORDER BY s.ordinal, r.number DESC""",
+        pipeline_id,
+        person_id,
+    )
+    return {row["ordinal"]: row["sha256"] for row in rows}

@@ -60,18 +60,17 @@ def prepare(step: steps.AnyStep, given: Given, revision: str, means: Means = PLA
 
 
 def incoming(step: steps.AnyStep, pictures: Sequence[str]) -> Sequence[str]:
-    """SHA-256 of the pictures that the step takes: its upload, else those of the step before."""
-    upload = getattr(step, "upload", None)
-    if upload:
-        return [upload]
-    return pictures if step.takes == "image" else ()
+    """SHA-256 of the pictures that the step takes: its upload, else those of the step before; then its mask."""
+    given = dict(steps.files(step))
+    taken = [given["upload"]] if "upload" in given else list(pictures if step.takes == "image" else ())
+    return [*taken, *([given["mask"]] if "mask" in given else [])]
 
 
 def _parameters(step: steps.AnyStep, given: Given) -> dict[str, Any]:
     parameters: dict[str, Any] = {
         field.name: getattr(step, field.name)
         for field in steps.fields_of(steps.kind_of(step))
-        if field.name not in ("title", "upload", *steps.SOURCES)
+        if field.name not in ("title", *steps.FILES, *steps.SOURCES)
     }
     seed = given.seed
     if "seed" in parameters:

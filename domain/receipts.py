@@ -65,7 +65,7 @@ def canonical(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def shown(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters as a receipt tells them: without names and what was left empty."""
-    left_out = ("title", "kind", "upload", *steps.SOURCES)
+    left_out = ("title", "kind", *steps.FILES, *steps.SOURCES)
     return {name: value for name, value in sorted(parameters.items()) if name not in left_out and value is not None}
 
 

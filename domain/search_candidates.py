@@ -17,14 +17,14 @@ from msgspec import Struct
 from domain import db
 from domain.errors import NotFound
 from domain.lists import LISTED, NO_PAGE
-from domain.search_conditions import Compiled, conditions, indexed, published
-from domain.search_documents import ERA, WINDOW
+from domain.search_conditions import Compiled, Where, conditions, indexed, published
+from domain.search_documents import LEVELS, WINDOW
 
-MOST = 2_500
+MOST = 1_500
 """Matches that are counted and ordered: more than a window has."""
 FILL = 0.8
 """How near to `MOST` a look aims: estimates err."""
-FEW = 32
+FEW = 64
 """Windows looked at when a search only says what it does not want."""
 SORTED = 5_000
 """Matches that are all put in order for one page; of more, the order's own index is read."""
@@ -193,7 +193,7 @@ def question(compiled: Compiled, look: Look) -> tuple[str, list[Any]]:
     how many match (4)."""
     page, beside = look.page, look.beside
     near = compiled.without(beside)
-    where = conditions(near, windows(near, look.newest, look.wide))
+    where = _recent(near, look)
     key, inside = _KEYS.get(page.order) or _rank(where.arg(compiled.ranked)), "true"
     if beside:
         inside = f"d.{compiled.groups[beside][0]} && {where.arg(compiled.groups[beside][1])}::text[]"
@@ -226,6 +226,25 @@ def question(compiled: Compiled, look: Look) -> tuple[str, list[Any]]:
     return sql, where.args
 
 
+def _recent(compiled: Compiled, look: Look) -> Where:
+    """The conditions on candidates: in the newest windows.
+
+    Each of many marks is looked for beside each match of the words. Where most windows are wanted, leaving out the
+    few older matches afterward costs less."""
+    oldest, last = _oldest(look.newest, look.wide), look.newest // WINDOW
+    if not compiled.narrows or look.wide * 3 < (last + 1) * 2:
+        return conditions(compiled, windows(compiled, look.newest, look.wide))
+    where = conditions(compiled)
+    if oldest:
+        where.conditions.append(f"d.number + 0 >= {where.arg(oldest * WINDOW)}")  # no index of its own is wanted
+    return where
+
+
+def _oldest(newest: int, wide: int) -> int:
+    """The oldest of so many of the newest windows."""
+    return max(newest // WINDOW - wide + 1, 0)
+
+
 async def _look(compiled: Compiled, look: Look) -> Answer:
     sql, args = question(compiled, look)
     rows = await db.fetch(sql, *args)
@@ -248,16 +267,17 @@ def windows(compiled: Compiled, newest: int, wide: int) -> list[str] | None:
     last = newest // WINDOW
     if wide > last and compiled.narrows:
         return None
-    return _marks(last, max(last - wide + 1, 0))
+    return _marks(last, _oldest(newest, wide))
 
 
 def _marks(last: int, first: int) -> list[str]:
-    """The windows from `last` down to `first`, whole eras of them by their era's mark."""
+    """The windows from `last` down to `first` by as few marks as there are."""
     marks: list[str] = []
     while last >= first:
-        era = (last + 1) % ERA == 0 and last - ERA + 1 >= first
-        marks.append(f"era:{last // ERA}" if era else f"window:{last}")
-        last -= ERA if era else 1
+        whole = [(size, name) for name, size in LEVELS.items() if (last + 1) % size == 0 and last - size + 1 >= first]
+        size, name = max(whole)
+        marks.append(f"{name}:{last // size}")
+        last -= size
     return marks
 
 

@@ -10,10 +10,12 @@ from uuid import UUID
 from domain import db
 from domain.lists import LISTED
 
-WINDOW = 2_048
+WINDOW = 1_024
 """Neighbors in `number` that share a mark, so that the newest can be asked for alone; fewer than `search.MOST`."""
-ERA = 32
-"""Windows that share a mark too: hundreds of windows asked for one by one take longer than the search."""
+LEVELS = {"window": 1, "stretch": 8, "era": 64}
+"""Marks and how many windows share one: hundreds of windows asked for one by one take longer than the search."""
+WHEN = ", ".join(f"'{name}:' || number / {WINDOW * size}" for name, size in LEVELS.items())
+"""SQL: the marks of a document's number."""
 RUNS = 1_000
 """Published runs of a pipeline whose prompts and seeds are found: the newest, those of grids behind all others."""
 MAX_TEXT = 20_000
@@ -97,7 +99,7 @@ WITH listed AS (
             || array(SELECT 'model:' || model FROM unnest(models) model)
             || array(SELECT 'tag:' || tag FROM unnest(tags) tag)) facet ORDER BY facet),
         array(SELECT DISTINCT mark FROM unnest(
-            ARRAY['by:' || handle, 'window:' || number / {WINDOW}, 'era:' || number / {WINDOW * ERA},
+            ARRAY['by:' || handle, {WHEN},
                 'made:' || to_char(published_at AT TIME ZONE 'UTC', 'YYYY-MM')]
             || search_rating_mark(rating)
             || array(SELECT 'does:' || kind FROM unnest(kinds) kind)

@@ -48,6 +48,8 @@ DISTILLED = {"LCMScheduler": 50, "TCDScheduler": 50}
 """Schedulers of models that were distilled to few passes, with the most that they take."""
 SOURCES = ("source", "also")
 """Fields that name an earlier step whose output comes in."""
+FILES = ("upload", "mask")
+"""Fields that name a file of a person's by its SHA-256."""
 
 
 def _widget(widget: str) -> dict[str, str]:
@@ -96,6 +98,15 @@ GuidanceScale = Annotated[
 Pictures = Annotated[int, Meta(ge=1, le=8, title="Pictures", description="Seeds count up from the first.")]
 Strength = Annotated[
     float, Meta(gt=0, le=1, title="Strength", description="0.1 barely touches the picture, 1 repaints it.")
+]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Upload = Annotated[
+    Sha256 | None,
+    Meta(
+        title="Picture",
+        description="Instead of an earlier step's output. PNG, JPEG, WebP or GIF.",
+        extra_json_schema=_widget("upload"),
+    ),
 ]
 SchedulerField = Annotated[Scheduler, Meta(title="Scheduler")]
 
@@ -186,16 +197,43 @@ class ImageToImage(Step, tag="image_to_image"):
 
     prompt: Prompt = ""
     negative_prompt: NegativePrompt = ""
-    upload: Annotated[
-        Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")] | None,
-        Meta(
-            title="Picture",
-            description="Instead of an earlier step's output. PNG, JPEG, WebP or GIF.",
-            extra_json_schema=_widget("upload"),
-        ),
-    ] = None
+    upload: Upload = None
     model: ModelName = "starter"
     strength: Strength = 0.6
+    num_inference_steps: InferenceSteps = 20
+    guidance_scale: GuidanceScale = 3.0
+    scheduler: SchedulerField = "DDIMScheduler"
+    seed: Seed = None
+    num_images_per_prompt: Pictures = 1
+
+
+class Inpaint(Step, tag="inpaint"):
+    """Repaints a part of a picture, from an earlier step or an upload, and leaves the rest as it is."""
+
+    label = "Repaint a part"
+    queue = "image"
+    takes = "image"
+    gives = "image"
+
+    prompt: Prompt = ""
+    negative_prompt: NegativePrompt = ""
+    upload: Upload = None
+    mask: Annotated[
+        Sha256 | None,
+        Meta(
+            title="Mask",
+            description="White is repainted, black stays, gray blends. It is brought to the size of the picture.",
+            extra_json_schema=_widget("mask"),
+        ),
+    ] = None
+    repaint: Annotated[
+        Literal["white", "black"], Meta(title="Repaint what is", description="Black turns the mask around.")
+    ] = "white"
+    feather: Annotated[
+        int, Meta(ge=0, le=64, title="Soft edge", description="Pixels over which the old becomes the new.")
+    ] = 4
+    model: ModelName = "starter"
+    strength: Strength = 1.0
     num_inference_steps: InferenceSteps = 20
     guidance_scale: GuidanceScale = 3.0
     scheduler: SchedulerField = "DDIMScheduler"
@@ -259,11 +297,12 @@ class Join(Step, tag="join"):
         return frozenset({"frame_ms", "loop"} | ({"columns"} if self.layout != "grid" else set()))
 
 
-AnyStep = PromptTemplate | TextToImage | ImageToImage | Upscale | Join
+AnyStep = PromptTemplate | TextToImage | ImageToImage | Inpaint | Upscale | Join
 KINDS: dict[str, type[Step]] = {
     "prompt_template": PromptTemplate,
     "text_to_image": TextToImage,
     "image_to_image": ImageToImage,
+    "inpaint": Inpaint,
     "upscale": Upscale,
     "join": Join,
 }
@@ -277,6 +316,12 @@ def medium_of(step: Mapping[str, Any]) -> Medium:
     except msgspec.ValidationError:
         kind = KINDS.get(step.get("kind", ""))
         return kind.gives if kind else "image"
+
+
+def files(step: Step) -> list[tuple[str, str]]:
+    """The files of people's that a step names: the field, and the SHA-256."""
+    named = [(name, getattr(step, name, None)) for name in FILES]
+    return [(name, sha256) for name, sha256 in named if sha256]
 
 
 def kind_of(step: Step) -> str:
@@ -329,7 +374,7 @@ def digest(recipe: Recipe) -> str:
 
 class Field(Struct, frozen=True):
     """One parameter as a form draws it. `widget` is text, number, choice, prompt, title,
-    model, source or upload."""
+    model, source, upload or mask."""
 
     name: str
     title: str
@@ -465,7 +510,7 @@ def _words(field: Field, text: str) -> str:
         elif field.whole:
             bounds += ", without a fraction"
         return bounds
-    if field.widget == "upload":
+    if field.name in FILES:
         return "Choose the picture again"
     return "Enter a value"
 
@@ -523,9 +568,11 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         return {f"{prefix}template": "Write the template"}
     if isinstance(step, TextToImage) and not step.prompt.strip():
         return {f"{prefix}prompt": "Write what to draw"}
-    if isinstance(step, ImageToImage) and int(step.num_inference_steps * step.strength) == 0:
+    if isinstance(step, ImageToImage | Inpaint) and int(step.num_inference_steps * step.strength) == 0:
         return {f"{prefix}strength": _too_weak(step.num_inference_steps)}
-    if isinstance(step, TextToImage | ImageToImage):
+    if isinstance(step, Inpaint) and not step.mask:
+        return {f"{prefix}mask": "Paint what to repaint, or choose a picture of it"}
+    if isinstance(step, TextToImage | ImageToImage | Inpaint):
         most = DISTILLED.get(step.scheduler)
         if most is not None and step.num_inference_steps > most:
             return {f"{prefix}num_inference_steps": f"At most {most} with the {step.scheduler}"}

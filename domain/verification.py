@@ -9,7 +9,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from domain import db
-from domain.artifacts import REFERENCED
+from domain.artifacts import IN_RECIPE, REFERENCED
 from domain.errors import NotFound
 from domain.storage import Storage, key_of
 
@@ -27,7 +27,7 @@ SELECT sha256, bytes, media_type, NOT {REFERENCED} AS unreferenced FROM (
 ) AS a
 """  # noqa: S608
 
-_USERS = """
+_USERS = f"""
 WITH asked AS (SELECT $1::text AS sha256 UNION SELECT source FROM renditions WHERE sha256 = $1)
 SELECT 'run ' || r.number || ' of “' || p.title || '” (/runs/' || r.id || ')' AS words
 FROM runs r JOIN pipelines p ON p.id = r.pipeline_id
@@ -35,13 +35,12 @@ WHERE r.id IN (SELECT s.run_id FROM asked JOIN outputs o USING (sha256) JOIN ste
 UNION ALL
 SELECT 'pipeline “' || p.title || '” (/pipelines/' || p.id || ')' FROM pipelines p
 WHERE p.id IN (
-    SELECT v.pipeline_id FROM asked JOIN versions v
-        ON jsonb_path_query_array(v.recipe, '$.steps[*].upload') @> to_jsonb(asked.sha256)
+    SELECT v.pipeline_id FROM asked JOIN versions v ON {IN_RECIPE} @> to_jsonb(asked.sha256)
 ) OR p.cover_sha256 IN (SELECT sha256 FROM asked)
 UNION ALL
 SELECT 'an upload of ' || handle FROM people WHERE id IN (SELECT person_id FROM asked JOIN uploads USING (sha256))
 LIMIT $2
-"""
+"""  # noqa: S608 - the path of a constant
 MAX_USERS = 20
 
 

@@ -49,6 +49,18 @@ def redrawing(model: Model, scheduler: str) -> Any:
     return _with_scheduler(model, _task(model, "image2image"), scheduler)
 
 
+def repainting(model: Model, scheduler: str) -> Any:
+    """The model's inpainting pipeline, sharing the loaded parts. Raises DomainError."""
+    return _with_scheduler(model, _task(model, "inpainting"), scheduler)
+
+
+_ABLE = {
+    "text2image": "draw from a prompt",
+    "image2image": "redraw pictures",
+    "inpainting": "repaint a part of a picture",
+}
+
+
 def _task(model: Model, task: str) -> Any:
     """A pipeline for the task, built directly of the loaded parts: `from_pipe` checks their types too narrowly."""
     from diffusers.pipelines import auto_pipeline
@@ -57,12 +69,12 @@ def _task(model: Model, task: str) -> Any:
         table = {
             "text2image": auto_pipeline.AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
             "image2image": auto_pipeline.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+            "inpainting": auto_pipeline.AUTO_INPAINT_PIPELINES_MAPPING,
         }[task]
         try:
             family = auto_pipeline._get_task_class(table, type(model.pipe).__name__)
         except ValueError as error:
-            words = "redraw pictures" if task == "image2image" else "draw from a prompt"
-            raise DomainError(f"The model “{model.ref.name}” cannot {words}.") from error
+            raise DomainError(f"The model “{model.ref.name}” cannot {_ABLE[task]}.") from error
         if "first_block_cache" in model.means and not means.tells_halves_apart(family):
             raise DomainError(f"The model “{model.ref.name}” cannot do this with its first_block_cache.")
         model.others[task] = model.pipe if isinstance(model.pipe, family) else _built(family, model.pipe)

@@ -25,7 +25,9 @@ _ROW = re.compile(
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OWN = {kind: {"kind", *(field.name for field in steps.fields_of(kind))} for kind in steps.KINDS}
-_FIELDS = {"file"}.union(*_OWN.values())
+_FIELDS = set[str]().union(*_OWN.values())
+FILES = {f"s{number}-{field}-file": f"s{number}-{field}" for number in range(1, 100) for field in steps.FILES}
+"""Fields that hold a file, and those that name it once it is kept."""
 RARE = ("title", "negative_prompt", "scheduler", "num_images_per_prompt", "method", "sharpen")
 """Fields folded under "More" until they are used."""
 STARTS: dict[str, tuple[str, list[steps.AnyStep]]] = {
@@ -57,10 +59,10 @@ def stray(form: Mapping[str, str], names: Iterable[str]) -> list[str]:
     """
     found: list[str] = []
     for name in names:
-        match = re.fullmatch(r"(s\d+)-(\w+)", name)
+        match = re.fullmatch(r"(s\d+)-(\w+)", FILES.get(name, name))
         if match is None:
             continue
-        kind, field = form.get(f"{match[1]}-kind"), "upload" if match[2] == "file" else match[2]
+        kind, field = form.get(f"{match[1]}-kind"), match[2]
         if kind is None or (kind in steps.KINDS and field not in _OWN[kind]):
             found.append(name)
     return found
@@ -68,7 +70,7 @@ def stray(form: Mapping[str, str], names: Iterable[str]) -> list[str]:
 
 def pictures(form: Mapping[str, str]) -> list[str]:
     """The SHA-256 of every picture that the form's steps name, as many as there may be steps."""
-    named = [row.get("upload", "") for row in _rows(form, "s")[: steps.MAX_STEPS]]
+    named = [row.get(field, "") for row in _rows(form, "s")[: steps.MAX_STEPS] for field in steps.FILES]
     return [sha256 for sha256 in dict.fromkeys(named) if _SHA256.fullmatch(sha256)]
 
 
@@ -137,7 +139,7 @@ def _rows(form: Mapping[str, str], letter: str) -> list[Form]:
     found: dict[int, Form] = {}
     for name, value in form.items():
         match = re.fullmatch(rf"{letter}(\d+)-(\w+)", name)
-        if match and match.group(2) != "file":
+        if match:
             found.setdefault(int(match.group(1)), {})[match.group(2)] = value
     return [found[number] for number in sorted(found) if letter != "s" or "kind" in found[number]]
 
@@ -155,17 +157,20 @@ def tidy(form: Mapping[str, str]) -> Form:
 
 
 def rearranged(form: Mapping[str, str], do: str) -> Form:
-    """The form after a button was pressed: `up-2`, `down-2`, `drop-2`, `add-2`, `clear-2` (its picture),
+    """The form after a button was pressed: `up-2`, `down-2`, `drop-2`, `add-2`, `clear-upload-2`, `clear-mask-2`,
     `add-input`, `drop-input-1`, `add-list`, `drop-list-1`. Steps that name a moved step follow it."""
     action, _, rest = do.partition("-")
     rows = {"i": _rows(form, "i"), "l": _rows(form, "l"), "s": _rows(form, "s")}
-    what, _, number = rest.rpartition("-") if action == "drop" else (rest, "", "")
+    what, _, number = rest.rpartition("-") if action in ("drop", "clear") else (rest, "", "")
     if action == "add" and rest == "input":
         rows["i"].append({"name": next(iter(undeclared(form)), ""), "kind": "text"})
     elif action == "add" and rest == "list":
         rows["l"].append({"name": "", "items": ""})
     elif action == "drop" and what in ("input", "list") and is_number(number):
         rows[what[0]][max(int(number) - 1, 0) : int(number)] = []
+    elif action == "clear" and what in steps.FILES and is_number(number):
+        for row in rows["s"][max(int(number) - 1, 0) : int(number)]:
+            row[what] = ""
     elif is_number(rest):
         rows["s"] = _moved(rows["s"], action, int(rest), form.get(f"add-{rest}-kind", ""))
     details = {name: form.get(name, "") for name in DETAILS}
@@ -189,8 +194,6 @@ def _moved(rows: list[Form], action: str, number: int, kind: str) -> list[Form]:
         order.insert(number, 0)
     elif action == "drop" and 1 <= number <= len(rows):
         order.pop(at)
-    elif action == "clear" and 1 <= number <= len(rows):
-        rows = [*rows[:at], {**rows[at], "upload": ""}, *rows[number:]]
     elif action == "up" and 2 <= number <= len(rows):
         order[at - 1], order[at] = order[at], order[at - 1]
     elif action == "down" and 1 <= number < len(rows):
@@ -315,6 +318,8 @@ class Control(Struct, frozen=True, kw_only=True):
     value: str
     picture: str
     """The picture to show: the value, if the viewer may see it."""
+    behind: str
+    """The picture to paint a mask over: what the step before made lately."""
     error: str
     was: str
     """The parent's value where it differs, as typed."""
@@ -338,7 +343,7 @@ class StepRow(Struct, frozen=True, kw_only=True):
     changed: str
     errors: int
     prompts: list[Control]
-    pictures: list[Control]
+    files: list[Control]
     params: list[Control]
     more: list[Control]
     more_open: bool
@@ -366,8 +371,10 @@ def compose(
     errors: Mapping[str, str] | None = None,
     parent: steps.Recipe | None = None,
     seen: Collection[str] = (),
+    made: Mapping[int, str] | None = None,
 ) -> Composer:
-    """Lay the form out for the page. Errors are shown only when given, of pictures only those in `seen`."""
+    """Lay the form out for the page. Errors are shown only when given, of pictures only those in `seen`; `made` is a
+    picture of each step, by its number, for masks to be painted over."""
     typed = dict(form)
     composed = read(typed, {kind: [choice.name for choice in found] for kind, found in models.items()})
     changes = diff.changes(parent, composed.recipe) if parent is not None else None
@@ -379,7 +386,7 @@ def compose(
         errors=shown,
         summary=[(_anchor(key, typed), _sentence(key, words, rows)) for key, words in shown.items()],
         rows=[
-            _step_row(number, step, rows, models, shown, unknown, parent, changes, seen)
+            _step_row(number, step, rows, models, shown, unknown, parent, changes, seen, made or {})
             for number, step in enumerate(composed.recipe.steps, 1)
         ],
         inputs=_rows(typed, "i"),
@@ -421,13 +428,14 @@ def _step_row(
     parent: steps.Recipe | None,
     changes: diff.Changes | None,
     seen: Collection[str],
+    made: Mapping[int, str],
 ) -> StepRow:
     row = rows[number - 1]
     kind = row["kind"] if row["kind"] in steps.KINDS else "text_to_image"
     change = next((step for step in changes.steps if step.after == number), None) if changes else None
     before = _typed(parent.steps[change.before - 1]) if parent and change and change.before else {}
     controls = [
-        _control(field, number, rows, list(models.get(kind, ())), errors, unknown, before, change, seen)
+        _control(field, number, rows, list(models.get(kind, ())), errors, unknown, before, change, seen, made)
         for field in steps.fields_of(kind)
     ]
     named = list(zip(steps.fields_of(kind), controls, strict=True))
@@ -443,9 +451,9 @@ def _step_row(
         changed=_changed(row, change),
         errors=sum(key.startswith(f"s{number}-") for key in errors),
         prompts=[control for field, control in named if field.widget == "prompt" and field.name not in rare],
-        pictures=[control for field, control in named if field.widget == "upload"],
+        files=[control for field, control in named if field.name in steps.FILES],
         params=[
-            control for field, control in named if field.widget not in ("prompt", "upload") and field.name not in rare
+            control for field, control in named if field.widget != "prompt" and field.name not in (*steps.FILES, *rare)
         ],
         more=more,
         more_open=used,
@@ -466,6 +474,7 @@ def _control(
     before: Mapping[str, str],
     change: diff.StepChange | None,
     seen: Collection[str],
+    made: Mapping[int, str],
 ) -> Control:
     key = f"s{number}-{field.name}"
     value = rows[number - 1].get(field.name, as_typed(field.default))
@@ -478,6 +487,7 @@ def _control(
         widget=field.widget,
         value=value,
         picture=value if value in seen else "",
+        behind=made.get(_source(rows, number), "") if field.widget == "mask" else "",
         error=errors.get(key, ""),
         was="" if prompt or was == value else was or "empty",
         tokens=_tokens(field.name, was, value, change) if prompt and was != value else [],
@@ -510,6 +520,12 @@ def _choices(
         first = ("", "Step before" if number > 1 and field.name == "source" else "Nothing")
         return [first, *earlier, *late]
     return [(str(choice), str(choice).removesuffix("Scheduler")) for choice in field.choices]
+
+
+def _source(rows: list[Form], number: int) -> int:
+    """The step that this one takes its pictures from, 0 for none."""
+    named = rows[number - 1].get("source", "")
+    return int(named) if is_number(named) else number - 1
 
 
 def _label(row: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ from litestar.datastructures import State, UploadFile
 from domain import artifacts, bookmarks, drafts, lineage, models, pipelines, ratings, runs, steps, uploads
 from domain.errors import Invalid, NotFound, TooLarge, TooMany
 from domain.models import ModelChoice
+from domain.pipeline_pages import made_lately
 from domain.pipelines import Details, Editing, PipelinePage, PipelineRef
 from web import comments, composer, follows
 from web.auth import Viewer, config_of, viewer_of
@@ -25,7 +26,6 @@ _Request = Request[Any, Any, Any]
 MAX_BODY = 64_000_000
 """Bytes of a composer form. More than a picture may have: one that is too large is told so beside its field."""
 MAX_NUMBER = 2**31 - 1
-FILES = frozenset(f"s{number}-file" for number in range(1, 100))
 
 
 @get("/pipelines/{pipeline_id:uuid}")
@@ -144,7 +144,7 @@ async def read_composer(request: _Request, files: Collection[str] = ()) -> tuple
     `files` are further names that may hold a file. Raises Invalid for a field that the form or
     its step does not have.
     """
-    pictures = FILES.union(files)
+    pictures = composer.FILES.keys() | set(files)
     sent, errors = await read_typed(request, lambda name: composer.knows(name) or name in pictures, pictures)
     stray = composer.stray(sent, [*sent, *await read_files(request, pictures)])
     if stray:
@@ -209,8 +209,8 @@ async def _after(request: _Request, me: Viewer, ref: PipelineRef, run: bool, key
 async def _take_files(request: _Request, me: Viewer, state: State, typed: Form) -> dict[str, str]:
     """Store the pictures sent along and put their addresses into the form. Returns words by field."""
     errors: dict[str, str] = {}
-    for name, file in (await read_files(request, FILES)).items():
-        key = name.removesuffix("file") + "upload"
+    for name, file in (await read_files(request, composer.FILES)).items():
+        key = composer.FILES[name]
         try:
             typed[key] = (await take_picture(me, state, file)).sha256
         except (Invalid, TooLarge) as error:
@@ -275,7 +275,9 @@ async def lay_out(
     """
     parent = editing.parent.recipe if editing and editing.parent else None
     seen = await _seen(composer.pictures(form), viewer_id) if viewer_id else set[str]()
-    return composer.compose(form, await _models(), errors, parent, seen)
+    paints = any(name.endswith("-mask") for name in form)
+    made = await made_lately(editing.id, viewer_id) if paints and editing and viewer_id else {}
+    return composer.compose(form, await _models(), errors, parent, seen, made)
 
 
 async def _seen(pictures: Collection[str], viewer_id: UUID) -> set[str]:

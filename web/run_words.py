@@ -15,6 +15,7 @@ DOING = {
     "prompt_template": "Writing the prompt",
     "text_to_image": "Drawing",
     "image_to_image": "Redrawing",
+    "inpaint": "Repainting",
     "upscale": "Enlarging",
     "join": "Joining",
 }

@@ -8,30 +8,30 @@ from litestar.datastructures import State
 
 from domain.errors import Invalid, TooLarge
 from web.auth import Viewer
-from web.composer import kept
+from web.composer import FILES, kept
 from web.forms import read_files
-from web.pipelines import FILES, MAX_BODY, lay_out, read_composer, take_picture, words_of
+from web.pipelines import MAX_BODY, lay_out, read_composer, take_picture, words_of
 from web.render import page, wants_part
 
 
 @post("/uploads", status_code=201, request_max_body_size=MAX_BODY)
-async def create(request: Request[Any, Any, Any], me: Viewer, state: State, step: int = 0) -> Response[bytes]:
-    """Keep one picture: the file field `file`, or `s{step}-file` of a composer form sent whole."""
+async def create(request: Request[Any, Any, Any], me: Viewer, state: State, field: str = "") -> Response[bytes]:
+    """Keep one picture: the file field `file`, or that of a composer form sent whole, such as `s2-mask-file`."""
     sent, errors = await read_composer(request, ("file",))
-    files = await read_files(request, FILES | {"file"})
-    wanted = f"s{step}-file" if step else "file"
+    files = await read_files(request, {*FILES, "file"})
+    wanted = field or "file"
     if wanted not in files:
         raise Invalid({wanted: "Choose a picture first"})
     if not wants_part(request):
         made = await take_picture(me, state, files[wanted])
         return Response(content=msgspec.json.encode(made), status_code=201, media_type="application/json")
-    typed, key = kept(sent), f"s{step}-upload"
+    typed, key = kept(sent), FILES.get(wanted, wanted)
     try:
         typed[key] = (await take_picture(me, state, files[wanted])).sha256
     except (Invalid, TooLarge) as error:
         errors[key] = words_of(error)
     laid = await lay_out(None, typed, errors, me.id)
-    controls = [control for row in laid.rows for control in row.pictures if control.key == key]
+    controls = [control for row in laid.rows for control in row.files if control.key == key]
     if not controls:
         raise Invalid({key: "This step takes no picture"})
-    return page(request, "pipelines/upload.html", control=controls[0], status=422 if key in errors else 200)
+    return page(request, "pipelines/file.html", control=controls[0], status=422 if key in errors else 200)

@@ -9,8 +9,7 @@ from diffusers import AutoencoderTiny
 from torch import Tensor
 from torch.nn import functional
 
-from tasks.starter.pictures import pictures, unit
-from tasks.starter.scenes import sample
+from tasks.starter.pictures import unit
 from tasks.starter.schedule import Clock, Mean
 
 SHAPE = {
@@ -35,25 +34,27 @@ def new() -> Any:
 
 def train(
     vae: Any,
+    drawn: Tensor,
     *,
-    minutes: float,
-    rate: float = 1.4e-3,
-    batch: int = 16,
-    count: int = 3000,
+    minutes: float = 0,
+    steps: int = 0,
+    rate: float = 1e-3,
+    batch: int = 8,
     seed: int = 1,
     device: torch.device,
-    processes: int,
     target: Callable[[Tensor], Tensor] | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Teach it for so many minutes on `count` drawn pictures. `target` gives latents (batch, 4, n, n) to stay close to
-    for pictures (batch, 3, 16 n, 16 n), so that a denoiser taught on those goes on with these."""
+    """Teach it pictures in bytes (count, 3, 256, 256) for so many minutes or steps.
+
+    `target` gives latents (batch, 4, n, n) to stay close to for pictures (batch, 3, 16 n, 16 n), so that a denoiser
+    taught on those goes on with these.
+    """
     chance = Random(seed)
-    drawn = pictures([sample(chance) for _ in range(count)], processes)
     vae.to(device, memory_format=torch.channels_last).train()
     weights = list(vae.parameters())
     optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
-    clock, mean = Clock(minutes, rate), Mean(weights)
+    clock, mean = Clock(minutes, rate, most=steps), Mean(weights)
     while clock.tick(optimizer):
         seen = unit(_crops(drawn, batch, chance), device)
         latents = vae.encode(seen).latents

@@ -17,7 +17,8 @@ def train(
     scenes: Sequence[Scene],
     latents: Tensor,
     *,
-    minutes: float,
+    minutes: float = 0,
+    steps: int = 0,
     rate: float = 1.2e-3,
     batch: int = 64,
     seed: int = 2,
@@ -26,7 +27,7 @@ def train(
     keep: Callable[[], None] = lambda: None,
 ) -> None:
     """Teach a StableDiffusionPipeline's two to find latents (count, 4, n, n) behind noise, told by captions of their
-    scenes, for so many minutes.
+    scenes, for so many minutes or steps.
 
     Each time a scene is seen it is told in other words. The loss is that of velocity prediction (Salimans and Ho 2022,
     "Progressive Distillation for Fast Sampling of Diffusion Models", appendix D): v = √ᾱ ε − √(1 − ᾱ) x₀. `keep` is
@@ -38,7 +39,7 @@ def train(
     unet.to(memory_format=torch.channels_last)
     weights = list(models.parameters())
     optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-    clock, mean = Clock(minutes, rate), Mean(weights, longest=0.998)
+    clock, mean = Clock(minutes, rate, most=steps), Mean(weights, longest=0.998)
     kept = clock.minutes
     signal = pipe.scheduler.alphas_cumprod.to(device)
     order: list[int] = []

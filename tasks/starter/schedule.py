@@ -12,14 +12,16 @@ LAST = 0.02
 
 
 class Clock:
-    """Minutes of training, all in one cosine: `rate` is the highest rate of learning, after `warm` steps."""
+    """Minutes of training, or as many steps as `most`, all in one cosine: `rate` is the highest rate of learning, after
+    `warm` steps, or a tenth of them."""
 
-    def __init__(self, minutes: float, rate: float, warm: int = 100) -> None:
+    def __init__(self, minutes: float, rate: float, warm: int = 100, most: int = 0) -> None:
         self.steps = 0
         self._start = time.monotonic()
         self._length = minutes
         self._rate = rate
-        self._warm = warm
+        self._warm = min(warm, most // 10 or 1) if most else warm
+        self._most = most
 
     @property
     def minutes(self) -> float:
@@ -28,8 +30,8 @@ class Clock:
 
     @property
     def part(self) -> float:
-        """How much of the time is over, 0 to 1."""
-        return min(1, self.minutes / self._length)
+        """How much of it is over, 0 to 1."""
+        return min(1, self.steps / self._most if self._most else self.minutes / self._length)
 
     def tick(self, optimizer: torch.optim.Optimizer) -> bool:
         """Set the rate of the next step; False when the time is over."""

@@ -6,7 +6,7 @@ Words follow Zipf's law, as those of people do: the commonest stand in every fif
 import random
 
 from domain import db
-from domain.search_documents import ERA, WINDOW
+from domain.search_documents import WHEN
 from tests.bench import bulk
 
 WORDS = 60_000
@@ -50,7 +50,7 @@ _DOCUMENTS = f"""
 INSERT INTO search_documents (pipeline_id, number, published_at, score, rating, offshoots, facets, marks, document)
 SELECT id, number, published_at, rating_score, rating, offshoot_weight,
     ARRAY['kind:' || medium, 'license:' || license, 'model:' || model, 'tag:' || words[1], 'tag:' || words[11]],
-    ARRAY['by:' || handle, 'window:' || number / {WINDOW}, 'era:' || number / {WINDOW * ERA},
+    ARRAY['by:' || handle, {WHEN},
         'steps:' || passes, 'seed:' || seed, 'does:text_to_image', 'made:' || to_char(published_at, 'YYYY-MM')]
         || search_rating_mark(rating),
     setweight(to_tsvector('search', title), 'A') || setweight(to_tsvector('search', prompt), 'B')

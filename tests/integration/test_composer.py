@@ -129,6 +129,7 @@ async def test_two_things_to_mend_are_counted(browser):
         ({"s1-seed": "4294967296"}, "From 0 to"),
         ({"s1-kind": "image_to_image", "s1-upload": "0" * 64}, "Choose the picture again"),
         ({"s1-kind": "image_to_image", "s1-upload": "../../etc/passwd"}, "Choose the picture again"),
+        ({"s2-kind": "inpaint", "s2-mask": "0" * 64}, "Choose the picture again"),
     ],
 )
 async def test_bad_input_is_a_page_with_words(wrong, words, browser):
@@ -231,7 +232,7 @@ async def test_too_much_text_comes_back_with_words_beside_the_longest_field(brow
 
 async def test_too_large_a_picture_comes_back_with_words_beside_it(browser):
     data = {**FORM, "s1-kind": "image_to_image", "do": "run"}
-    files = {"s1-file": ("a.jpg", b"\xff\xd8\xff" + b"\0" * 30_000_000)}
+    files = {"s1-upload-file": ("a.jpg", b"\xff\xd8\xff" + b"\0" * 30_000_000)}
     answer = await browser.post("/pipelines", data=data, files=files)
     assert answer.status_code == 422
     assert "The file has 30 MB; at most 20 MB fit" in answer.text
@@ -241,7 +242,7 @@ async def test_too_large_a_picture_comes_back_with_words_beside_it(browser):
 
 async def test_a_form_larger_than_the_site_takes_leads_back_to_the_draft(browser, ada, make):
     sea = await make.pipeline(ada)
-    files = {"s1-file": ("a.jpg", b"\0" * 65_000_000)}
+    files = {"s1-upload-file": ("a.jpg", b"\0" * 65_000_000)}
     for path, back in (
         ("/pipelines", "/pipelines/new"),
         (f"/pipelines/{sea.id}/versions", f"/pipelines/{sea.id}/edit"),
@@ -359,12 +360,12 @@ async def test_a_fork_shows_what_was(browser, ada, make):
 
 async def test_a_picture_comes_with_the_form(browser, ada):
     data = {**FORM, "s1-kind": "image_to_image", "do": "save"}
-    answer = await browser.post("/pipelines", data=data, files={"s1-file": ("a.png", png())})
+    answer = await browser.post("/pipelines", data=data, files={"s1-upload-file": ("a.png", png())})
     assert answer.status_code == 303, answer.text
     step = (await pipelines.read(answer.headers["location"].split("/")[2], ada.id)).recipe.steps[0]
     assert isinstance(step, ImageToImage)
     assert step.upload == await db.fetchval("SELECT sha256 FROM uploads")
-    broken = await browser.post("/pipelines", data=data, files={"s1-file": ("a.png", b"PK\x03\x04")})
+    broken = await browser.post("/pipelines", data=data, files={"s1-upload-file": ("a.png", b"PK\x03\x04")})
     assert broken.status_code == 422
     assert "ZIP archive" in broken.text
     assert 'href="#s1-upload"' in broken.text

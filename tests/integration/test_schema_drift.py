@@ -93,8 +93,8 @@ ONLY_IN_THE_DATABASE = {
     "ratings_weigh",
     "growers_weigh",
     # who uses an upload: expressions
-    "drafts_uploads",
-    "versions_uploads",
+    "drafts_files",
+    "versions_files",
     # what a sweep removes: partial
     "artifacts_deleting",
     # the queue: partial

@@ -20,7 +20,7 @@ from tests.make import Make
 from tests.searching import drawn, titles
 
 WINDOWS = """
-UPDATE search_documents SET marks = array(SELECT m FROM unnest(marks) m WHERE m !~ '^(window|era):')
+UPDATE search_documents SET marks = array(SELECT m FROM unnest(marks) m WHERE m !~ '^(window|stretch|era):')
     || ('window:' || number / 4)
 """
 
@@ -138,18 +138,18 @@ async def test_the_page_says_which_order_holds(forty: None, client: Any) -> None
     assert "Without “Seed 999” there are more than 10 results." in text
 
 
-def test_eras_stand_for_their_windows() -> None:
-    for last, first in ((0, 0), (5, 3), (31, 0), (40, 0), (100, 40), (489, 260)):
+def test_one_mark_stands_for_many_windows() -> None:
+    for last, first in ((0, 0), (5, 3), (63, 0), (80, 0), (100, 40), (977, 521)):
         covered: list[int] = []
         for mark in search_candidates._marks(last, first):
             kind, _, n = mark.partition(":")
-            start = int(n) * (search_candidates.ERA if kind == "era" else 1)
-            covered += range(start, start + (search_candidates.ERA if kind == "era" else 1))
+            size = search_candidates.LEVELS[kind]
+            covered += range(int(n) * size, (int(n) + 1) * size)
         assert sorted(covered) == list(range(first, last + 1))
-    assert len(search_candidates._marks(489, 0)) < 50
+    assert len(search_candidates._marks(977, 1)) < 45
 
 
-@pytest.mark.parametrize(("newest", "wide"), [(2_048 * 10 + 100, 2), (2_048 * 10 + 2_000, 1), (500, 1), (1_400, 1)])
+@pytest.mark.parametrize(("newest", "wide"), [(1_024 * 10 + 100, 2), (1_024 * 10 + 1_000, 1), (500, 1), (700, 1)])
 def test_a_window_that_has_only_begun_is_not_taken_for_a_whole(newest: int, wide: int) -> None:
     span = search_candidates._span(search_conditions.Compiled("", ""), newest)
     assert search_candidates._width(newest, 0, span, newest + 1, search_candidates.MOST) == wide

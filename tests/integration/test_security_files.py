@@ -146,8 +146,12 @@ async def test_17_the_composer_signs_no_address_of_a_picture_one_may_not_see(
             await client.post("/pipelines", data={**form, "title": "", "do": "save"}),
             await client.post("/pipelines", data={**form, "do": "add-1", "add-1-kind": "upscale"}, headers=part),
             await client.post("/drafts", data=form, headers=part),
-            await client.post("/uploads?step=1", data=form, files={"s1-file": ("a.png", b"x")}, headers=part),
-            await client.post("/uploads?step=2", data=two, files={"s2-file": ("a.png", png())}, headers=part),
+            await client.post(
+                "/uploads?field=s1-upload-file", data=form, files={"s1-upload-file": ("a.png", b"x")}, headers=part
+            ),
+            await client.post(
+                "/uploads?field=s2-upload-file", data=two, files={"s2-upload-file": ("a.png", png())}, headers=part
+            ),
         ]
     assert [page.status_code for page in pages] == [200, 422, 200, 200, 422, 200]
     signed = [f"/{secret}" in page.text for page in pages]

@@ -249,15 +249,15 @@ async def test_18_every_form_refuses_a_field_it_does_not_have(
 
 @pytest.mark.parametrize(
     "field",
-    ["s1-factor", "s1-template", "s1-strength", "s1-upload", "s1-file", "s2-prompt", "s1-surprise", "s2-kind2"],
+    ["s1-factor", "s1-template", "s1-strength", "s1-upload", "s1-upload-file", "s2-prompt", "s1-surprise", "s2-kind2"],
 )
-@pytest.mark.parametrize("path", ["/pipelines", "/drafts", "/uploads?step=1"])
+@pytest.mark.parametrize("path", ["/pipelines", "/drafts", "/uploads?field=s1-upload-file"])
 async def test_18_a_step_takes_no_field_of_another_kind(
     client: httpx.AsyncClient, make: Make, log_in: Any, db: Any, path: str, field: str
 ) -> None:
     await log_in(client, await make.person("ada"))
     form = {"title": "Owl", "s1-kind": "text_to_image", "s1-prompt": "an owl", "do": "draft"}
-    files = {field: ("a.png", png())} if field == "s1-file" else None
+    files = {field: ("a.png", png())} if field == "s1-upload-file" else None
     answer = await client.post(path, data=form if files else {**form, field: "1"}, files=files)
     assert answer.status_code == 422
     assert field in answer.text

@@ -98,12 +98,12 @@ async def test_a_picture_is_not_kept_and_that_is_said(client: httpx.AsyncClient,
     await log_in(client, await make.person("ada"))
     client.headers.pop(auth.CSRF_HEADER)
     form = {**TYPED, "s1-kind": "image_to_image"}
-    files = {"s1-file": ("a.png", png())}
+    files = {"s1-upload-file": ("a.png", png())}
     answer = await client.post("/pipelines", data=form, files=files, headers=HERE)
     assert answer.status_code == 403
     assert "The picture is not kept" in answer.text
     assert dict(form_in(answer.text)[1][1:]) == form
-    by_htmx = await client.post("/uploads?step=1", data=form, files=files, headers=HERE | PART)
+    by_htmx = await client.post("/uploads?field=s1-upload-file", data=form, files=files, headers=HERE | PART)
     assert by_htmx.status_code == 403
     assert "<form" not in by_htmx.text
 

@@ -72,20 +72,22 @@ async def test_everything_that_refers_to_a_file_keeps_it(db: Any, bucket: Storag
     run = await make.run(pipeline, state="succeeded")
     kept = {
         name: await _recorded(bucket, db, old=False)
-        for name in ("output", "upload", "cover", "small", "recipe", "draft")
+        for name in ("output", "upload", "cover", "small", "recipe", "mask", "draft", "drafted mask")
     }
     await db.execute("UPDATE outputs SET sha256 = $1 WHERE step_run_id = $2", kept["output"], run.step_runs[0])
     await db.execute("INSERT INTO uploads (person_id, sha256) VALUES ($1, $2)", person.id, kept["upload"])
     await db.execute("UPDATE pipelines SET cover_sha256 = $1", kept["cover"])
     await artifacts.add_rendition(kept["output"], 320, kept["small"])
-    await make.version(pipeline, steps=[steps.TextToImage(), steps.ImageToImage(upload=kept["recipe"])])
-    await drafts.save(person.id, None, {"s2-upload": kept["draft"], "s1-prompt": "x" * 5000})
+    redraw, repaint = steps.ImageToImage(upload=kept["recipe"]), steps.Inpaint(mask=kept["mask"])
+    await make.version(pipeline, steps=[steps.TextToImage(), redraw, repaint])
+    typed = {"s2-upload": kept["draft"], "s3-mask": kept["drafted mask"], "s1-prompt": "x" * 5000}
+    await drafts.save(person.id, None, typed)
     await _age(db, *kept.values())
     await Sweep(bucket).sweep()
     assert {name: await _state(db, sha256) for name, sha256 in kept.items()} == dict.fromkeys(kept, "stored")
     for table in ("outputs", "uploads", "drafts", "runs", "versions", "pipelines"):
         await db.execute(f"DELETE FROM {table}")
-    assert (await Sweep(bucket).sweep()).removed == 5
+    assert (await Sweep(bucket).sweep()).removed == 7
     assert await _state(db, kept["small"]) == "stored"
     assert (await Sweep(bucket).sweep()).removed == 1
     assert await db.fetchval("SELECT count(*) FROM renditions") == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import struct
 import zipfile
 import zlib
@@ -176,15 +177,33 @@ async def test_htmx_gets_the_field_back(make, client, log_in):
     browser = await log_in(client, await make.person())
     part = {"HX-Request": "true", "HX-Request-Type": "partial"}
     form = {"s1-kind": "image_to_image", "s1-prompt": "at night", "s1-upload": ""}
-    answer = await browser.post("/uploads?step=1", data=form, files={"s1-file": ("a.png", png())}, headers=part)
+    answer = await browser.post(
+        "/uploads?field=s1-upload-file", data=form, files={"s1-upload-file": ("a.png", png())}, headers=part
+    )
     assert answer.status_code == 200
     assert 'name="s1-upload" value="' in answer.text
     assert "<img" in answer.text
     assert "<html" not in answer.text
-    broken = await browser.post("/uploads?step=1", data=form, files={"s1-file": ("a.svg", b"<svg/>")}, headers=part)
+    broken = await browser.post(
+        "/uploads?field=s1-upload-file", data=form, files={"s1-upload-file": ("a.svg", b"<svg/>")}, headers=part
+    )
     assert broken.status_code == 422
     assert "SVG drawings are not taken" in broken.text
     assert 'aria-invalid="true"' in broken.text
+
+
+async def test_a_mask_is_kept_for_its_own_field(make, client, log_in):
+    browser = await log_in(client, await make.person())
+    form = {"s1-kind": "inpaint", "s1-prompt": "at night", "s1-upload": "", "s1-mask": ""}
+    part = {"HX-Request": "true", "HX-Request-Type": "partial"}
+    sent = {"s1-mask-file": ("mask.png", png("white"))}
+    answer = await browser.post("/uploads?field=s1-mask-file", data=form, files=sent, headers=part)
+    assert answer.status_code == 200
+    assert re.search(r'name="s1-mask" value="[0-9a-f]{64}"', answer.text)
+    assert 'id="s1-mask-field"' in answer.text
+    other = {"s1-kind": "image_to_image", "s1-prompt": "at night"}
+    refused = await browser.post("/uploads?field=s1-mask-file", data=other, files=sent, headers=part)
+    assert refused.status_code == 422
 
 
 async def test_other_peoples_uploads_are_not_found(make, clients, log_in, storage):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 
@@ -144,6 +145,43 @@ async def test_it_redraws_an_upload(make: Make) -> None:
     state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
     assert state == "succeeded", row["error_message"]
     assert [(each["width"], each["height"]) for each in await w.pictures(row["id"])] == [(96, 72), (96, 72)]
+
+
+@pytest.mark.usefixtures("ready")
+async def test_it_repaints_what_the_mask_shows_and_nothing_else(make: Make, storage: Storage) -> None:
+    old = await make.artifact(png("orange", (128, 96)), stored=True)
+    left = Image.new("L", (64, 48))
+    left.paste(255, (0, 0, 32, 48))
+    file = io.BytesIO()
+    left.save(file, "PNG")
+    mask = await make.artifact(file.getvalue(), stored=True)
+    step = steps.Inpaint(
+        prompt="a blue circle", upload=old.sha256, mask=mask.sha256, feather=0, num_inference_steps=FEW
+    )
+    around = msgspec.structs.replace(step, repaint="black", num_images_per_prompt=2)
+    kept = []
+    for asked, pictures in ((step, 1), (around, 2)):
+        state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[asked])))
+        assert state == "succeeded", row["error_message"]
+        assert row["receipt"]["inputs"] == [old.sha256, mask.sha256]
+        made = await w.pictures(row["id"])
+        assert len(made) == pictures
+        picture = Image.open(io.BytesIO(await storage.get(key_of(made[0]["sha256"]))))
+        assert picture.size == (128, 96)
+        halves = [picture.crop((x, 0, x + 60, 96)).getcolors(10_000) for x in (0, 68)]
+        kept.append([half == [(60 * 96, (255, 165, 0))] for half in halves])
+    assert kept == [[False, True], [True, False]]
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_mask_that_shows_nothing_is_told(make: Make) -> None:
+    old, black = [await make.artifact(png(color, (64, 64)), stored=True) for color in ("orange", "black")]
+    step = steps.Inpaint(prompt="a sun", upload=old.sha256, mask=black.sha256, num_inference_steps=1)
+    state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
+    assert (state, row["error_message"]) == (
+        "failed",
+        "Nothing of the mask is white, so there is nothing to repaint.",
+    )
 
 
 @pytest.mark.usefixtures("ready")

@@ -168,9 +168,9 @@ def test_pictures_stay_when_steps_move():
     typed = form(Recipe(steps=[TextToImage(prompt="a"), ImageToImage(prompt="b", upload="0" * 64)]))
     moved = composer.rearranged(typed, "up-2")
     assert moved["s1-upload"] == "0" * 64
-    assert composer.compose(moved, {}).rows[0].pictures[0].value == "0" * 64
-    assert composer.rearranged(moved, "clear-1")["s1-upload"] == ""
-    assert composer.rearranged(moved, "clear-9") == moved
+    assert composer.compose(moved, {}).rows[0].files[0].value == "0" * 64
+    assert composer.rearranged(moved, "clear-upload-1")["s1-upload"] == ""
+    assert composer.rearranged(moved, "clear-upload-9") == moved
 
 
 @pytest.mark.parametrize("value", [7.1234567, 0.1 + 0.2, 1e-7, 30.0, 0.0, 6.5])
@@ -183,10 +183,10 @@ def test_a_number_comes_back_exactly(value: float):
 def test_only_fields_of_the_steps_kind_belong_to_it():
     typed = form()
     assert composer.stray(typed, [*typed, "title", "i1-name"]) == []
-    assert composer.stray(typed, ["s2-factor", "s3-factor", "s2-file", "s4-prompt"]) == [
+    assert composer.stray(typed, ["s2-factor", "s3-factor", "s2-upload-file", "s4-prompt"]) == [
         "s2-factor",
-        "s2-file",
+        "s2-upload-file",
         "s4-prompt",
     ]
-    assert composer.stray({"s1-kind": "teleport"}, ["s1-kind", "s1-factor", "s1-file"]) == []
-    assert composer.stray({"s1-kind": "image_to_image"}, ["s1-file", "s1-upload"]) == []
+    assert composer.stray({"s1-kind": "teleport"}, ["s1-kind", "s1-factor", "s1-upload-file"]) == []
+    assert composer.stray({"s1-kind": "image_to_image"}, ["s1-upload-file", "s1-upload"]) == []

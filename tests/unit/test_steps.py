@@ -7,7 +7,7 @@ import pytest
 
 from domain import steps
 from domain.errors import Invalid
-from domain.steps import ImageToImage, Input, PromptTemplate, Recipe, TextToImage, Upscale
+from domain.steps import ImageToImage, Inpaint, Input, PromptTemplate, Recipe, TextToImage, Upscale
 from tasks.steps import RUNNERS
 
 
@@ -72,6 +72,14 @@ def test_an_unknown_kind_is_said() -> None:
         (Recipe(steps=[TextToImage(prompt="x", source=2)]), {"s1-source": "Choose a step before this one"}),
         (Recipe(steps=[TextToImage(prompt=" ")]), {"s1-prompt": "Write what to draw"}),
         (Recipe(steps=[PromptTemplate()]), {"s1-template": "Write the template"}),
+        (
+            Recipe(steps=[Inpaint(upload="0" * 64)]),
+            {"s1-mask": "Paint what to repaint, or choose a picture of it"},
+        ),
+        (
+            Recipe(steps=[Inpaint(mask="0" * 64)]),
+            {"s1-source": "Needs a picture, but there is no step before it"},
+        ),
         (
             Recipe(steps=[TextToImage(prompt="x")] * 30),
             {"steps": "A pipeline has at most 20 steps; this has 30"},
@@ -168,8 +176,10 @@ def test_numbers_are_taken_as_they_are_typed(value):
 @pytest.mark.parametrize("passes", range(1, 151))
 def test_a_strength_that_takes_no_sampling_step_is_refused(passes: int) -> None:
     def words(strength: float) -> str:
-        step = ImageToImage(upload="0" * 64, num_inference_steps=passes, strength=strength)
-        return steps.check(Recipe(steps=[step])).get("s1-strength", "")
+        given = {"upload": "0" * 64, "num_inference_steps": passes, "strength": strength}
+        said = {steps.check(Recipe(steps=[kind(**given)])).get("s1-strength", "") for kind in (ImageToImage, Inpaint)}
+        assert len(said) == 1
+        return said.pop()
 
     said = words(0.9 / passes)
     assert f" or more with {passes} sampling step" in said

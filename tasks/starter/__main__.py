@@ -1,0 +1,79 @@
+"""Trains the starter model: `python -m tasks.starter autoencoder FOLDER --minutes 30`, then `denoiser` the same way.
+
+FOLDER holds a model in diffusers' layout, such as `tasks/weights/starter`, and gets the weights that were learned. The
+denoiser starts from what it knows, if the latents are those it learned.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from random import Random
+from typing import Any, cast
+
+import torch
+from diffusers import AutoencoderTiny, StableDiffusionPipeline
+
+from tasks.starter import autoencoder, denoiser
+from tasks.starter.pictures import pictures
+from tasks.starter.scenes import sample
+
+CHUNK = 2_000
+"""Scenes that are drawn and encoded at once."""
+
+
+def main() -> None:
+    """Read the command line and train."""
+    asked = argparse.ArgumentParser(prog="python -m tasks.starter", description=__doc__)
+    asked.add_argument("part", choices=["autoencoder", "denoiser"])
+    asked.add_argument("folder", type=Path)
+    asked.add_argument("--minutes", type=float, default=30)
+    asked.add_argument("--scenes", type=int, default=20_000, help="how many are drawn to learn from")
+    asked.add_argument("--rate", type=float, default=1.2e-3, help="the highest rate of learning")
+    asked.add_argument("--seed", type=int, default=1)
+    given = asked.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    teach = {"autoencoder": _autoencoder, "denoiser": _denoiser}[given.part]
+    teach(given, device, os.cpu_count() or 1)
+
+
+def _autoencoder(given: argparse.Namespace, device: torch.device, processes: int) -> None:
+    folder = given.folder / "vae"
+    vae: Any = autoencoder.new()
+    if folder.is_dir():
+        vae = cast("Any", AutoencoderTiny).from_pretrained(folder, torch_dtype=torch.float32)
+    chance = Random(given.seed)
+    drawn = pictures([sample(chance) for _ in range(given.scenes)], processes)
+    unseen = pictures([sample(Random(seed)) for seed in range(64)], processes)
+    autoencoder.train(vae, drawn, minutes=given.minutes, rate=given.rate, device=device, say=_say)
+    _say(f"{autoencoder.likeness(vae, unseen, device):.2f} dB on pictures it has not seen")
+    vae.half().save_pretrained(folder)
+
+
+def _denoiser(given: argparse.Namespace, device: torch.device, processes: int) -> None:
+    pipe = cast("Any", StableDiffusionPipeline).from_pretrained(given.folder, torch_dtype=torch.float32)
+    chance = Random(given.seed)
+    scenes = [sample(chance) for _ in range(given.scenes)]
+    latents = []
+    for start in range(0, len(scenes), CHUNK):
+        drawn = pictures(scenes[start : start + CHUNK], processes)
+        latents.append(autoencoder.encoded(pipe.vae, drawn, device))
+        _say(f"{start + len(drawn)} scenes drawn and encoded")
+
+    def keep() -> None:
+        for part, name in ((pipe.unet, "unet"), (pipe.text_encoder, "text_encoder")):
+            half = type(part).from_config(part.config) if name == "unet" else type(part)(part.config)
+            half.load_state_dict(part.state_dict())
+            half.half().save_pretrained(given.folder / name)
+
+    denoiser.train(
+        pipe, scenes, torch.cat(latents), minutes=given.minutes, rate=given.rate, device=device, say=_say, keep=keep
+    )
+    keep()
+
+
+def _say(words: str) -> None:
+    print(words, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Repaint a part of a picture with a diffusers inpainting pipeline."""
+
+from PIL import Image, ImageFilter, ImageOps
+
+from domain.errors import DomainError
+from domain.steps import Inpaint
+from tasks import diffusion
+from tasks.context import Animation, Context, Picture, Result
+
+MAX_PICTURES = 8
+"""Pictures out of one step, however many come in."""
+
+
+def run(step: Inpaint, ctx: Context) -> Result:
+    """`num_images_per_prompt` pictures for each picture that comes in, of its size, with new content where the mask
+    says so. What the mask keeps is the picture's own, pixel by pixel. Seeds count up over all pictures.
+    """
+    *sources, mask = ctx.pictures()
+    count = step.num_images_per_prompt
+    if not sources:
+        raise DomainError("No picture came in: the step before made none.")
+    if len(sources) * count > MAX_PICTURES:
+        raise DomainError(
+            f"{len(sources)} pictures come in and each is repainted {count} times: "
+            f"that is more than {MAX_PICTURES}. Ask for fewer."
+        )
+    model = ctx.model()
+    pipe = diffusion.repainting(model, step.scheduler)
+    seeds = diffusion.seeds(step.seed or 0, len(sources) * count)
+    made: list[Picture | Animation] = []
+    for number, source in enumerate(sources):
+        old = diffusion.fitted(source, model)
+        where = _where(step, mask, old.size)
+        own = seeds[number * count :][:count]
+        parameters = {
+            "prompt": [step.prompt] * count,
+            "negative_prompt": [step.negative_prompt] * count if step.negative_prompt else "",
+            "image": [old] * count,
+            "mask_image": [where] * count,
+            "width": old.width,
+            "height": old.height,
+            "strength": step.strength,
+            "num_inference_steps": step.num_inference_steps,
+            "guidance_scale": step.guidance_scale,
+        }
+        (images,) = diffusion.denoise(pipe, model, parameters, [own], ctx, number, len(sources))
+        soft = where.filter(ImageFilter.GaussianBlur(step.feather / 2))
+        made += [Picture(Image.composite(image, old, soft), seed) for image, seed in zip(images, own, strict=True)]
+    return Result(pictures=made, used={"scheduler": type(pipe.scheduler).__name__})
+
+
+def _where(step: Inpaint, mask: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The mask at the picture's size, 8-bit gray, white where to repaint. Raises DomainError for one without white."""
+    gray = ImageOps.grayscale(mask).resize(size, Image.Resampling.BILINEAR)
+    where = ImageOps.invert(gray) if step.repaint == "black" else gray
+    if where.getextrema()[1] == 0:
+        raise DomainError(f"Nothing of the mask is {step.repaint}, so there is nothing to repaint.")
+    return where
