@@ -519,7 +519,7 @@ async def made_lately(pipeline_id: UUID, person_id: UUID) -> dict[int, str]:
         """SELECT DISTINCT ON (s.ordinal) s.ordinal, o.sha256
            FROM (SELECT id, number FROM runs WHERE pipeline_id = $1 AND owner_id = $2 ORDER BY number DESC LIMIT 5) r
            JOIN step_runs s ON s.run_id = r.id
-           JOIN outputs o ON o.step_run_id = s.id AND o.position = 0
+           JOIN outputs o ON o.step_run_id = s.id AND o.position = 1
            JOIN artifacts a ON a.sha256 = o.sha256 AND a.media_type LIKE 'image/%'
            ORDER BY s.ordinal, r.number DESC""",
         pipeline_id,

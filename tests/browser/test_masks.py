@@ -20,6 +20,7 @@ async def test_a_mask_is_painted_and_run(open_page: OpenPage) -> None:
     await _compose(page)
     await page.get_by_label("Who can see it").select_option("public")
     canvas, mask = page.get_by_role("application", name="Mask of step 2"), page.locator("input[name=s2-mask]")
+    await canvas.scroll_into_view_if_needed()
     box = await canvas.bounding_box()
     assert box is not None
     await page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + box["height"] * 0.2)
