@@ -22,7 +22,7 @@ from domain.search_documents import LEVELS, WINDOW
 
 MOST = 1_500
 """Matches that are counted and ordered: more than a window has."""
-FILL = 0.8
+FILL = 0.7
 """How near to `MOST` a look aims: estimates err."""
 FEW = 64
 """Windows looked at when a search only says what it does not want."""
@@ -30,7 +30,7 @@ SORTED = 5_000
 """Matches that are all put in order for one page; of more, the order's own index is read."""
 ROUGH = 1 / 3
 """Part of `MOST` that does for the facets beside a filter."""
-FAR = 10_000
+FAR = 7_000
 """Rows of that index that are read for one page."""
 VALUES = 100
 """Values of each facet that are told."""
