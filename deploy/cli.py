@@ -49,6 +49,8 @@ def _run(given: argparse.Namespace) -> int:
         return commands.add_model(given.name, given.path, given.license, means.parse(given.means))
     if given.action == "remove":
         return commands.remove_model(given.name)
+    if given.action == "verify":
+        return commands.verify_models(given.name)
     return commands.list_models()
 
 
@@ -68,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_argument("name", nargs="?", default="", help="which one; the newest if not given")
     models = commands.add_parser("models", help="which models can be used").add_subparsers(dest="action", required=True)
     models.add_parser("list", help="show the registered models")
+    check = models.add_parser("verify", help="hash the files of every model again and compare them with the registry")
+    check.add_argument("name", nargs="?", default="", help="only this one")
     add = models.add_parser("add", help="register a diffusers folder or a single safetensors file")
     add.add_argument("name", help="how steps call it")
     add.add_argument("path", type=Path, help="the folder or file")

@@ -96,10 +96,31 @@ def list_models() -> int:
     """`offshoot models list`"""
 
     async def work() -> None:
-        for model in await models.everything():
-            print(f"{model.name:20} {model.family:30} {', '.join(model.kinds):32} {model.path}")
+        every = await models.everything()
+        for model in every:
+            size, license = f"{model.bytes / 1e6:,.0f} MB", model.license or "no license"
+            print(f"{model.name:20} {size:>10}  {license:24} {model.family:28} {', '.join(model.kinds)}")
+            print(f"{'':20} {model.path}")
+        print(f"{len(every)} models, {sum(model.bytes for model in every) / 1e6:,.0f} MB")
 
     return _with_database(work)
+
+
+def verify_models(name: str) -> int:
+    """`offshoot models verify [NAME]`: 1 where files are gone or are not those that were registered."""
+    broken = 0
+
+    async def work() -> None:
+        nonlocal broken
+        chosen = [model for model in await models.everything() if name in ("", model.name)]
+        if not chosen:
+            raise Problem(f"There is no model called “{name}”." if name else "No model is registered.")
+        for model in chosen:
+            fault = models.fault(model)
+            broken += bool(fault)
+            print(f"{model.name}: {fault or 'its files are those that were registered'}")
+
+    return _with_database(work) or int(broken > 0)
 
 
 def examples() -> int:

@@ -173,6 +173,19 @@ async def require(name: str, kind: str) -> Model:
     return _model(row)
 
 
+def fault(model: Model) -> str:
+    """What is wrong with the model's files on this machine, in words; "" for nothing. Reads all of them."""
+    try:
+        revision = weights.revision(Path(model.path))
+    except Invalid as error:
+        return error.message
+    except OSError as error:
+        return f"{error.filename or model.path} cannot be read: {error.strerror or error}"
+    if revision == model.revision:
+        return ""
+    return f"its files are others: revision {revision[:12]} instead of {model.revision[:12]}"
+
+
 def inspect(
     name: str,
     path: Path,

@@ -1,5 +1,6 @@
 """The commands beside `offshoot run`: migrate, models, examples."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,29 @@ def test_models_are_added_listed_and_removed(offshoot: Command) -> None:
     status, said = offshoot("models", "add", "mine", str(STARTER_PATH), "--license", "Apache-2.0", "--means", "fuse=1")
     assert (status, said[:6]) == (0, "mine: ")
     assert "It runs with fuse=1." in said
-    assert "mine " in offshoot("models", "list")[1]
+    listed = offshoot("models", "list")[1]
+    assert "mine " in listed
+    assert "Apache-2.0" in listed
+    assert listed.endswith(" models, 27 MB") or listed.endswith(" models, 13 MB")
     assert offshoot("models", "remove", "mine") == (0, "mine is offered no longer.")
     assert "mine " not in offshoot("models", "list")[1]
+
+
+def test_models_are_verified(offshoot: Command, tmp_path: Path) -> None:
+    folder = shutil.copytree(STARTER_PATH, tmp_path / "mine")
+    offshoot("models", "add", "mine", str(folder))
+    assert offshoot("models", "verify", "mine") == (0, "mine: its files are those that were registered")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(
+        (folder / "vae" / "diffusion_pytorch_model.safetensors").read_bytes()
+    )
+    status, said = offshoot("models", "verify")
+    assert status == 1
+    assert "mine: its files are others: revision " in said
+    shutil.rmtree(folder)
+    status, said = offshoot("models", "verify", "mine")
+    assert status == 1
+    assert said.startswith("mine: ")
+    assert offshoot("models", "verify", "nobody")[0] == 1
 
 
 def test_a_model_that_does_not_exist_is_one_line(offshoot: Command) -> None:

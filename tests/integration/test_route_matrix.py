@@ -192,6 +192,7 @@ MATRIX = {
     "POST /settings/theme": "303 303 303 303 303",
     # the site itself
     "GET /help/ranking": ALL,
+    "GET /models": ALL,
     "GET /static/{path:path}": ALL,
     "GET /favicon.ico": ALL,
     "GET /health": ALL,
@@ -354,6 +355,7 @@ LISTS = (
     "/search/suggestions?q=secret",
     "/search/feed.json?q=secret",
     "/tags/sea",
+    "/models",
     "/@olga",
     "/@olga?tab=runs",
     "/@olga?tab=offshoots",

@@ -1,0 +1,56 @@
+"""The models that a site offers, each with the best of what was made with it."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from msgspec import Struct
+
+from domain import db, models, search, search_query, steps
+from domain.errors import Unavailable
+from domain.gallery import COLUMNS, Card
+from domain.models import Model
+
+BEST = 4
+"""Pipelines that are shown of each model."""
+SEARCHED = 24
+"""Models whose pipelines are looked for: a page must not ask for more."""
+
+
+class ModelShown(Struct, frozen=True):
+    """A model, the best rated of the listed pipelines that use it, and how many there are; `more`: others beside."""
+
+    model: Model
+    best: list[Card]
+    total: int
+    more: bool
+
+    @property
+    def can(self) -> list[str]:
+        """What the page calls the kinds of steps that it runs."""
+        return [steps.KINDS[kind].label for kind in self.model.kinds if kind in steps.KINDS]
+
+
+async def shown() -> list[ModelShown]:
+    """Every model on offer, by name."""
+    every = await models.everything()
+    return [await _with_best(model) for model in every[:SEARCHED]] + [
+        ModelShown(model, [], 0, True) for model in every[SEARCHED:]
+    ]
+
+
+async def _with_best(model: Model) -> ModelShown:
+    query = search_query.read({"model": [model.name]}).query
+    try:
+        found = await search.find(query, "rating", limit=BEST, exactly=True, facets=False)
+    except Unavailable:
+        return ModelShown(model, [], 0, True)
+    return ModelShown(model, await _cards(found.ids), found.total, found.more)
+
+
+async def _cards(ids: Sequence[UUID]) -> list[Card]:
+    rows = await db.fetch(
+        f"""SELECT {COLUMNS} FROM unnest($1::uuid[]) WITH ORDINALITY AS wanted (id, place)
+            JOIN pipelines p ON p.id = wanted.id JOIN people o ON o.id = p.owner_id ORDER BY wanted.place""",  # noqa: S608
+        ids,
+    )
+    return [Card(*row) for row in rows]
