@@ -3,10 +3,12 @@
 Both share a connection inside `transaction()`.
 """
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import asyncpg
 import msgspec
@@ -15,6 +17,8 @@ from pgvector.asyncpg import register_vector
 from piccolo.engine.postgres import PostgresEngine
 
 from domain import tables
+
+T = TypeVar("T")
 
 SERVER_SETTINGS = {
     "timezone": "UTC",
@@ -120,6 +124,18 @@ async def transaction() -> AsyncIterator[asyncpg.Connection]:
             yield borrowed
         finally:
             bound.current_transaction.reset(token)
+
+
+def apart(work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+    """Begin work beside the transaction, on connections of its own.
+
+    Await it only when the transaction is over: where everybody holds one connection and waits for a second, nobody
+    ever gets it."""
+    context = contextvars.copy_context()
+    context.run(engine().current_transaction.set, None)
+    task = asyncio.create_task(work, context=context)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it any more
+    return task
 
 
 async def fetch(sql: str, *args: Any) -> list[Record]:

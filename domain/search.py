@@ -1,5 +1,6 @@
 """Finding pipelines: one page of a search, ranked, counted by facet, and what else to try where nothing is found."""
 
+import asyncio
 from typing import Any, Literal, cast, get_args
 from uuid import UUID
 
@@ -15,6 +16,8 @@ from domain.search_conditions import Compiled
 from domain.search_facets import Counts, Facet
 from domain.search_query import Query
 
+Ordered = tuple[list[Row], list[Row]]
+"""The rows of a page, and those before it, the nearest first."""
 Order = Literal["match", "newest", "rating", "offshoots"]
 ORDERS: tuple[str, ...] = get_args(Order)
 TOO_SLOW = "This search takes too long just now. Try again in a moment, or add a word or a filter"
@@ -103,21 +106,38 @@ async def _page(query: Query, page: Page, facets: bool) -> Found:
 async def _answer(compiled: Compiled, page: Page, facets: bool) -> tuple[Answer, Counts, bool]:
     """Candidates and a page of them, what they have, and whether the order holds for all matches.
 
-    Where more match than are counted, a page of an order is looked for among all of them.
+    Where more match than are counted, a page of an order is looked for among all of them, at the same time.
     """
-    async with db.transaction():
-        newest = await search_candidates.begin(PATIENCE)
-        if newest is None:
-            return NOTHING, {}, True
-        if facets:
-            answer, counts = await search_facets.gather(compiled, page, newest)
-        else:
+    ordering: asyncio.Task[Ordered] | None = None
+    try:
+        async with db.transaction():
+            newest = await search_candidates.begin(PATIENCE)
+            if newest is None:
+                return NOTHING, {}, True
             matches = await search_candidates.expected(compiled, newest)
-            answer, counts = await search_candidates.gather(compiled, page, newest, matches, facets=()), {}
+            if page.order != "match" and matches > search_candidates.MOST:
+                ordering = db.apart(_ordered(compiled, page, newest, matches))
+            if facets:
+                answer, counts = await search_facets.gather(compiled, page, newest, matches)
+            else:
+                answer, counts = await search_candidates.gather(compiled, page, newest, matches, facets=()), {}
         if page.order == "match" or not answer.more:
             return answer, counts, not answer.more
-        every = await search_candidates.ordered(compiled, page, newest, answer)
-        return every or answer, counts, every is not None
+        every = await (ordering or _ordered(compiled, page, newest, answer.expected))
+        whole = every is not None and len(every[0]) >= min(page.limit + 1, len(answer.page))
+        if whole:
+            answer = msgspec.structs.replace(answer, page=every[0], back=every[1])
+        return answer, counts, whole
+    finally:
+        if ordering:
+            ordering.cancel()
+
+
+async def _ordered(compiled: Compiled, page: Page, newest: int, matches: float) -> Ordered:
+    """A page of an order over all matches."""
+    async with db.transaction():
+        await search_candidates.begin(PATIENCE)
+        return await search_candidates.ordered(compiled, page, newest, matches)
 
 
 class Less(Struct, frozen=True):

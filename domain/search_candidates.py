@@ -289,17 +289,14 @@ def _rank(words: str) -> str:
 # an order over everything
 
 
-async def ordered(compiled: Compiled, page: Page, newest: int, answer: Answer) -> Answer | None:
-    """The answer with a page of an order over all matches, where more match than were counted; None where that would
-    take too long. Nothing else can be asked in the same transaction."""
-    if compiled.narrows and answer.expected <= SORTED:
+async def ordered(compiled: Compiled, page: Page, newest: int, matches: float) -> tuple[list[Row], list[Row]]:
+    """A page of an order over all matches, where more match than are counted, and those before it; fewer rows where
+    that would take too long. `matches` are expected. Nothing else can be asked in the same transaction."""
+    if compiled.narrows and matches <= SORTED:
         every = await _look(compiled, Look(page, newest, newest // WINDOW + 1, facets=(), most=SORTED))
         if not every.more:
-            return msgspec.structs.replace(answer, page=every.page, back=every.back)
-    rows, back = await walk(compiled, page)
-    if len(rows) <= page.limit and len(rows) < len(answer.page):
-        return None
-    return msgspec.structs.replace(answer, page=rows, back=back)
+            return every.page, every.back
+    return await walk(compiled, page)
 
 
 async def walk(compiled: Compiled, page: Page) -> tuple[list[Row], list[Row]]:

@@ -25,14 +25,13 @@ Counts = dict[str, list[tuple[str, int]]]
 """By field: its values, the commonest first, and how many have each."""
 
 
-async def gather(compiled: Compiled, page: Page, newest: int) -> tuple[Answer, Counts]:
+async def gather(compiled: Compiled, page: Page, newest: int, matches: float) -> tuple[Answer, Counts]:
     """Candidates with a page of them, and the values of each field among the matches; of a field in use, among what
-    would match without it.
+    would match without it. `matches` are expected.
 
     A look at what matches without a field often sees enough of what matches with it, and tells both.
     """
     found: Answer | None = None
-    matches = await search_candidates.expected(compiled, newest)
     counts: Counts = {}
     for field in NARROWING:
         if field in compiled.groups:

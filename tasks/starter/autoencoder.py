@@ -16,7 +16,7 @@ SHAPE = {
     "encoder_block_out_channels": (32,) * 5,
     "decoder_block_out_channels": (32,) * 5,
     "num_encoder_blocks": (0, 1, 2, 2, 2),
-    "num_decoder_blocks": (5, 4, 3, 2, 1),
+    "num_decoder_blocks": (5, 4, 3, 2, 0),
     "latent_channels": 4,
     "scaling_factor": 1.0,
     "shift_factor": 0.0,
