@@ -109,6 +109,7 @@ def list_models() -> int:
 def verify_models(name: str) -> int:
     """`offshoot models verify [NAME]`: 1 where files are gone or are not those that were registered."""
     broken = 0
+    own = Surroundings.of_process().config.models
 
     async def work() -> None:
         nonlocal broken
@@ -116,7 +117,7 @@ def verify_models(name: str) -> int:
         if not chosen:
             raise Problem(f"There is no model called “{name}”." if name else "No model is registered.")
         for model in chosen:
-            fault = models.fault(model)
+            fault = models.fault(model, own)
             broken += bool(fault)
             print(f"{model.name}: {fault or 'its files are those that were registered'}")
 

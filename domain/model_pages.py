@@ -1,5 +1,6 @@
 """The models that a site offers, each with the best of what was made with it."""
 
+import time
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from domain.models import Model
 
 BEST = 4
 """Pipelines that are shown of each model."""
+SECONDS = 2.0
 SEARCHED = 24
 """Models whose pipelines are looked for: a page must not ask for more."""
 
@@ -31,10 +33,12 @@ class ModelShown(Struct, frozen=True):
 
 
 async def shown() -> list[ModelShown]:
-    """Every model on offer, by name."""
+    """Every model on offer, by name. What people made is looked for as long as that is quick."""
+    late = time.monotonic() + SECONDS
     every = await models.everything()
-    return [await _with_best(model) for model in every[:SEARCHED]] + [
-        ModelShown(model, [], 0, True) for model in every[SEARCHED:]
+    return [
+        await _with_best(model) if place < SEARCHED and time.monotonic() < late else ModelShown(model, [], 0, True)
+        for place, model in enumerate(every)
     ]
 
 
@@ -44,6 +48,9 @@ async def _with_best(model: Model) -> ModelShown:
         found = await search.find(query, "rating", limit=BEST, exactly=True, facets=False)
     except Unavailable:
         return ModelShown(model, [], 0, True)
+    _, meant = found.compiled.groups["model"]
+    if meant != [f"model:{model.name.lower()}"]:  # others beside it, whose names only begin like this one's
+        return ModelShown(model, [], 0, False)
     return ModelShown(model, await _cards(found.ids), found.total, found.more)
 
 

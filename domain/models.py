@@ -173,10 +173,10 @@ async def require(name: str, kind: str) -> Model:
     return _model(row)
 
 
-def fault(model: Model) -> str:
-    """What is wrong with the model's files on this machine, in words; "" for nothing. Reads all of them."""
+def fault(model: Model, own: Mapping[str, Path]) -> str:
+    """What is wrong with the model's files where this machine has them, in words; "" for nothing. Reads all of them."""
     try:
-        revision = weights.revision(Path(model.path))
+        revision = weights.revision(Path(place_of(model, own)))
     except Invalid as error:
         return error.message
     except OSError as error:

@@ -124,7 +124,7 @@ async def _answer(compiled: Compiled, page: Page, facets: bool) -> tuple[Answer,
         if page.order == "match" or not answer.more:
             return answer, counts, not answer.more
         every = await (ordering or _ordered(compiled, page, newest, answer.expected))
-        whole = every is not None and len(every[0]) >= min(page.limit + 1, len(answer.page))
+        whole = len(every[0]) >= min(page.limit + 1, len(answer.page))
         if whole:
             answer = msgspec.structs.replace(answer, page=every[0], back=every[1])
         return answer, counts, whole

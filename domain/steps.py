@@ -222,13 +222,11 @@ class Inpaint(Step, tag="inpaint"):
         Sha256 | None,
         Meta(
             title="Mask",
-            description="White is repainted, black stays, gray blends. It is brought to the size of the picture.",
+            description="What is lighter than gray is repainted, the rest stays. "
+            "It is brought to the size of the picture.",
             extra_json_schema=_widget("mask"),
         ),
     ] = None
-    repaint: Annotated[
-        Literal["white", "black"], Meta(title="Repaint what is", description="Black turns the mask around.")
-    ] = "white"
     feather: Annotated[
         int, Meta(ge=0, le=64, title="Soft edge", description="Pixels over which the old becomes the new.")
     ] = 4

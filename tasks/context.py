@@ -91,6 +91,10 @@ class Context:
             raise DomainError("No picture came in: the step before made none.")
         return [_opened(data) for data in found]
 
+    def mask(self, member: int = 0) -> Image.Image:
+        """The mask that comes after the pictures, RGB; what is clear of it is black. Raises DomainError."""
+        return _opened(self._job.members[member].pictures[-1], "black")
+
     def progress(self, done: int, total: int) -> None:
         """Say how far the step is, in passes of the model. Raises Stopped when nobody wants it any more."""
         now = time.monotonic()
@@ -140,14 +144,13 @@ def _small(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _opened(data: bytes) -> Image.Image:
+def _opened(data: bytes, ground: str = "white") -> Image.Image:
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.seek(0)
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 clear = image.convert("RGBA")
-                white = Image.new("RGBA", clear.size, "white")
-                return Image.alpha_composite(white, clear).convert("RGB")
+                return Image.alpha_composite(Image.new("RGBA", clear.size, ground), clear).convert("RGB")
             return image.convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise DomainError("The picture that came in cannot be opened.") from error

@@ -28,7 +28,7 @@ _OWN = {kind: {"kind", *(field.name for field in steps.fields_of(kind))} for kin
 _FIELDS = set[str]().union(*_OWN.values())
 FILES = {f"s{number}-{field}-file": f"s{number}-{field}" for number in range(1, 100) for field in steps.FILES}
 """Fields that hold a file, and those that name it once it is kept."""
-RARE = ("title", "negative_prompt", "scheduler", "num_images_per_prompt", "method", "sharpen", "repaint", "feather")
+RARE = ("title", "negative_prompt", "scheduler", "num_images_per_prompt", "method", "sharpen", "feather")
 """Fields folded under "More" until they are used."""
 STARTS: dict[str, tuple[str, list[steps.AnyStep]]] = {
     "picture": ("A picture", [steps.TextToImage()]),

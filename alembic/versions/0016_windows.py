@@ -15,6 +15,7 @@ KEPT = "array(SELECT mark FROM unnest(marks) mark WHERE mark !~ '^(window|stretc
 
 
 def upgrade() -> None:
+    op.execute("SET LOCAL statement_timeout = '1h'")
     op.execute(
         f"UPDATE search_documents SET marks = {KEPT} || ARRAY['window:' || number / 1024,"  # noqa: S608
         " 'stretch:' || number / 8192, 'era:' || number / 65536]"
@@ -22,6 +23,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("SET LOCAL statement_timeout = '1h'")
     op.execute(
         f"UPDATE search_documents SET marks = {KEPT}"  # noqa: S608
         " || ARRAY['window:' || number / 2048, 'era:' || number / 65536]"

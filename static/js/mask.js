@@ -18,43 +18,53 @@
     let at = { x: 256, y: 256 };
     let erasing = false;
     let stroke = false;
-    let unsent = false;
+    let unsent = false; // painted since the last upload began
+    let sending = false;
+    let ours = false; // the upload is what was painted, not a file that was chosen
     let timer = 0;
 
-    // the picture under the mask, and the mask at its size
-    const load = (url, then) => {
-      const image = new Image();
-      image.crossOrigin = "anonymous";
-      image.onload = () => then(image);
-      image.src = url;
+    // what is painted, at the size of this picture
+    const fit = (image) => {
+      const scale = Math.min(1, MOST / Math.max(image.naturalWidth, image.naturalHeight));
+      const old = document.createElement("canvas");
+      set(old, canvas.width, canvas.height).drawImage(canvas, 0, 0);
+      pen = set(canvas, Math.round(image.naturalWidth * scale), Math.round(image.naturalHeight * scale));
+      pen.drawImage(old, 0, 0, canvas.width, canvas.height);
+      at = { x: canvas.width / 2, y: canvas.height / 2 };
+      before.length = 0;
     };
     const behind = () => {
       const chosen = document.querySelector(`#${key.replace("mask", "upload")}-field img`)?.src ?? painter.dataset.behind;
       if (!chosen) return;
       board.style.backgroundImage = `url("${chosen}")`;
-      load(chosen, (image) => {
-        const scale = Math.min(1, MOST / Math.max(image.naturalWidth, image.naturalHeight));
-        const old = document.createElement("canvas");
-        set(old, canvas.width, canvas.height).drawImage(canvas, 0, 0);
-        pen = set(canvas, Math.round(image.naturalWidth * scale), Math.round(image.naturalHeight * scale));
-        pen.drawImage(old, 0, 0, canvas.width, canvas.height);
-        at = { x: canvas.width / 2, y: canvas.height / 2 };
-        before.length = 0;
-      });
+      const image = new Image();
+      image.onload = () => fit(image);
+      image.src = chosen;
     };
-    const kept = field()?.querySelector("img");
-    if (kept) {
-      load(kept.src, (image) => {
+    // the mask that the step has; where it cannot be read it must not be painted over, and the painter stays away
+    const show = () => {
+      painter.hidden = false;
+      behind();
+    };
+    const keep = () => {
+      const kept = field()?.querySelector("img");
+      if (!kept) return show();
+      const image = new Image();
+      image.crossOrigin = "anonymous";
+      image.onload = () => {
+        pen.clearRect(0, 0, canvas.width, canvas.height);
+        fit(image);
         pen.drawImage(image, 0, 0, canvas.width, canvas.height);
         const all = pen.getImageData(0, 0, canvas.width, canvas.height);
         for (let i = 0; i < all.data.length; i += 4) {
-          all.data[i + 3] = all.data[i];
+          all.data[i + 3] = (all.data[i] * all.data[i + 3]) / 255;
           [all.data[i], all.data[i + 1], all.data[i + 2]] = [208, 52, 128];
         }
         pen.putImageData(all, 0, 0);
-        behind();
-      });
-    } else behind();
+        show();
+      };
+      image.src = kept.src;
+    };
 
     // what the server takes: white on black
     const file = () => {
@@ -78,20 +88,28 @@
       input.files = files.files;
       clearTimeout(timer);
       timer = setTimeout(() => {
-        unsent = false;
+        if (sending) return; // its answer brings another field, and this is sent then
+        [sending, ours, unsent] = [true, true, false];
         input.dispatchEvent(new Event("change", { bubbles: true }));
       }, 1000);
     };
     const changed = () => {
       unsent = true;
-      button("undo").disabled = !before.length;
       put();
     };
     document.addEventListener("htmx:after:swap", (event) => {
       const id = event.detail?.ctx?.target?.id;
       if (!painter.isConnected) return;
-      if (id === `${key}-field` && unsent) put();
       if (id === `${key.replace("mask", "upload")}-field`) behind();
+      if (id !== `${key}-field`) return;
+      sending = false;
+      if (unsent) put();
+      else if (!ours) keep();
+      ours = false;
+      field().dispatchEvent(new Event("input", { bubbles: true })); // the draft has it too
+    });
+    document.addEventListener("htmx:finally:request", (event) => {
+      if (event.detail?.ctx?.sourceElement?.name === `${key}-file`) sending = false;
     });
 
     const remember = () => {
@@ -110,7 +128,7 @@
       pen.stroke();
       pen.globalCompositeOperation = "source-over";
     };
-    const show = () => {
+    const showTip = () => {
       const scale = canvas.clientWidth / canvas.width;
       tip.hidden = false;
       tip.style.inlineSize = tip.style.blockSize = `${width() * scale}px`;
@@ -122,7 +140,7 @@
     };
 
     canvas.addEventListener("pointerdown", (event) => {
-      if (event.button) return;
+      if (event.button || !event.isPrimary) return;
       canvas.setPointerCapture(event.pointerId);
       remember();
       stroke = true;
@@ -130,10 +148,11 @@
       line(at, at);
     });
     canvas.addEventListener("pointermove", (event) => {
+      if (!event.isPrimary) return;
       const to = point(event);
       if (stroke) line(at, to);
       at = to;
-      show();
+      showTip();
     });
     for (const end of ["pointerup", "pointercancel"]) {
       canvas.addEventListener(end, () => {
@@ -142,7 +161,7 @@
       });
     }
     for (const away of ["pointerleave", "blur"]) canvas.addEventListener(away, () => (tip.hidden = true));
-    canvas.addEventListener("focus", show);
+    canvas.addEventListener("focus", showTip);
 
     const acts = {
       brush: () => press(false),
@@ -170,6 +189,7 @@
       erasing = erase;
       button("brush").setAttribute("aria-pressed", !erase);
       button("eraser").setAttribute("aria-pressed", erase);
+      painter.querySelector("output").textContent = erase ? "Eraser" : "Brush";
     };
     painter.addEventListener("click", ({ target }) => acts[target.closest("[data-do]")?.dataset.do]?.());
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -185,21 +205,27 @@
       z: acts.undo,
     };
     canvas.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
       const way = step[event.key];
+      const act = keys[event.key.toLowerCase()];
       if (way) {
         const far = Math.max(width() / 2, 2);
         at = { x: Math.min(Math.max(at.x + way[0] * far, 0), canvas.width), y: Math.min(Math.max(at.y + way[1] * far, 0), canvas.height) };
-      } else if (keys[event.key]) keys[event.key]();
+      } else if (act) act();
       else return;
       event.preventDefault();
-      show();
+      showTip();
     });
     // neither the size nor anything else here is a field of the form
     painter.addEventListener("input", (event) => event.stopPropagation());
-    painter.hidden = false;
+    keep();
   };
 
-  const all = () => document.querySelectorAll(".painter[hidden]").forEach(start);
+  const all = () =>
+    document.querySelectorAll(".painter:not([data-begun])").forEach((painter) => {
+      painter.dataset.begun = "";
+      start(painter);
+    });
   document.addEventListener("htmx:after:swap", all);
   all();
 })();

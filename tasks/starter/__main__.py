@@ -43,7 +43,7 @@ def _autoencoder(given: argparse.Namespace, device: torch.device, processes: int
         vae = cast("Any", AutoencoderTiny).from_pretrained(folder, torch_dtype=torch.float32)
     chance = Random(given.seed)
     drawn = pictures([sample(chance) for _ in range(given.scenes)], processes)
-    unseen = pictures([sample(Random(seed)) for seed in range(64)], processes)
+    unseen = pictures([sample(Random(seed)) for seed in range(10**6, 10**6 + 64)], processes)
     autoencoder.train(vae, drawn, minutes=given.minutes, rate=given.rate, device=device, say=_say)
     _say(f"{autoencoder.likeness(vae, unseen, device):.2f} dB on pictures it has not seen")
     vae.half().save_pretrained(folder)

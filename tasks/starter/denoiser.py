@@ -34,6 +34,7 @@ def train(
     called every ten minutes, with the mean weights in place.
     """
     chance = Random(seed)
+    batch = min(batch, len(scenes))
     unet, text_encoder, tokenizer = pipe.unet, pipe.text_encoder, pipe.tokenizer
     models = nn.ModuleList([unet, text_encoder]).to(device).train()
     unet.to(memory_format=torch.channels_last)

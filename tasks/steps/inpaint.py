@@ -1,6 +1,6 @@
 """Repaint a part of a picture with a diffusers inpainting pipeline."""
 
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 
 from domain.errors import DomainError
 from domain.steps import Inpaint
@@ -15,7 +15,8 @@ def run(step: Inpaint, ctx: Context) -> Result:
     """`num_images_per_prompt` pictures for each picture that comes in, of its size, with new content where the mask
     says so. What the mask keeps is the picture's own, pixel by pixel. Seeds count up over all pictures.
     """
-    *sources, mask = ctx.pictures()
+    *sources, _ = ctx.pictures()
+    mask = ctx.mask()
     count = step.num_images_per_prompt
     if not sources:
         raise DomainError("No picture came in: the step before made none.")
@@ -30,7 +31,7 @@ def run(step: Inpaint, ctx: Context) -> Result:
     made: list[Picture | Animation] = []
     for number, source in enumerate(sources):
         old = diffusion.fitted(source, model)
-        where = _where(step, mask, old.size)
+        where = _where(mask, old.size)
         own = seeds[number * count :][:count]
         parameters = {
             "prompt": [step.prompt] * count,
@@ -49,10 +50,10 @@ def run(step: Inpaint, ctx: Context) -> Result:
     return Result(pictures=made, used={"scheduler": type(pipe.scheduler).__name__})
 
 
-def _where(step: Inpaint, mask: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The mask at the picture's size, 8-bit gray, white where to repaint. Raises DomainError for one without white."""
-    gray = ImageOps.grayscale(mask).resize(size, Image.Resampling.BILINEAR)
-    where = ImageOps.invert(gray) if step.repaint == "black" else gray
-    if where.getextrema()[1] == 0:
-        raise DomainError(f"Nothing of the mask is {step.repaint}, so there is nothing to repaint.")
+def _where(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The mask at the picture's size: white where to repaint, else black. Raises DomainError where that is nowhere."""
+    gray = mask.convert("L").resize(size, Image.Resampling.BILINEAR)
+    where = gray.point([0] * 128 + [255] * 128)
+    if not where.getbbox():
+        raise DomainError("Nothing of the mask is light, so there is nothing to repaint.")
     return where

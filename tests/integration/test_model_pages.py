@@ -29,6 +29,18 @@ async def test_a_model_tells_what_it_can_and_shows_the_best(db: Any, client: Any
     assert (await client.get("/search?model=starter&order=rating")).status_code == 200
 
 
+async def test_pipelines_of_a_longer_name_are_not_shown(db: Any, client: Any, make: Make) -> None:
+    for name in ("Dream", "dreamer"):
+        await models.register(name, models.STARTER_PATH)
+    for n in range(2):
+        await drawn(make, f"Boat {n}", "a boat", model="dreamer")
+    text = (await client.get("/models")).text
+    assert "Nobody has published anything made with it yet." in text
+    assert "All 2 pipelines with <bdi>dreamer</bdi>" in text
+    await drawn(make, "House", "a house", model="Dream")
+    assert "All 1 pipeline with <bdi>Dream</bdi>" in (await client.get("/models")).text
+
+
 async def test_a_name_in_any_script_stays_itself(db: Any, client: Any) -> None:
     await models.register("דגם-1", models.STARTER_PATH)
     text = (await client.get("/models")).text
