@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Every test, in four lanes side by side: all but the last mostly wait, for leases to run out, servers to start and a
+# Every test, in three lanes side by side: all but the last mostly wait, for leases to run out, servers to start and a
 # browser. PYTHON is the interpreter; arguments go to every lane's pytest.
 set -uo pipefail
 export OMP_NUM_THREADS=1 # torch's threads of several processes would only wait for each other
 IT=tests/integration
 declare -A LANES=(
-    [faults]="tests/faults"
-    [sites]="$IT/test_cancel_machine.py $IT/test_embedded.py $IT/test_sweep.py $IT/test_backup.py $IT/test_filling.py"
-    [workers]="tests/browser $IT/test_loading.py $IT/test_grids.py $IT/test_worker.py $IT/test_worker_models.py"
+    [sites]="tests/faults $IT/test_cancel_machine.py $IT/test_embedded.py $IT/test_sweep.py"
+    [workers]="tests/browser $IT/test_backup.py $IT/test_filling.py $IT/test_loading.py
+        $IT/test_grids.py $IT/test_worker.py $IT/test_worker_models.py"
 )
 said=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$said"' EXIT
