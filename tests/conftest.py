@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import httpx
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -24,6 +25,10 @@ from domain import tables
 from domain.config import Config
 from tests.make import Make
 from tests.queries import Queries
+
+# a machine that is busy for a moment is no fault of what is tested
+hypothesis.settings.register_profile("offshoot", deadline=None)
+hypothesis.settings.load_profile("offshoot")
 
 if TYPE_CHECKING:
     from litestar import Litestar
