@@ -13,9 +13,10 @@ from domain.models import Model
 
 BEST = 4
 """Pipelines that are shown of each model."""
-SECONDS = 2.0
 SEARCHED = 24
 """Models whose pipelines are looked for: a page must not ask for more."""
+SECONDS = 2.0
+"""How long that may take for all of them: what is left is shown without."""
 
 
 class ModelShown(Struct, frozen=True):

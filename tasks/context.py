@@ -86,14 +86,12 @@ class Context:
 
     def pictures(self, member: int = 0) -> list[Image.Image]:
         """The pictures that come in, RGB, at least one. Raises DomainError."""
-        found = self._job.members[member].pictures
-        if not found:
-            raise DomainError("No picture came in: the step before made none.")
-        return [_opened(data) for data in found]
+        return _all_opened(self._job.members[member].pictures)
 
-    def mask(self, member: int = 0) -> Image.Image:
-        """The mask that comes after the pictures, RGB; what is clear of it is black. Raises DomainError."""
-        return _opened(self._job.members[member].pictures[-1], "black")
+    def masked(self) -> tuple[list[Image.Image], Image.Image]:
+        """The same, and the mask that comes after them, RGB; what is clear of it is black. Raises DomainError."""
+        *found, mask = self._job.members[0].pictures
+        return _all_opened(found), _opened(mask, "black")
 
     def progress(self, done: int, total: int) -> None:
         """Say how far the step is, in passes of the model. Raises Stopped when nobody wants it any more."""
@@ -142,6 +140,12 @@ def _small(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=60, method=0)
     return buffer.getvalue()
+
+
+def _all_opened(found: Sequence[bytes]) -> list[Image.Image]:
+    if not found:
+        raise DomainError("No picture came in: the step before made none.")
+    return [_opened(data) for data in found]
 
 
 def _opened(data: bytes, ground: str = "white") -> Image.Image:

@@ -17,6 +17,8 @@ from tasks.context import Context, Stopped
 from tasks.loading import Model
 
 MAX_SIDE = 2048
+MAX_PICTURES = 8
+"""Pictures out of one step, however many come in."""
 UNLISTED = frozenset({"LCMScheduler", "SASolverScheduler", "TCDScheduler"})
 """Schedulers that read the same betas as DDIM's, which diffusers lists as compatible with none."""
 
@@ -37,6 +39,18 @@ def versions() -> dict[str, str]:
 def seeds(first: int, count: int) -> list[int]:
     """`count` seeds counting up from `first`, starting over past the largest."""
     return [(first + number) % (steps.MAX_SEED + 1) for number in range(count)]
+
+
+def seeds_of_each(first: int, sources: int, count: int, done: str) -> list[list[int]]:
+    """`count` seeds for each picture that comes in, counting up over all of them. Raises DomainError for too many;
+    `done` is what happens to each, such as "redrawn"."""
+    if sources * count > MAX_PICTURES:
+        raise DomainError(
+            f"{sources} pictures come in and each is {done} {count} times: "
+            f"that is more than {MAX_PICTURES}. Ask for fewer."
+        )
+    every = seeds(first, sources * count)
+    return [every[start : start + count] for start in range(0, len(every), count)]
 
 
 def drawing(model: Model, scheduler: str) -> Any:

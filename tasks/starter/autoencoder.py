@@ -42,14 +42,9 @@ def train(
     batch: int = 8,
     seed: int = 1,
     device: torch.device,
-    target: Callable[[Tensor], Tensor] | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Teach it pictures in bytes (count, 3, 256, 256) for so many minutes or steps.
-
-    `target` gives latents (batch, 4, n, n) to stay close to for pictures (batch, 3, 16 n, 16 n), so that a denoiser
-    taught on those goes on with these.
-    """
+    """Teach it pictures in bytes (count, 3, 256, 256) for so many minutes or steps."""
     chance = Random(seed)
     vae.to(device, memory_format=torch.channels_last).train()
     weights = list(vae.parameters())
@@ -63,17 +58,13 @@ def train(
         off = (again - seen).abs().mean()
         edges = _edges(again - seen)
         loss = off + functional.mse_loss(again, seen) + 0.5 * edges + 0.01 * _unlike_noise(latents)
-        if target:
-            apart = functional.mse_loss(latents, target(seen))
-            loss = loss + apart * max(0.02, 1 - 2 * clock.part)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 0.5)
         optimizer.step()
         mean.update(clock.steps)
         if clock.steps % 100 == 0:
-            far = f", from the target {apart:.4f}" if target else ""
-            say(f"{clock.steps} steps, {clock.part:.0%}: off by {off:.4f}, edges {edges:.4f}{far}")
+            say(f"{clock.steps} steps, {clock.part:.0%}: off by {off:.4f}, edges {edges:.4f}")
     mean.swap()
 
 

@@ -4,13 +4,9 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from domain.errors import DomainError
 from domain.steps import ImageToImage
 from tasks import diffusion
 from tasks.context import Animation, Context, Picture, Result
-
-MAX_PICTURES = 8
-"""Pictures out of one step, however many come in."""
 
 
 def run(step: ImageToImage, ctx: Context) -> Result:
@@ -19,16 +15,9 @@ def run(step: ImageToImage, ctx: Context) -> Result:
     Sides are brought to multiples of 8 within the model's limits. Seeds count up over all pictures.
     """
     sources = ctx.pictures()
-    count = step.num_images_per_prompt
-    if len(sources) * count > MAX_PICTURES:
-        raise DomainError(
-            f"{len(sources)} pictures come in and each is redrawn {count} times: "
-            f"that is more than {MAX_PICTURES}. Ask for fewer."
-        )
-    seeds = diffusion.seeds(step.seed or 0, len(sources) * count)
+    seeds = diffusion.seeds_of_each(step.seed or 0, len(sources), step.num_images_per_prompt, "redrawn")
     made: list[Picture | Animation] = []
-    for number, source in enumerate(sources):
-        own = seeds[number * count :][:count]
+    for number, (source, own) in enumerate(zip(sources, seeds, strict=True)):
         (result,) = _redrawn([step], [source], [own], ctx, number, len(sources))
         made += result.pictures
     return Result(pictures=made, used=result.used)

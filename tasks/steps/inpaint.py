@@ -7,32 +7,20 @@ from domain.steps import Inpaint
 from tasks import diffusion
 from tasks.context import Animation, Context, Picture, Result
 
-MAX_PICTURES = 8
-"""Pictures out of one step, however many come in."""
-
 
 def run(step: Inpaint, ctx: Context) -> Result:
     """`num_images_per_prompt` pictures for each picture that comes in, of its size, with new content where the mask
     says so. What the mask keeps is the picture's own, pixel by pixel. Seeds count up over all pictures.
     """
-    *sources, _ = ctx.pictures()
-    mask = ctx.mask()
+    sources, mask = ctx.masked()
     count = step.num_images_per_prompt
-    if not sources:
-        raise DomainError("No picture came in: the step before made none.")
-    if len(sources) * count > MAX_PICTURES:
-        raise DomainError(
-            f"{len(sources)} pictures come in and each is repainted {count} times: "
-            f"that is more than {MAX_PICTURES}. Ask for fewer."
-        )
+    seeds = diffusion.seeds_of_each(step.seed or 0, len(sources), count, "repainted")
     model = ctx.model()
     pipe = diffusion.repainting(model, step.scheduler)
-    seeds = diffusion.seeds(step.seed or 0, len(sources) * count)
     made: list[Picture | Animation] = []
-    for number, source in enumerate(sources):
+    for number, (source, own) in enumerate(zip(sources, seeds, strict=True)):
         old = diffusion.fitted(source, model)
         where = _where(mask, old.size)
-        own = seeds[number * count :][:count]
         parameters = {
             "prompt": [step.prompt] * count,
             "negative_prompt": [step.negative_prompt] * count if step.negative_prompt else "",
