@@ -20,7 +20,7 @@ from domain.lists import LISTED, NO_PAGE
 from domain.search_conditions import Compiled, Where, conditions, indexed, published
 from domain.search_documents import LEVELS, WINDOW
 
-MOST = 1_500
+MOST = 1_100
 """Matches that are counted and ordered: more than a window has."""
 FILL = 0.7
 """How near to `MOST` a look aims: estimates err."""

@@ -15,6 +15,8 @@ EXCERPT = 320
 LEAD = 70
 """Characters before the first match."""
 _WORD = re.compile(r"\w+(?:['’ʼ]\w+)*")
+_PARTS = re.compile(f"({_WORD.pattern})")
+"""Splits a text into words and what is between them."""
 _MARKED = re.compile(f"{OPEN}([^{CLOSE}]*)")
 _NO_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff]")
 """Scripts that write words without spaces between: there, what was typed is looked for as it stands."""
@@ -29,20 +31,17 @@ def likely(texts: Iterable[str], typed: Iterable[str]) -> list[str]:
 
 def mark(text: str, matching: Collection[str], typed: Iterable[str]) -> str:
     """The text with marks round its matching words, and round what was typed in scripts without spaces."""
-    text = text.translate({ord(OPEN): None, ord(CLOSE): None})
+    text = text.replace(OPEN, "").replace(CLOSE, "")
     whole = [re.escape(one) for one in typed if _NO_SPACES.search(one)]
-    if not whole and not any(word in text for word in matching):
-        return text
+    if not whole:
+        return "".join(f"{OPEN}{part}{CLOSE}" if part in matching else part for part in _PARTS.split(text))
     pattern = re.compile("|".join([*whole, _WORD.pattern]), re.IGNORECASE)
 
     def shown(found: re.Match[str]) -> str:
         word = found[0]
-        hit = word in matching or any(re.fullmatch(one, word, re.IGNORECASE) for one in whole)
-        if hit:
+        if word in matching or any(re.fullmatch(one, word, re.IGNORECASE) for one in whole):
             return f"{OPEN}{word}{CLOSE}"
-        if whole:
-            return re.sub("|".join(whole), lambda part: f"{OPEN}{part[0]}{CLOSE}", word, flags=re.IGNORECASE)
-        return word
+        return re.sub("|".join(whole), lambda part: f"{OPEN}{part[0]}{CLOSE}", word, flags=re.IGNORECASE)
 
     return pattern.sub(shown, text)
 
