@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import db, steps
+from domain import db, receipts, steps
 from domain.errors import DomainError
 from domain.events import note, ring
 from domain.means import Means
@@ -21,8 +21,8 @@ from domain.prepare import Given, Prepared, incoming, prepare
 log = logging.getLogger("runs")
 
 _STEP = """
-SELECT s.id, s.run_id, s.ordinal, s.kind, s.queue, s.step, s.attempt, s.crash_count, s.retry_count, s.batch_key,
-    r.owner_id, r.inputs, r.seed, r.afresh, v.recipe, coalesce(m.revision, '') AS revision,
+SELECT s.id, s.run_id, s.ordinal, s.kind, s.queue, s.step, s.state, s.receipt, s.attempt, s.crash_count, s.retry_count,
+    s.batch_key, r.owner_id, r.inputs, r.seed, r.afresh, v.recipe, coalesce(m.revision, '') AS revision,
     coalesce(m.means, '{}') AS means
 FROM step_runs s JOIN runs r ON r.id = s.run_id JOIN versions v ON v.id = r.version_id
 LEFT JOIN models m ON m.name = s.model AND m.removed_at IS NULL
@@ -75,7 +75,8 @@ async def known(hashes: Collection[str], person_id: UUID) -> dict[str, Known]:
 
 
 async def advance(run_id: UUID, serves: Collection[str] = ()) -> UUID | None:
-    """Reuse the steps whose result is known, then queue the next. Returns its id, None when the run has ended.
+    """Reuse the steps whose result is known, then queue the next. Returns its id, None when the run has ended or
+    waits for its owner to choose.
 
     The queued step is kept from other workers for 2 s when its queue is one that the caller `serves`.
     """
@@ -87,7 +88,10 @@ async def advance(run_id: UUID, serves: Collection[str] = ()) -> UUID | None:
             await end(run_id, "succeeded")
             return None
         ready, _ = await try_prepared(step)  # whoever claims the step says what is wrong with it
-        if ready is None or not await reuse(step, ready):
+        if ready is not None and steps.asks(step["kind"]):
+            if await _ask(step, ready):
+                return None
+        elif ready is None or not await reuse(step, ready):
             await _queue(step["id"], ready, step["queue"] in serves)
             if step["queue"] not in serves:
                 await ring()
@@ -107,12 +111,16 @@ async def given_to(step: db.Record) -> Given:
     recipe: Mapping[str, Any] = step["recipe"]
     text, pictures = "", []
     if step["ordinal"] > 1:
-        this = recipe["steps"][step["ordinal"] - 1]
-        source = this.get("source") or step["ordinal"] - 1
+        this, source = step["step"], source_of(step)
         row = await db.fetchrow(_SOURCE, step["run_id"], source, [source, *filter(None, [this.get("also")])])
         assert row is not None
         text, pictures = row["text"] or "", list(row["pictures"] or ())
     return Given(inputs=step["inputs"], lists=recipe.get("lists", {}), seed=step["seed"], text=text, pictures=pictures)
+
+
+def source_of(step: db.Record) -> int:
+    """The place of the step whose output comes in; 0 before the first."""
+    return int(step["step"].get("source") or step["ordinal"] - 1)
 
 
 async def try_prepared(step: db.Record) -> tuple[Prepared | None, str]:
@@ -179,6 +187,58 @@ async def reuse(step: db.Record, ready: Prepared) -> bool:
     return True
 
 
+async def _ask(step: db.Record, ready: Prepared) -> bool:
+    """Let the run's owner choose, and say whether they have to: of one picture there is nothing to choose."""
+    if len(ready.pictures) == 1:
+        await chosen(step, ready, [1])
+        return False
+    await db.execute(
+        """
+        WITH begun AS (UPDATE runs SET state = 'running', started_at = coalesce(started_at, clock_timestamp())
+            WHERE id = $2)
+        UPDATE step_runs SET state = 'choosing', resolved = $3, queued_at = clock_timestamp() WHERE id = $1
+        """,
+        step["id"],
+        step["run_id"],
+        resolved(step, ready),
+    )
+    await note(step["run_id"], "asked", ordinal=step["ordinal"])
+    return True
+
+
+async def chosen(step: db.Record, ready: Prepared, places: Sequence[int]) -> None:
+    """End a step that asks, with the pictures at these places, counted from 1, in the order in which they came."""
+    picked = [ready.pictures[place - 1] for place in places]
+    receipt = receipts.Receipt(
+        kind=step["kind"],
+        code=steps.KINDS[step["kind"]].code,
+        parameters={**receipts.shown(ready.parameters), "chosen": list(places), "of": len(ready.pictures)},
+        inputs=ready.pictures,
+        outputs=picked,
+    )
+    await db.execute(
+        """
+        WITH kept AS (
+            INSERT INTO outputs (step_run_id, position, sha256, seed)
+            SELECT $1, given.position, o.sha256, o.seed
+            FROM unnest($3::int[]) WITH ORDINALITY AS given (place, position)
+            JOIN step_runs s ON s.run_id = $2 AND s.ordinal = $4
+            JOIN outputs o ON o.step_run_id = s.id AND o.position = given.place
+        )
+        UPDATE step_runs SET state = 'succeeded', resolved = $5, receipt = $6, finished_at = clock_timestamp()
+        WHERE id = $1
+        """,
+        step["id"],
+        step["run_id"],
+        list(places),
+        source_of(step),
+        resolved(step, ready),
+        msgspec.to_builtins(receipt),
+    )
+    which = ", ".join(str(place) for place in places)
+    await note(step["run_id"], "chosen", {"reason": f"{which} of {len(ready.pictures)}"}, step["ordinal"])
+
+
 async def _queue(step_run_id: UUID, ready: Prepared | None, keep: bool) -> None:
     await db.execute(
         """
@@ -198,7 +258,7 @@ async def end(run_id: UUID, state: str) -> None:
     """End the run; whatever still waits is cancelled, and rough pictures go."""
     await db.execute(
         """UPDATE step_runs SET state = 'cancelled', finished_at = clock_timestamp()
-           WHERE run_id = $1 AND state IN ('waiting', 'queued')""",
+           WHERE run_id = $1 AND state IN ('waiting', 'queued', 'choosing')""",
         run_id,
     )
     await db.execute(

@@ -57,7 +57,9 @@ async def rates(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], float
 
 
 def seconds(step: Mapping[str, Any], known: Mapping[tuple[str, str], float]) -> float | None:
-    """The step's expected seconds, or None when nothing alike ran yet."""
+    """The step's expected seconds of work, or None when nothing alike ran yet; what a person does is none."""
+    if steps.asks(step["kind"]):
+        return 0.0
     rate = known.get((step["kind"], step.get("model", "")))
     return None if rate is None else rate * work(step)
 

@@ -63,8 +63,11 @@ def plan(
 ) -> Plan:
     """Check a grid over one or two axes of a version's recipe.
 
-    Raises Invalid with the words by form field: `x-values`, `y-values`, `y`, `seed` and `input-{name}`.
+    Raises Invalid with the words by form field: `x`, `x-values`, `y-values`, `y`, `seed` and `input-{name}`.
     """
+    asking = next((number for number, step in enumerate(recipe.steps, 1) if step.asks), None)
+    if asking is not None:
+        raise Invalid({"x": f"Step {asking} waits for a choice, and so would every cell. Take it out in an offshoot"})
     if len({axis.key for axis in axes}) < len(axes):
         raise Invalid({"y": "Choose another parameter than the first"})
     _check_size(axes, most)

@@ -12,7 +12,10 @@ from domain.lists import PAGE
 _OPEN = "p.deleted_at IS NULL AND p.visibility <> 'private'"
 
 _RUNS = f"""
-SELECT r.created_at, r.id, r.state,
+SELECT r.created_at, r.id,
+    CASE WHEN r.finished_at IS NULL AND EXISTS (
+        SELECT FROM step_runs s WHERE s.run_id = r.id AND s.state = 'choosing'
+    ) THEN 'choosing' ELSE r.state END AS state,
     CASE WHEN {_OPEN} THEN p.title ELSE 'A private pipeline' END || ', run ' || r.number AS title,
     coalesce(r.finished_at, r.created_at) AS updated, {_OPEN} AND r.visibility = 'published' AS open,
     o.handle, o.name
@@ -33,6 +36,7 @@ WHERE g.owner_id = $1"""  # noqa: S608 - constants only
 STATES = {
     "queued": "It waits for its turn.",
     "running": "It runs.",
+    "choosing": "It waits for your choice.",
     "succeeded": "It is done.",
     "failed": "It failed.",
     "cancelled": "It was stopped.",

@@ -143,9 +143,14 @@ class RunPage(Struct, kw_only=True):
         return self.state in OVER
 
     @property
+    def choosing(self) -> StepPage | None:
+        """The step for which the viewer has to choose before the run can go on."""
+        return next((step for step in self.steps if self.mine and step.state == "choosing"), None)
+
+    @property
     def current(self) -> StepPage | None:
-        """The step that is running, queued, or at which the run ended badly."""
-        for wanted in ("running", "queued", "failed"):
+        """The step that is running, queued, waits for a choice, or at which the run ended badly."""
+        for wanted in ("running", "queued", "choosing", "failed"):
             for step in self.steps:
                 if step.state == wanted:
                     return step
@@ -163,7 +168,7 @@ SELECT r.id AS run_id, r.number, r.pipeline_id, r.version_id, r.owner_id, r.inpu
     coalesce(p.owner_id = $2, false) AS pipeline_mine, now() AS now,
     s.id, s.ordinal, s.kind, s.model, s.state, s.attempt, s.step, s.resolved, s.progress, s.progress_total, s.phase,
     s.progress_at, s.error_message, s.output_text, s.receipt, s.timings,
-    s.started_at, s.finished_at, {times.step("s")} AS took, preview.done AS preview,
+    s.queued_at, s.started_at, s.finished_at, {times.step("s")} AS took, preview.done AS preview,
     CASE WHEN s.state = 'queued' THEN (
         SELECT count(*) FROM step_runs q
         WHERE q.state = 'queued' AND q.queue = s.queue
@@ -241,7 +246,7 @@ def _page(rows: Sequence[db.Record], rates: Mapping[tuple[str, str], float], vie
         created_at=run["created_at"],
         started_at=run["run_started"],
         finished_at=run["run_finished"],
-        seconds=_shown_seconds(run, parts),
+        seconds=_shown_seconds(rows, parts),
         starts_in=None if expected is None or queued is None else expected * ((queued.place or 1) - 1),
         left=forecast.total([part.left for part in parts if part.state in ("waiting", "queued", "running")]),
         steps=parts,
@@ -293,10 +298,15 @@ def _elapsed(row: db.Record) -> float | None:
     return None if row["state"] == "queued" else _between(row["started_at"], row["finished_at"] or row["now"])
 
 
-def _shown_seconds(run: db.Record, parts: Sequence[StepPage]) -> float | None:
-    """How long the run took. Others are told the sum of its steps, which betrays nothing of a reused one."""
+def _shown_seconds(rows: Sequence[db.Record], parts: Sequence[StepPage]) -> float | None:
+    """How long the run took, without the time that its owner took to choose. Others are told the sum of its steps,
+    which betrays nothing of a reused one."""
+    run = rows[0]
     if run["mine"]:
-        return _between(run["run_started"], run["run_finished"] or run["now"])
+        whole = _between(run["run_started"], run["run_finished"] or run["now"])
+        asked = [row for row in rows if steps.asks(row["kind"])]
+        waited = sum(_between(row["queued_at"], row["finished_at"] or row["now"]) or 0 for row in asked)
+        return None if whole is None else max(whole - waited, 0.0)
     return sum(part.elapsed or 0 for part in parts)
 
 
@@ -364,6 +374,8 @@ _EVENTS = {
     "handed_back": "Step {n} went back to the queue",
     "crashed": "Step {n} lost its worker, time {count}",
     "step_stopped": "Step {n} stopped",
+    "asked": "Step {n} waits for your choice",
+    "chosen": "Chosen in step {n}",
     "cancel_requested": "Asked to stop",
     "cancelled": "Stopped",
     "retried": "Asked to run again from step {n}",
@@ -415,6 +427,8 @@ class RunLine(Struct, frozen=True, kw_only=True):
     pipeline_id: UUID
     pipeline_title: str
     state: str
+    choosing: bool
+    """Whether it waits for the person to choose."""
     published: bool
     cancelling: bool
     created_at: datetime
@@ -439,10 +453,13 @@ async def mine(person_id: UUID, after: UUID | None = None, limit: int = PAGE) ->
 
     One query, no page skipped or repeated."""
     rows = await db.fetch(
-        """
+        f"""
         SELECT r.id, r.number, r.pipeline_id, r.state, r.visibility = 'published' AS published, r.created_at,
+            r.finished_at IS NULL AND EXISTS (
+                SELECT FROM step_runs s WHERE s.run_id = r.id AND s.state = 'choosing') AS choosing,
             r.cancel_requested_at IS NOT NULL AND r.finished_at IS NULL AS cancelling,
-            extract(epoch FROM r.finished_at - coalesce(r.started_at, r.finished_at))::float8 AS seconds,
+            extract(epoch FROM r.finished_at - coalesce(r.started_at, r.finished_at))::float8
+                - {times.chosen("r.id")} AS seconds,
             CASE WHEN p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $1)
                  THEN p.title ELSE '' END AS pipeline_title,
             made.sha256, made.width, made.height, made.media_type,
@@ -465,7 +482,7 @@ async def mine(person_id: UUID, after: UUID | None = None, limit: int = PAGE) ->
         WHERE r.owner_id = $1 AND ($2::uuid IS NULL OR r.id < $2)
           AND NOT EXISTS (SELECT FROM grid_cells c WHERE c.run_id = r.id)
         ORDER BY r.id DESC LIMIT $3
-        """,
+        """,  # noqa: S608 - only constants are put in
         person_id,
         after,
         limit + 1,

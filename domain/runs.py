@@ -326,7 +326,7 @@ async def _insert_steps(run_id: UUID, recipe: steps.Recipe, turns: Mapping[str, 
     )
 
 
-async def _locked(run_id: UUID, person_id: UUID) -> db.Record:
+async def locked(run_id: UUID, person_id: UUID) -> db.Record:
     """The person's run, locked. Raises NotFound, also for other people's."""
     row = await db.fetchrow(
         """SELECT id, pipeline_id, state, visibility, apart, finished_at FROM runs
@@ -345,7 +345,7 @@ async def cancel(run_id: UUID, person_id: UUID) -> None:
     Asking again changes nothing. Raises NotFound, and Conflict for a run that has ended.
     """
     async with db.transaction():
-        run = await _locked(run_id, person_id)
+        run = await locked(run_id, person_id)
         if run["state"] == "cancelled":
             return
         if run["state"] in ("succeeded", "failed"):
@@ -357,7 +357,7 @@ async def cancel(run_id: UUID, person_id: UUID) -> None:
         )
         await db.execute(
             """UPDATE step_runs SET state = 'cancelled', finished_at = now()
-               WHERE run_id = $1 AND state IN ('queued', 'waiting')""",
+               WHERE run_id = $1 AND state IN ('queued', 'waiting', 'choosing')""",
             run_id,
         )
         if first:
@@ -378,7 +378,7 @@ async def publish(run_id: UUID, person_id: UUID, *, to_everyone: bool = False) -
     succeed or whose pipeline stays private.
     """
     async with db.transaction():
-        run = await _locked(run_id, person_id)
+        run = await locked(run_id, person_id)
         if run["visibility"] == "published" and not run["apart"]:
             return
         if run["state"] != "succeeded":
@@ -424,7 +424,7 @@ async def open_pipeline(pipeline_id: UUID, person_id: UUID) -> None:
 async def unpublish(run_id: UUID, person_id: UUID) -> None:
     """Make a published run private again. Again changes nothing. Raises NotFound."""
     async with db.transaction():
-        run = await _locked(run_id, person_id)
+        run = await locked(run_id, person_id)
         if run["visibility"] == "private":
             return
         await db.execute(
@@ -442,7 +442,7 @@ async def retry(run_id: UUID, person_id: UUID, *, ended: datetime | None = None,
     request came before. Raises NotFound, and Conflict for one that succeeded, TooMany as `accept` does.
     """
     async with db.transaction():
-        run = await _locked(run_id, person_id)
+        run = await locked(run_id, person_id)
         if run["state"] in ("queued", "running") or (ended is not None and run["finished_at"] != ended):
             return
         if run["state"] == "succeeded":

@@ -2,7 +2,7 @@
 
 A struct's annotations give its bounds, titles and help: validation, JSON and the composer's
 forms all come from them. A new kind is a struct here, a file in `tasks/steps/` and a line in
-`RUNNERS`. New fields need defaults, so that old versions decode forever.
+`RUNNERS`, unless a person does it. New fields need defaults, so that old versions decode forever.
 """
 
 import hashlib
@@ -125,6 +125,8 @@ class Step(Struct, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
     """Version of the code that runs the kind: raise it when equal parameters give another result."""
     together: ClassVar[bool] = False
     """Whether alike steps of several runs can be one call. For kinds whose model takes many pictures at once."""
+    asks: ClassVar[bool] = False
+    """Whether whoever started the run does it: then no worker runs it, and the run waits for them."""
 
     title: Annotated[
         str,
@@ -295,7 +297,22 @@ class Join(Step, tag="join"):
         return frozenset({"frame_ms", "loop"} | ({"columns"} if self.layout != "grid" else set()))
 
 
-AnyStep = PromptTemplate | TextToImage | ImageToImage | Inpaint | Upscale | Join
+class Pick(Step, tag="pick"):
+    """Lets whoever started the run choose which pictures of an earlier step go on. No machine waits meanwhile."""
+
+    label = "Choose"
+    queue = "light"
+    takes = "image"
+    gives = "image"
+    asks = True
+
+    most: Annotated[
+        int,
+        Meta(ge=1, le=8, title="At most", description="How many pictures may go on. The run waits until you chose."),
+    ] = 1
+
+
+AnyStep = PromptTemplate | TextToImage | ImageToImage | Inpaint | Upscale | Join | Pick
 KINDS: dict[str, type[Step]] = {
     "prompt_template": PromptTemplate,
     "text_to_image": TextToImage,
@@ -303,6 +320,7 @@ KINDS: dict[str, type[Step]] = {
     "inpaint": Inpaint,
     "upscale": Upscale,
     "join": Join,
+    "pick": Pick,
 }
 
 
@@ -314,6 +332,11 @@ def medium_of(step: Mapping[str, Any]) -> Medium:
     except msgspec.ValidationError:
         kind = KINDS.get(step.get("kind", ""))
         return kind.gives if kind else "image"
+
+
+def asks(kind: str) -> bool:
+    """Whether steps of this kind wait for a person."""
+    return kind in KINDS and KINDS[kind].asks
 
 
 def files(step: Step) -> list[tuple[str, str]]:

@@ -13,6 +13,13 @@ def step(alias: str) -> str:
         ELSE extract(epoch FROM {alias}.finished_at - {alias}.started_at)::float8 END"""  # noqa: S608 - an alias
 
 
+def chosen(run_id: str) -> str:
+    """Seconds that a run has waited, or waits, for its owner to choose."""
+    waited = "extract(epoch FROM coalesce(asked.finished_at, now()) - asked.queued_at)::float8"
+    return f"""(SELECT coalesce(sum({waited}), 0) FROM step_runs asked
+        WHERE asked.run_id = {run_id} AND asked.kind = 'pick')"""  # noqa: S608 - a column
+
+
 def run(run_id: str) -> str:
     """Seconds that all steps of a run took together."""
     return f"(SELECT sum({step('took')}) FROM step_runs took WHERE took.run_id = {run_id})"  # noqa: S608 - a column

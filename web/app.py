@@ -155,6 +155,7 @@ ROUTES: list[Any] = [
     runs.preview,
     runs.stop,
     runs.cancel,
+    runs.choose,
     runs.publish,
     runs.retry,
     # vary

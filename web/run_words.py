@@ -18,6 +18,7 @@ DOING = {
     "inpaint": "Repainting",
     "upscale": "Enlarging",
     "join": "Joining",
+    "pick": "Choosing",
 }
 PHASES = {"loading": "loading the model", "saving": "saving the result"}
 STEM = {
@@ -26,6 +27,7 @@ STEM = {
     "running": "running",
     "queued": "waiting",
     "waiting": "waiting",
+    "choosing": "running",
     "failed": "failed",
     "cancelled": "plain",
 }
@@ -80,6 +82,8 @@ def headline(run: RunPage) -> str:
         return "Waiting"
     if step.state == "queued":
         return _waiting(step)
+    if step.state == "choosing":
+        return "Choose how it goes on" if run.mine else "Waiting for a choice"
     return _doing(step)
 
 
@@ -103,6 +107,8 @@ def announcement(run: RunPage) -> str:
     if run.over or run.cancelling or step is None:
         return headline(run)
     total = len(run.steps)
+    if step.state == "choosing":
+        return f"Step {step.ordinal} of {total} waits for your choice"
     if step.state == "running":
         return f"Step {step.ordinal} of {total}, {step.label.lower()}, has started"
     return "Waiting for the first step" if step.ordinal == 1 else f"Step {step.ordinal - 1} of {total} is done"
@@ -148,6 +154,7 @@ def mark(step: StepPage) -> str:
         return (f"{place(step.place)} in the queue" if step.place else "in the queue") + again
     return {
         "waiting": f"waits for step {step.ordinal - 1}",
+        "choosing": "waits for a choice",
         "failed": "failed",
         "cancelled": "stopped" if step.attempt else "not run",
         "reused": "reused",
@@ -165,6 +172,7 @@ _FACTS = (
     ("factor", "Factor"),
     ("method", "Method"),
     ("layout", "Layout"),
+    ("most", "At most"),
 )
 
 
@@ -179,6 +187,8 @@ def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
             pairs.append((label, number(value) if field == "seed" else _plain(value)))
     if over and size(step):
         pairs.append(("Size", size(step)))
+    if chosen := step.receipt.get("parameters", {}).get("chosen"):
+        pairs.append(("Chosen", f"{', '.join(map(str, chosen))} of {step.receipt['parameters']['of']}"))
     if not over and step.state in ("waiting", "queued"):
         pairs.append(("Expected", about(step.left)))
     return [(label, value) for label, value in pairs if value]

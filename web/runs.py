@@ -1,6 +1,6 @@
 """Runs: the form that starts one, its page while it is alive and after, and a person's own list."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from litestar import Request, Response, get, post
 
-from domain import forecast, ratings, run_pages, runs
+from domain import choices, forecast, ratings, run_pages, runs, steps
 from domain.changes import applied
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.run_pages import RunForm, RunPage, StepPage
@@ -158,9 +158,28 @@ async def index(request: _Request, me: Viewer, after: UUID | None = None) -> Res
 @get("/runs/{run_id:uuid}")
 async def show(request: _Request, run_id: UUID, viewer: Viewer | None, output: int = 1) -> Response[bytes]:
     """One run: what it is doing, or what came of it, with picture `output` of its last step large."""
+    return await _show(request, run_id, viewer, output)
+
+
+async def _show(
+    request: _Request,
+    run_id: UUID,
+    viewer: Viewer | None,
+    output: int = 1,
+    ticked: Collection[int] = (),
+    error: str = "",
+) -> Response[bytes]:
+    """The page of a run. `ticked` pictures, by place, were asked to go on, but for this `error`."""
     run = await runs.read(run_id, viewer.id if viewer else None)
-    told = {**_words(run, output), **await _rating(run, viewer), **await comments.beneath_run(run, viewer)}
-    return page(request, "runs/show.html", late="late" in request.query_params, **told)
+    told = {
+        **_words(run, output),
+        **await _rating(run, viewer),
+        **await comments.beneath_run(run, viewer),
+        "ticked": ticked,
+        "error": error,
+        "late": "late" in request.query_params,
+    }
+    return page(request, "runs/show.html", status=422 if error else 200, **told)
 
 
 async def _rating(run: RunPage, viewer: Viewer | None) -> dict[str, Any]:
@@ -206,7 +225,10 @@ def _words(run: RunPage, output: int = 1) -> dict[str, Any]:
         "run": run,
         "headline": run_words.headline(run),
         "announcement": run_words.announcement(run),
+        "asks": choices.asked(run.choosing.ordinal, run.choosing.step) if run.choosing else None,
         "shown": shown,
+        "ticked": (),
+        "error": "",
         "words": run_words,
     }
 
@@ -237,6 +259,18 @@ async def cancel(request: _Request, run_id: UUID, me: Viewer) -> Response[bytes]
         await runs.cancel(run_id, me.id)
     except Conflict:
         return see_other(f"/runs/{run_id}?late=1")
+    return see_other(f"/runs/{run_id}")
+
+
+@post("/runs/{run_id:uuid}/choices/{ordinal:int}")
+async def choose(request: _Request, run_id: UUID, ordinal: int, me: Viewer) -> Response[bytes]:
+    """Let pictures go on in a run that waits for it: `picture` is one of them by its place, `picture-2` the second."""
+    sent = await read_form(request, lambda name: name == "picture" or name.startswith("picture-"))
+    places = [int(value) for value in sent.values() if value.isascii() and value.isdecimal() and len(value) < 3]
+    try:
+        await choices.choose(run_id, me.id, min(ordinal, steps.MAX_STEPS + 1), places)
+    except Invalid as error:
+        return await _show(request, run_id, me, ticked=places, error=error.fields["picture"])
     return see_other(f"/runs/{run_id}")
 
 

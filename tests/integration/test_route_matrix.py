@@ -155,6 +155,7 @@ MATRIX = {
     "GET /runs/{run_id:uuid}/previews/{step_run_id:uuid}": SEEN,
     "GET /runs/{run_id:uuid}/cancellation": "303 303 303 303 303 | 303 404 404 404 303",
     "POST /runs/{run_id:uuid}/cancellation": "303 404 404 404 303 | 303 404 404 404 303",
+    "POST /runs/{run_id:uuid}/choices/{ordinal:int}": "303 404 404 404 409 | 303 404 404 404 409",
     "POST /runs/{run_id:uuid}/publication": "303 404 404 404 303 | 303 404 404 404 409",
     "POST /runs/{run_id:uuid}/retry": "303 404 404 404 409 | 303 404 404 404 409",
     # grids
@@ -325,7 +326,7 @@ async def ask(browser: httpx.AsyncClient, row: str, about: Thing, may_know: bool
     """Send the row's request; on refusals also check that nothing private shows."""
     method, path = row.split(" ", 1)
     values = {
-        "handle": "@olga", "tag": "sea", "number": 1, "width": 320, "path": "css/base.css",
+        "handle": "@olga", "tag": "sea", "number": 1, "ordinal": 1, "width": 320, "path": "css/base.css",
         "pipeline_id": about.pipeline_id, "run_id": about.run_id, "step_run_id": about.step_run_id,
         "sha256": about.sha256, "token": "forged",
         "collection_id": about.collection_id, "item_id": about.item_id, "comment_id": about.comment_id,

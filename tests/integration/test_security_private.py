@@ -41,6 +41,7 @@ ASKED: list[tuple[str, str, dict[str, str]]] = [
     ("GET", "/runs/{run}/progress", {}),
     ("GET", "/runs/{run}/cancellation", {}),
     ("POST", "/runs/{run}/cancellation", {}),
+    ("POST", "/runs/{run}/choices/1", {"picture": "1"}),
     ("POST", "/runs/{run}/publication", {"published": "1"}),
     ("POST", "/runs/{run}/retry", {}),
     ("GET", "/artifacts/{sha256}", {}),

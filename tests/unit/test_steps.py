@@ -15,8 +15,8 @@ def parse(kind: str, **values: str) -> tuple[Any, dict[str, str]]:
     return steps.parse_step(kind, values, "s1-")
 
 
-def test_every_kind_has_a_runner() -> None:
-    assert RUNNERS.keys() == steps.KINDS.keys()
+def test_every_kind_that_a_worker_does_has_a_runner() -> None:
+    assert RUNNERS.keys() == {kind for kind in steps.KINDS if not steps.asks(kind)}
 
 
 def test_an_empty_form_gives_the_defaults() -> None:
