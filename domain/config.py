@@ -41,7 +41,7 @@ SETTINGS = (
     Setting("DATA_DIR", "Where the embedded PostgreSQL, Valkey and S3 server keep their data", "var"),
     Setting("MODELS", "More models to register at start: NAME=PATH or NAME=PATH;MEANS, separated by commas", ""),
     Setting("DEVICE", "Where models run: auto, cpu, cuda, cuda:1, mps", "auto"),
-    Setting("QUEUES", "Queues this machine's worker serves", "light,image"),
+    Setting("QUEUES", "Queues this machine's worker serves", "light,image,text"),
     Setting("ENCODER", "What finds similar prompts: minilm, off, or the path of a sentence model's folder", "minilm"),
     Setting(
         "BATCH_LIMIT", "Pictures that alike steps of several runs may make in one call, 1 for none; 0 by device", "0"

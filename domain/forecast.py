@@ -23,7 +23,9 @@ class Waiting(Struct, frozen=True):
 
 
 def work(step: Mapping[str, Any]) -> float:
-    """The step's size in arbitrary units: passes × pixels × pictures, where the kind has them."""
+    """The step's size in arbitrary units: passes × pixels × pictures, or tokens, where the kind has them."""
+    if "max_new_tokens" in step:
+        return float(step["max_new_tokens"])
     passes = float(step.get("num_inference_steps", 1)) * float(step.get("strength", 1))
     pixels = float(step.get("width", 128)) * float(step.get("height", 128)) / 16_384
     pictures = float(step.get("num_images_per_prompt", 1))

@@ -1,4 +1,4 @@
-"""The registry of models: diffusers folders and single-file checkpoints, safetensors only."""
+"""The registry of models: diffusers folders, single-file checkpoints and language models, safetensors only."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ from domain.means import PLAIN, Means, check_family
 from domain.vocabulary import Words
 
 IMAGE_KINDS = ("text_to_image", "image_to_image", "inpaint")
+TEXT_KINDS = ("text_to_text",)
 STARTER = "starter"
 STARTER_PATH = Path(__file__).resolve().parent.parent / "tasks" / "weights" / "starter"
 STARTER_DEFAULTS: dict[str, Any] = {
@@ -54,14 +55,15 @@ async def register(
     name: str,
     path: Path | str,
     license: str = "",
-    kinds: Sequence[str] = IMAGE_KINDS,
+    kinds: Sequence[str] = (),
     defaults: Mapping[str, Any] | None = None,
     means: Means = PLAIN,
 ) -> Model:
-    """Check, hash and register a diffusers folder or a single `.safetensors` file.
+    """Check, hash and register a folder of diffusers or transformers, or a single `.safetensors` file.
 
-    Registering a name again replaces it. Raises Invalid for a bad name, a path that is not a
-    model, anything pickled, and means that such a model cannot use.
+    `kinds` of steps are those that such a model can do, where none are named. Registering a name again replaces
+    it. Raises Invalid for a bad name, a path that is not a model, anything pickled, and means that such a model
+    cannot use.
     """
     found = inspect(name, Path(path), license, kinds, defaults, means)
     await db.execute(
@@ -118,13 +120,18 @@ async def _unchanged(name: str, path: Path, means: Means) -> Model | None:
         str(path),
         weights.size_of(weights.files_of(path)),
         msgspec.to_builtins(means),
-        list(IMAGE_KINDS),
+        kinds_of(path),
     )
     return None if row is None else _model(row)
 
 
 def _model(row: db.Record) -> Model:
     return msgspec.convert(dict(row), Model)
+
+
+def kinds_of(path: Path) -> list[str]:
+    """The kinds of steps that what lies there can do."""
+    return list(TEXT_KINDS if weights.is_language(path) else IMAGE_KINDS)
 
 
 def place_of(model: Model, own: Mapping[str, Path]) -> str:
@@ -207,7 +214,7 @@ def inspect(
         path=str(path),
         revision=weights.revision_of(hashes),
         license=license,
-        kinds=list(kinds),
+        kinds=list(kinds) or kinds_of(path),
         defaults=dict(defaults) if defaults is not None else weights.defaults_of(path),
         means=means,
         bytes=weights.size_of(files),

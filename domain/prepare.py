@@ -9,7 +9,7 @@ from domain import receipts, steps, template
 from domain.errors import DomainError
 from domain.means import PLAIN, Means
 
-TEMPLATES = ("template", "prompt", "negative_prompt")
+TEMPLATES = ("template", "system", "prompt", "negative_prompt")
 """Fields that are filled before a step runs."""
 
 

@@ -11,6 +11,8 @@ from domain import steps
 
 NO_GUIDANCE = 1.0
 """At this guidance scale and below, diffusers leaves classifier-free guidance out, and with it the negative prompt."""
+REAL = ("guidance_scale", "strength", "sharpen", "temperature", "top_p")
+"""Parameters that may come as whole numbers and mean the same."""
 FORMAT = 1
 """Version of the receipt's own shape."""
 DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -57,7 +59,7 @@ def canonical(parameters: Mapping[str, Any]) -> dict[str, Any]:
     if parameters.get("guidance_scale", NO_GUIDANCE + 1) <= NO_GUIDANCE:
         left_out.add("negative_prompt")
     return {
-        name: float(value) if name in ("guidance_scale", "strength", "sharpen") else value
+        name: float(value) if name in REAL else value
         for name, value in sorted(parameters.items())
         if name not in left_out and value not in (None, "")
     }

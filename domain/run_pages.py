@@ -59,7 +59,9 @@ class StepPage(Struct, kw_only=True):
     place: int | None
     """1 for the next to start in its queue; None unless queued."""
     preview: int | None
-    """The denoising pass that the preview picture shows, when there is one."""
+    """The pass after which the preview looks so, when there is one."""
+    preview_text: str = ""
+    """The text so far, while one is being written."""
     elapsed: float | None
     left: float | None
     """About how many seconds of work remain in this step."""
@@ -169,6 +171,7 @@ SELECT r.id AS run_id, r.number, r.pipeline_id, r.version_id, r.owner_id, r.inpu
     s.id, s.ordinal, s.kind, s.model, s.state, s.attempt, s.step, s.resolved, s.progress, s.progress_total, s.phase,
     s.progress_at, s.error_message, s.output_text, s.receipt, s.timings,
     s.queued_at, s.started_at, s.finished_at, {times.step("s")} AS took, preview.done AS preview,
+    CASE WHEN preview.media_type = 'text/plain' THEN convert_from(preview.data, 'UTF8') END AS preview_text,
     CASE WHEN s.state = 'queued' THEN (
         SELECT count(*) FROM step_runs q
         WHERE q.state = 'queued' AND q.queue = s.queue
@@ -276,6 +279,7 @@ def _step(row: db.Record, rates: Mapping[tuple[str, str], float]) -> StepPage:
         pictures=msgspec.convert(row["pictures"] or [], list[Picture]),
         place=None if row["ahead"] is None else row["ahead"] + 1,
         preview=row["preview"],
+        preview_text=row["preview_text"] or "",
         elapsed=_elapsed(row),
         left=_left(row, rates),
         source=_source(row),

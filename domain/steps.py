@@ -167,6 +167,62 @@ class PromptTemplate(Step, tag="prompt_template"):
     ] = ""
 
 
+class TextToText(Step, tag="text_to_text"):
+    """Writes a text with a language model of transformers, from what it is told and asked."""
+
+    label = "Write"
+    queue = "text"
+    gives = "text"
+
+    system: Annotated[
+        str,
+        Meta(
+            max_length=MAX_TEXT,
+            title="Told beforehand",
+            description="Who the model is to be and how it is to write. Not every model listens.",
+            extra_json_schema=_widget("prompt"),
+        ),
+    ] = ""
+    prompt: Annotated[
+        str,
+        Meta(
+            max_length=MAX_TEXT,
+            title="Prompt",
+            description="What to write. {name} puts in an input, {red|blue} picks one by the seed, "
+            "__colors__ draws from a list, {text} is the text of the step before.",
+            extra_json_schema=_widget("prompt"),
+        ),
+    ] = ""
+    model: ModelName = "text"
+    max_new_tokens: Annotated[
+        int, Meta(ge=1, le=8_000, title="At most", description="Tokens, which are words or parts of words.")
+    ] = 400
+    temperature: Annotated[
+        float,
+        Meta(ge=0, le=2, title="Temperature", description="0 always takes the likeliest word, 1 and more surprises."),
+    ] = 0.7
+    top_p: Annotated[
+        float, Meta(gt=0, le=1, title="Top p", description="Of the likeliest words, those that together are so likely.")
+    ] = 0.95
+    stop: Annotated[
+        str,
+        Meta(max_length=400, title="Stop at", description="The text ends before any of these, with | between them."),
+    ] = ""
+    seed: Annotated[
+        Annotated[int, Meta(ge=0, le=MAX_SEED)] | None,
+        Meta(
+            title="Seed",
+            description="Empty: the run's own seed. The same seed and parameters give the same text.",
+            extra_json_schema={"placeholder": "the run’s"},
+        ),
+    ] = None
+
+    @property
+    def moot(self) -> frozenset[str]:
+        """Where the likeliest word is always taken, chance has no part."""
+        return frozenset({"top_p", "seed"}) if self.temperature == 0 else frozenset()
+
+
 class TextToImage(Step, tag="text_to_image"):
     """Draws pictures from a prompt with a diffusers text-to-image pipeline."""
 
@@ -312,9 +368,10 @@ class Pick(Step, tag="pick"):
     ] = 1
 
 
-AnyStep = PromptTemplate | TextToImage | ImageToImage | Inpaint | Upscale | Join | Pick
+AnyStep = PromptTemplate | TextToText | TextToImage | ImageToImage | Inpaint | Upscale | Join | Pick
 KINDS: dict[str, type[Step]] = {
     "prompt_template": PromptTemplate,
+    "text_to_text": TextToText,
     "text_to_image": TextToImage,
     "image_to_image": ImageToImage,
     "inpaint": Inpaint,
@@ -589,6 +646,8 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         return {f"{prefix}template": "Write the template"}
     if isinstance(step, TextToImage) and not step.prompt.strip():
         return {f"{prefix}prompt": "Write what to draw"}
+    if isinstance(step, TextToText) and not step.prompt.strip():
+        return {f"{prefix}prompt": "Write what to write"}
     if isinstance(step, ImageToImage | Inpaint) and int(step.num_inference_steps * step.strength) == 0:
         return {f"{prefix}strength": _too_weak(step.num_inference_steps)}
     if isinstance(step, Inpaint) and not step.mask:

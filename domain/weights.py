@@ -12,6 +12,7 @@ from domain.errors import Invalid
 PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".npz", ".h5", ".msgpack"})
 """File endings of formats that can run code when opened, or that diffusers would not read safely."""
 SAFE = ".safetensors"
+LANGUAGE = "language"
 _CHUNK = 1 << 20
 _LATENT_SCALE = 8
 
@@ -23,8 +24,13 @@ def files_of(path: Path) -> dict[str, Path]:
             raise _refusal(path)
         _check_header(path)
         return {path.name: path}
-    if not (path / "model_index.json").is_file():
-        raise Invalid({"path": f"{path} is neither a diffusers folder (model_index.json) nor a {SAFE} file"})
+    if not (path / "model_index.json").is_file() and not is_language(path):
+        raise Invalid(
+            {
+                "path": f"{path} is neither a diffusers folder (model_index.json), nor a transformers folder of a "
+                f"causal language model (config.json), nor a {SAFE} file"
+            }
+        )
     files = {
         str(file.relative_to(path)): file
         for file in sorted(path.rglob("*"))
@@ -37,10 +43,22 @@ def files_of(path: Path) -> dict[str, Path]:
             raise Invalid({"path": f"{relative} is code: this site runs no model's own code"})
         if file.suffix.lower() == SAFE:
             _check_header(file)
+    if is_language(path) and not any(path.glob(f"*{SAFE}")):
+        raise Invalid({"path": f"{path.name} has no {SAFE} file, so its weights cannot be loaded safely"})
     for part in _parts_with_weights(path):
         if not any((path / part).glob(f"*{SAFE}")):
             raise Invalid({"path": f"{part}/ has no {SAFE} file, so its weights cannot be loaded safely"})
     return files
+
+
+def is_language(path: Path) -> bool:
+    """Whether it is a folder of transformers with a model that writes text word by word."""
+    return any(name.endswith("ForCausalLM") for name in _architectures(path))
+
+
+def _architectures(path: Path) -> list[str]:
+    named = _read_json(path / "config.json").get("architectures")
+    return [str(name) for name in named] if isinstance(named, list) else []
 
 
 def revision_of(hashes: Mapping[str, str]) -> str:
@@ -100,7 +118,10 @@ def _parts_with_weights(path: Path) -> list[str]:
 
 
 def parts(path: Path) -> set[str]:
-    """The names of the folder's parts that hold tensors, such as unet and vae; those of a single file."""
+    """The names of the folder's parts that hold tensors, such as unet and vae; those of a single file. A language
+    model is one part, called language."""
+    if is_language(path):
+        return {LANGUAGE}
     return {"unet", "vae", "text_encoder"} if path.is_file() else set(_parts_with_weights(path))
 
 
@@ -115,6 +136,8 @@ def variant(path: Path) -> str | None:
 
 def loaded_size(path: Path) -> int:
     """Bytes of the weights that loading reads: of each part the plain files, or those of the one variant."""
+    if is_language(path):
+        return sum(file.stat().st_size for file in path.glob(f"*{SAFE}"))
     chosen = variant(path) or ""
     files = [file for part in _parts_with_weights(path) for file in (path / part).glob(f"*{SAFE}")]
     return path.stat().st_size if path.is_file() else sum(f.stat().st_size for f in files if _variant_of(f) == chosen)
@@ -126,14 +149,19 @@ def _variant_of(file: Path) -> str:
 
 
 def family(path: Path) -> str:
-    """The pipeline class that the folder names."""
+    """The class that the folder names: of its pipeline, or of its language model."""
     if path.is_file():
         return "single-file"
+    if is_language(path):
+        return _architectures(path)[0]
     return str(_read_json(path / "model_index.json").get("_class_name", "unknown"))
 
 
 def defaults_of(path: Path) -> dict[str, Any]:
-    """Width, height, steps, guidance and scheduler that suit the model, as its folder tells them."""
+    """Width, height, steps, guidance and scheduler that suit the model, or temperature and top p, as its folder tells
+    them."""
+    if is_language(path):
+        return _sampling_of(path)
     defaults: dict[str, Any] = {"width": 512, "height": 512, "num_inference_steps": 30, "guidance_scale": 7.0}
     if path.is_file():
         return defaults
@@ -145,6 +173,17 @@ def defaults_of(path: Path) -> dict[str, Any]:
     if isinstance(scheduler, str):
         defaults["scheduler"] = scheduler
     return defaults
+
+
+def _sampling_of(path: Path) -> dict[str, Any]:
+    told = _read_json(path / "generation_config.json")
+    bounds = {"temperature": (0.0, 2.0), "top_p": (0.01, 1.0)}
+    given = {name: told.get(name) for name in bounds}
+    return {
+        name: float(value)
+        for name, value in given.items()
+        if isinstance(value, int | float) and bounds[name][0] <= value <= bounds[name][1]
+    }
 
 
 def size_of(files: Mapping[str, Path]) -> int:

@@ -129,6 +129,15 @@ class Context:
         end = time.monotonic()
         self._next_preview = end + max(PREVIEW_PAUSE, 40 * (end - start))
 
+    def written(self, done: int, total: int, text: Callable[[], str]) -> None:
+        """Show the text so far, after `done` of at most `total` tokens, unless it was shown too recently. `text` is
+        called only if it is time."""
+        start = time.monotonic()
+        if start >= self._next_preview and self._left(start, done, total) >= WORTH_A_PREVIEW:
+            for member in self.wanted:
+                self._say(Preview(member, done, text().encode(), "text/plain"))
+            self._next_preview = start + PREVIEW_PAUSE
+
     def _left(self, now: float, done: int, total: int) -> float:
         """About how many seconds the passes that remain will take."""
         since, before = self._first or (now, done)

@@ -15,7 +15,7 @@ from typing import Any
 from domain import machine, weights
 from domain.errors import DomainError
 from domain.means import Means
-from tasks import means, memory
+from tasks import language, means, memory
 from tasks.messages import ModelRef
 
 log = logging.getLogger(__name__)
@@ -30,12 +30,12 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class Model:
-    """A loaded model: its pipeline for drawing, and others that share its parts."""
+    """A loaded model: its pipeline for drawing, and others that share its parts; or its language."""
 
     ref: ModelRef
     pipe: Any
     scheduler: Any
-    """The model's own scheduler, as it came."""
+    """The model's own scheduler, as it came; None for a language model."""
     device: str
     dtype: str
     means: dict[str, Any] = field(default_factory=dict)
@@ -155,6 +155,8 @@ def _load(ref: ModelRef, device: str, say: Say) -> Model:
     dtype = means.dtype(ref.means, device)
     log.info("loading %s from %s", ref.name, path)
     say("opening")
+    if weights.is_language(path):
+        return _load_language(ref, path, device, dtype, say)
     pipe = _open_folder(path, dtype) if path.is_dir() else _open_file(path, dtype)
     _check_words(pipe)
     pipe.set_progress_bar_config(disable=True)
@@ -165,6 +167,14 @@ def _load(ref: ModelRef, device: str, say: Say) -> Model:
         say("compiling")
         warm_up(model)
     return model
+
+
+def _load_language(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say) -> Model:
+    found = language.open_folder(path, dtype)
+    _check_words(found)
+    say("placing")
+    found.model.to(device)
+    return Model(ref, found, None, device, str(dtype).removeprefix("torch."), {}, _bytes_of(found))
 
 
 def warm_up(model: Model) -> None:

@@ -88,11 +88,12 @@ class Progress(Struct, frozen=True, tag="progress"):
 
 
 class Preview(Struct, frozen=True, tag="preview"):
-    """A small WebP of how a member's picture looks after `done` passes."""
+    """How a member's result looks after `done` passes: a small WebP, or the text so far."""
 
     member: int
     done: int
     data: bytes
+    media_type: str = "image/webp"
 
 
 class Saving(Struct, frozen=True, tag="saving"):

@@ -410,9 +410,9 @@ class Attempt:
                         self._tell(self._done, self._total, "loading")
                     case Progress(done, total):
                         self._tell(done, total, "running")
-                    case Preview(number, done, data):
+                    case Preview(number, done, data, media_type):
                         with contextlib.suppress(*TRANSPORT):
-                            await queue.preview(self._members[number].held, done, "image/webp", data)
+                            await queue.preview(self._members[number].held, done, media_type, data)
                     case Saving():
                         self._tell(self._done, self._total, "saving")
                     case Done():

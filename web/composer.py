@@ -16,6 +16,7 @@ from domain.errors import Invalid
 from domain.models import ModelChoice
 from domain.pipelines import VISIBILITIES, Details, clean
 from domain.vocabulary import Unknown
+from web.text_starts import STARTS as TEXT_STARTS
 
 Form = dict[str, str]
 
@@ -28,7 +29,10 @@ _OWN = {kind: {"kind", *(field.name for field in steps.fields_of(kind))} for kin
 _FIELDS = set[str]().union(*_OWN.values())
 FILES = {f"s{number}-{field}-file": f"s{number}-{field}" for number in range(1, 100) for field in steps.FILES}
 """Fields that hold a file, and those that name it once it is kept."""
-RARE = ("title", "negative_prompt", "scheduler", "num_images_per_prompt", "method", "sharpen", "feather")
+RARE = (
+    "title", "system", "negative_prompt", "scheduler", "num_images_per_prompt", "method", "sharpen", "feather", "top_p",
+    "stop",
+)  # fmt: skip
 """Fields folded under "More" until they are used."""
 STARTS: dict[str, tuple[str, list[steps.AnyStep]]] = {
     "picture": ("A picture", [steps.TextToImage()]),
@@ -110,6 +114,8 @@ def form_of(details: Details, recipe: steps.Recipe) -> Form:
 
 def blank(start: str = "") -> Form:
     """The form of a new pipeline: one empty step, or one of the starting points."""
+    if start in TEXT_STARTS:
+        return form_of(Details("", visibility="private"), TEXT_STARTS[start][1])
     _, wanted = STARTS.get(start, STARTS["picture"])
     return form_of(Details("", visibility="private"), steps.Recipe(steps=list(wanted)))
 
@@ -375,7 +381,7 @@ def compose(
 ) -> Composer:
     """Lay the form out for the page. Errors are shown only when given, of pictures only those in `seen`; `made` is a
     picture of each step, by its number, for masks to be painted over."""
-    typed = dict(form)
+    typed = _with_models(form, models)
     composed = read(typed, {kind: [choice.name for choice in found] for kind, found in models.items()})
     changes = diff.changes(parent, composed.recipe) if parent is not None else None
     rows = _rows(typed, "s")
@@ -395,6 +401,19 @@ def compose(
         changes=changes,
         recipe=composed.recipe,
     )
+
+
+def _with_models(form: Mapping[str, str], models: Mapping[str, Collection[ModelChoice]]) -> Form:
+    """The form, with another model and the values that suit it where a kind's usual one is not on this site."""
+    typed = dict(form)
+    for number, row in enumerate(_rows(form, "s"), 1):
+        offered = list(models.get(row.get("kind", ""), ()))
+        usual = {field.name: as_typed(field.default) for field in steps.fields_of(row["kind"])} if offered else {}
+        if offered and row.get("model") == usual["model"] not in [choice.name for choice in offered]:
+            suits = {name: as_typed(value) for name, value in offered[0].defaults.items() if name in usual}
+            left = {name: value for name, value in suits.items() if row.get(name) == usual[name]}
+            typed |= {f"s{number}-{name}": value for name, value in {**left, "model": offered[0].name}.items()}
+    return typed
 
 
 def _unknown(
@@ -512,7 +531,7 @@ def _choices(
 ) -> list[tuple[str, str]]:
     if field.widget == "model":
         names = [choice.name for choice in models]
-        gone = [(value, f"{value} (gone)")] if value and value not in names else []
+        gone = [(value, f"{value} (gone)" if names else "None on this site")] if value and value not in names else []
         return [*gone, *((name, name) for name in names)]
     if field.widget == "source":
         earlier = [(str(n), f"Step {n}, {_label(rows[n - 1])}") for n in range(1, number)]

@@ -13,6 +13,7 @@ from web.filters import number, plural, ratio, seconds
 
 DOING = {
     "prompt_template": "Writing the prompt",
+    "text_to_text": "Writing",
     "text_to_image": "Drawing",
     "image_to_image": "Redrawing",
     "inpaint": "Repainting",
@@ -167,6 +168,8 @@ _FACTS = (
     ("guidance_scale", "Guidance"),
     ("scheduler", "Scheduler"),
     ("num_inference_steps", "Sampling steps"),
+    ("temperature", "Temperature"),
+    ("max_new_tokens", "At most"),
     ("strength", "Strength"),
     ("num_images_per_prompt", "Pictures"),
     ("factor", "Factor"),
@@ -180,8 +183,9 @@ def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
     """The parameters that the stem shows, fewer while the run is alive."""
     pairs: list[tuple[str, str]] = []
     if step.state == "running" and step.progress_total:
-        pairs += [("Pass", f"{step.progress} of {step.progress_total}"), ("Speed", speed(step))]
-    for field, label in _FACTS if over else _FACTS[:3] + _FACTS[7:8]:
+        counted = "Token" if step.kind == "text_to_text" else "Pass"
+        pairs += [(counted, f"{step.progress} of {step.progress_total}"), ("Speed", speed(step))]
+    for field, label in _FACTS if over else _FACTS[:3] + _FACTS[9:10]:
         value = step.value(field)
         if value is not None:
             pairs.append((label, number(value) if field == "seed" else _plain(value)))
