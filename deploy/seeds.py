@@ -21,7 +21,7 @@ async def seed(config: Config) -> None:
     try:
         problem = None
         try:
-            await models.register_all(config.models, config.means)
+            await models.register_all(config.models, config.means, config.endpoints)
         except DomainError as error:
             problem = error
         if config.seed_examples:

@@ -106,12 +106,13 @@ class Supervisor:
         urls = self.services.finish()
         self._remember(urls)
         migrate(urls.database)
-        env = self.given.of_children(urls, self.services.folder.secret("key"))
+        secret = self.services.folder.secret("key")
+        env = self.given.of_children(urls, secret)
         web = self._python("web", "web", env)
         wait_until(self._answers, [web.child], FIRST_PAGE_TIMEOUT_S, "The web server")
         say(f"Offshoot is ready at {self.given.site_url} (Ctrl-C stops it)")
         self._python("dispatcher", "tasks.dispatcher", env)
-        self._python("worker", "tasks.worker", env, stop_s=WORKER_STOP_S)
+        self._python("worker", "tasks.worker", self.given.of_worker(urls, secret), stop_s=WORKER_STOP_S)
         self._python("seeds", "deploy.seeds", env, once=True)
         self.up = True
         if self.leaving:

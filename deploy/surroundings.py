@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deploy.embedded import Urls
-from domain.config import Config
+from domain.config import KEYS, Config
 
 EMBEDDED = {
     "DATABASE_URL": "postgresql://embedded/offshoot",
@@ -58,10 +58,10 @@ class Surroundings:
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def of_children(self, urls: Urls, secret: str) -> dict[str, str]:
-        """The environment of web, dispatcher and worker: plain URLs, whoever runs the parts."""
+        """The environment of web and dispatcher: plain URLs, whoever runs the parts."""
         config = self.config
         return {
-            **self.env,
+            **{name: value for name, value in self.env.items() if name != KEYS},
             "DATABASE_URL": urls.database,
             "REDIS_URL": urls.redis,
             "S3_URL": urls.s3,
@@ -73,3 +73,7 @@ class Surroundings:
             "PYTHONUNBUFFERED": "1",
             "MALLOC_ARENA_MAX": "2",
         }
+
+    def of_worker(self, urls: Urls, secret: str) -> dict[str, str]:
+        """The environment of a worker, who alone gets the keys of endpoints."""
+        return {**self.of_children(urls, secret), KEYS: self.given(KEYS)}

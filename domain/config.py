@@ -13,6 +13,8 @@ from domain.errors import Invalid
 from domain.means import Means
 
 ROOT = Path(__file__).resolve().parents[1]
+KEYS = "ENDPOINT_KEYS"
+NAME = re.compile(r"[\w.-]{1,80}")
 QUEUES = ("light", "image", "text", "audio", "mesh")
 ENCODERS = ("minilm", "off")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -40,6 +42,12 @@ SETTINGS = (
     Setting("PORT", "Port the web server listens on", "8000"),
     Setting("DATA_DIR", "Where the embedded PostgreSQL, Valkey and S3 server keep their data", "var"),
     Setting("MODELS", "More models to register at start: NAME=PATH or NAME=PATH;MEANS, separated by commas", ""),
+    Setting(
+        "ENDPOINTS",
+        "Models elsewhere that write texts, in OpenAI's protocol: NAME=URL#MODEL, separated by commas. Their keys: "
+        "ENDPOINT_KEYS, NAME=KEY, read by workers alone",
+        "",
+    ),
     Setting("DEVICE", "Where models run: auto, cpu, cuda, cuda:1, mps", "auto"),
     Setting("QUEUES", "Queues this machine's worker serves", "light,image,text"),
     Setting("ENCODER", "What finds similar prompts: minilm, off, or the path of a sentence model's folder", "minilm"),
@@ -72,6 +80,8 @@ class Config:
     data_dir: Path
     models: dict[str, Path]
     means: dict[str, Means]
+    endpoints: dict[str, str]
+    """By name: the address of the API, # and the model's name there."""
     device: str
     queues: tuple[str, ...]
     encoder: str
@@ -128,6 +138,7 @@ class Config:
             data_dir=_data_dir(source),
             models={name: path for name, (path, _) in given_models.items()},
             means={name: chosen for name, (_, chosen) in given_models.items()},
+            endpoints=_endpoints(value["ENDPOINTS"]),
             device=_device(value["DEVICE"]),
             queues=_queues(value["QUEUES"]),
             encoder=_encoder(value["ENCODER"]),
@@ -259,6 +270,33 @@ def _flag(name: str, value: str) -> bool:
     if value not in ("0", "1"):
         raise ConfigError(f"{name} must be 0 or 1, not {value!r}.")
     return value == "1"
+
+
+def _endpoints(value: str) -> dict[str, str]:
+    endpoints: dict[str, str] = {}
+    for name, address in _pairs("ENDPOINTS", "NAME=URL#MODEL", value):
+        parts = _url("ENDPOINTS", address, ("http", "https"))
+        if not (NAME.fullmatch(name) and parts.hostname and parts.fragment) or parts.username or parts.query:
+            raise ConfigError("ENDPOINTS must be NAME=URL#MODEL pairs, such as text=https://api.example/v1#small-1.")
+        endpoints[name] = address
+    return endpoints
+
+
+def endpoint_key(name: str, env: Mapping[str, str] | None = None) -> str:
+    """The key of an endpoint, from ENDPOINT_KEYS; "" for none. Only workers ask, and none of it is kept."""
+    given = (os.environ if env is None else env).get(KEYS, "")
+    return dict(_pairs(KEYS, "NAME=KEY", given)).get(name, "")
+
+
+def _pairs(setting: str, form: str, value: str) -> list[tuple[str, str]]:
+    """Pairs that commas separate. What is wrong is said without showing it: it may be a key."""
+    pairs = []
+    for entry in filter(None, (part.strip() for part in value.split(","))):
+        name, equals, rest = (part.strip() for part in entry.partition("="))
+        if not (name and equals and rest):
+            raise ConfigError(f"{setting} must be {form} pairs separated by commas.")
+        pairs.append((name, rest))
+    return pairs
 
 
 def _models(value: str) -> dict[str, tuple[Path, Means]]:

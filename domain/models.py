@@ -3,17 +3,22 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
-from domain import db, vocabulary, weights
+from domain import db, receipts, vocabulary, weights
 from domain.errors import Invalid, NotFound
 from domain.means import PLAIN, Means, check_family
 from domain.vocabulary import Words
 
 IMAGE_KINDS = ("text_to_image", "image_to_image", "inpaint")
 TEXT_KINDS = ("text_to_text",)
+REMOTE = ("http://", "https://")
+"""What the path of a model begins with that runs elsewhere."""
+ENDPOINT = "endpoint"
+"""The family of models that run elsewhere."""
 STARTER = "starter"
 STARTER_PATH = Path(__file__).resolve().parent.parent / "tasks" / "weights" / "starter"
 STARTER_DEFAULTS: dict[str, Any] = {
@@ -38,6 +43,16 @@ class Model(Struct, frozen=True, kw_only=True):
     means: Means = PLAIN
     bytes: int
     words: Words = []
+
+    @property
+    def remote(self) -> bool:
+        """Whether it runs elsewhere: `path` is then the address of an API, # and the model's name there."""
+        return self.path.startswith(REMOTE)
+
+    @property
+    def host(self) -> str:
+        """Where it runs, "" for here."""
+        return urlsplit(self.path).netloc if self.remote else ""
 
 
 class ModelChoice(Struct, frozen=True):
@@ -66,6 +81,31 @@ async def register(
     cannot use.
     """
     found = inspect(name, Path(path), license, kinds, defaults, means)
+    await _store(found)
+    return found
+
+
+async def register_endpoint(name: str, address: str) -> Model:
+    """Register a model that runs elsewhere and writes texts: `address` is that of its API, # and its name there.
+
+    Its revision speaks of the address alone: what answers there may change. Raises Invalid for a bad name.
+    """
+    _check_name(name)
+    found = Model(
+        name=name,
+        family=ENDPOINT,
+        path=address,
+        revision=receipts.digest([address]),
+        license="",
+        kinds=list(TEXT_KINDS),
+        defaults={},
+        bytes=0,
+    )
+    await _store(found)
+    return found
+
+
+async def _store(found: Model) -> None:
     await db.execute(
         """
         INSERT INTO models (name, family, path, revision, license, kinds, defaults, means, bytes, words)
@@ -86,16 +126,20 @@ async def register(
         found.bytes,
         found.words,
     )
-    return found
 
 
-async def register_all(extra: Mapping[str, Path], means: Mapping[str, Means] | None = None) -> list[Model]:
-    """Register the starter model and those of the MODELS setting.
+async def register_all(
+    extra: Mapping[str, Path],
+    means: Mapping[str, Means] | None = None,
+    endpoints: Mapping[str, str] | None = None,
+) -> list[Model]:
+    """Register the starter model and those of the settings MODELS and ENDPOINTS.
 
     Raises Invalid naming every one at fault, once all others are registered.
     """
     found = [await register(STARTER, STARTER_PATH, "Apache-2.0", IMAGE_KINDS, STARTER_DEFAULTS)]
     faults: dict[str, str] = {}
+    found += [await register_endpoint(name, address) for name, address in (endpoints or {}).items()]
     for name, path in extra.items():
         chosen = (means or {}).get(name, PLAIN)
         try:
@@ -181,7 +225,11 @@ async def require(name: str, kind: str) -> Model:
 
 
 def fault(model: Model, own: Mapping[str, Path]) -> str:
-    """What is wrong with the model's files where this machine has them, in words; "" for nothing. Reads all of them."""
+    """What is wrong with the model's files where this machine has them, in words; "" for nothing. Reads all of them.
+
+    Of one that runs elsewhere there is nothing to read."""
+    if model.remote:
+        return ""
     try:
         revision = weights.revision(Path(place_of(model, own)))
     except Invalid as error:
@@ -193,6 +241,11 @@ def fault(model: Model, own: Mapping[str, Path]) -> str:
     return f"its files are others: revision {revision[:12]} instead of {model.revision[:12]}"
 
 
+def _check_name(name: str) -> None:
+    if not 1 <= len(name) <= 80 or not all(char.isalnum() or char in "-_." for char in name):
+        raise Invalid({"name": "1 to 80 letters, digits, dots, dashes and underscores"})
+
+
 def inspect(
     name: str,
     path: Path,
@@ -202,8 +255,7 @@ def inspect(
     means: Means = PLAIN,
 ) -> Model:
     """What `register` stores of the files at `path`, checked and hashed. Raises Invalid."""
-    if not 1 <= len(name) <= 80 or not all(char.isalnum() or char in "-_." for char in name):
-        raise Invalid({"name": "1 to 80 letters, digits, dots, dashes and underscores"})
+    _check_name(name)
     path = path.expanduser().resolve()
     files = weights.files_of(path)
     check_family(means, weights.parts(path))

@@ -29,6 +29,10 @@ class Stopped(Exception):
     """Nobody wants the result any more, and the step stopped."""
 
 
+class Away(Exception):
+    """A server that the step needs does not answer, or not now: another try may help."""
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """An RGB picture that a step made, and the seed it came from, if any."""

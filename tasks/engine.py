@@ -23,8 +23,8 @@ import msgspec
 
 from domain import machine, receipts, steps
 from domain.errors import DomainError
-from tasks import diffusion, files, memory
-from tasks.context import Context, Result, Stopped
+from tasks import diffusion, endpoint, files, memory
+from tasks.context import Away, Context, Result, Stopped
 from tasks.encoder import Encoders
 from tasks.leash import die_with_parent
 from tasks.loading import Models, warm_up
@@ -348,6 +348,8 @@ class Child:
             return Failed("refused", error.message)
         except Stopped:
             return Failed("stopped", "")
+        except Away as error:
+            return Failed("away", str(error))
         except Exception as error:
             if memory.is_short(error):
                 return Failed("memory", traceback.format_exc())
@@ -398,10 +400,15 @@ class Child:
             device="" if model is None else model.device,
             dtype="" if model is None else model.dtype,
             means={} if model is None else model.means,
-            versions={} if model is None else diffusion.versions(),
+            versions={} if model is None else _versions(model.ref),
             inputs=job.members[member].picture_hashes,
             batch=receipts.Batch(len(job.members), member) if len(job.members) > 1 else None,
         )
+
+
+def _versions(model: ModelRef) -> dict[str, str]:
+    """The libraries that decide what a result looks like."""
+    return endpoint.versions() if model.remote else diffusion.versions()
 
 
 def _device_is_lost(error: Exception) -> bool:

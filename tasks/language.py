@@ -5,16 +5,13 @@ torch and transformers are imported when first needed, so that importing a step 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import TemplateError
 
 from domain.errors import DomainError
 from domain.steps import TextToText
 from tasks.context import Context
-
-if TYPE_CHECKING:
-    from tasks.loading import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +26,33 @@ class Language:
         """Its parts by name, as a pipeline of diffusers tells them."""
         return {"tokenizer": self.tokenizer, "language": self.model}
 
+    def write(self, step: TextToText, ctx: Context) -> tuple[str, int]:
+        """The model's answer to the step's prompt, and of how many tokens it is.
+
+        Raises DomainError where the prompt leaves no room for an answer, Stopped when nobody wants it any more.
+        """
+        import torch
+
+        tokenizer, ends = self.tokenizer, stops(step)
+        asked = _asked(tokenizer, step.system, step.prompt).to(self.model.device)
+        length = asked["input_ids"].shape[1]
+        most = _room(self.model, length, step.max_new_tokens)
+        torch.manual_seed(step.seed or 0)
+        with torch.inference_mode():
+            made = self.model.generate(
+                **asked,
+                **_sampling(step),
+                **({"stop_strings": ends, "tokenizer": tokenizer} if ends else {}),
+                max_new_tokens=most,
+                streamer=_streamer(tokenizer, most, ctx),
+                pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
+            )
+        answer = made[0, length:]
+        text = _decoded(tokenizer, answer)
+        for end in ends:
+            text = text.partition(end)[0]
+        return text.strip(), len(answer)
+
 
 def open_folder(path: Path, dtype: Any) -> Language:
     """Open a folder of transformers: safetensors, no code of its own, nothing from elsewhere."""
@@ -40,34 +64,9 @@ def open_folder(path: Path, dtype: Any) -> Language:
     return Language(tokenizer, model.eval())
 
 
-def write(model: "Model", step: TextToText, ctx: Context) -> tuple[str, int]:
-    """The model's answer to the step's prompt, and of how many tokens it is.
-
-    Raises DomainError where the prompt leaves no room for an answer, Stopped when nobody wants it any more.
-    """
-    import torch
-
-    tokenizer, network = model.pipe.tokenizer, model.pipe.model
-    asked = _asked(tokenizer, step.system, step.prompt).to(model.device)
-    length = asked["input_ids"].shape[1]
-    most = _room(network, length, step.max_new_tokens)
-    stops = [one.strip() for one in step.stop.split("|") if one.strip()]
-    streamer = _streamer(tokenizer, most, ctx)
-    torch.manual_seed(step.seed or 0)
-    with torch.inference_mode():
-        made = network.generate(
-            **asked,
-            **_sampling(step),
-            **({"stop_strings": stops, "tokenizer": tokenizer} if stops else {}),
-            max_new_tokens=most,
-            streamer=streamer,
-            pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
-        )
-    answer = made[0, length:]
-    text = _decoded(tokenizer, answer)
-    for one in stops:
-        text = text.partition(one)[0]
-    return text.strip(), len(answer)
+def stops(step: TextToText) -> list[str]:
+    """What the text ends before."""
+    return [one.strip() for one in step.stop.split("|") if one.strip()]
 
 
 def _decoded(tokenizer: Any, tokens: Any) -> str:

@@ -16,6 +16,7 @@ from domain import machine, weights
 from domain.errors import DomainError
 from domain.means import Means
 from tasks import language, means, memory
+from tasks.endpoint import Endpoint
 from tasks.messages import ModelRef
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class Model:
-    """A loaded model: its pipeline for drawing, and others that share its parts; or its language."""
+    """A loaded model: its pipeline for drawing, and others that share its parts; or its language, or where it is."""
 
     ref: ModelRef
     pipe: Any
@@ -139,6 +140,9 @@ def load(ref: ModelRef, device: str, say: Say = lambda doing: None) -> Model:
 
     Raises DomainError with the model's name and the reason, and torch's own errors when memory runs out.
     """
+    if ref.remote:
+        there = Endpoint(ref.name, ref.path)
+        return Model(ref, there, None, there.host, "")
     try:
         return _load(ref, device, say)
     except Exception as error:

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from domain.means import PLAIN, Means
+from domain.models import REMOTE
 
 
 class ModelRef(Struct, frozen=True):
@@ -15,6 +16,11 @@ class ModelRef(Struct, frozen=True):
     path: str
     revision: str
     means: Means = PLAIN
+
+    @property
+    def remote(self) -> bool:
+        """Whether it runs elsewhere, behind an address."""
+        return self.path.startswith(REMOTE)
 
 
 class Member(Struct, frozen=True, kw_only=True):
@@ -137,8 +143,8 @@ class Ended(Struct, frozen=True, tag="ended"):
 
 
 class Failed(Struct, frozen=True, tag="failed"):
-    """The job ended without a result. `code` is `refused` (words for the person), `stopped`,
-    `memory` or `broken` (`message` is then a traceback for the log)."""
+    """The job ended without a result. `code` is `refused` (words for the person), `stopped`, `away` (words for the
+    log; worth trying again), `memory` or `broken` (`message` is then a traceback for the log)."""
 
     code: str
     message: str

@@ -436,6 +436,8 @@ class Attempt:
                 raise Stopping
             case "refused":
                 raise DomainError(words)
+            case "away":
+                raise ConnectionError(words)
             case "memory":
                 log.error("step %s ran out of memory\n%s", self._job_id, words)
                 raise TooLarge(MEMORY)

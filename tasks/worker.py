@@ -23,7 +23,7 @@ async def register(config: Config) -> None:
     """Put this machine's models into the registry; one that is no model is named in the log and left out."""
     await dispatcher.bind(config)
     try:
-        await models.register_all(config.models, config.means)
+        await models.register_all(config.models, config.means, config.endpoints)
     except Invalid as error:
         log.error("%s. The other models are offered.", error.message.removesuffix("."))
     finally:

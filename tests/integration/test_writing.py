@@ -17,7 +17,6 @@ from domain.config import Config
 from domain.errors import DomainError, Invalid
 from domain.means import Means
 from domain.people import Person
-from tasks import language
 from tasks.context import Context
 from tasks.loading import Models
 from tasks.messages import FromEngine, Job, Member, ModelRef, Progress
@@ -113,7 +112,8 @@ def write(folder: Path, step: steps.TextToText, said: list[FromEngine] | None = 
     ref = ModelRef("small", str(folder), models.inspect("small", folder, "", ()).revision)
     say = (said if said is not None else []).append
     ctx = Context(Job(id="x", members=[Member(step={})], model=ref), Models("cpu"), say, lambda _: True)
-    return language.write(ctx.model(), step, ctx)
+    text, tokens = ctx.model().pipe.write(step, ctx)
+    return text, tokens
 
 
 def _plain(step: steps.TextToText) -> dict[str, Any]:
