@@ -100,6 +100,7 @@ def said(text: str, mentioned: tuple[str, ...]) -> Markup:
     return _rebuilt(tokens)
 
 
+@lru_cache(maxsize=1024)
 def plain(text: str) -> str:
     """Markdown's words without their marks, in one line."""
     spoken = [
