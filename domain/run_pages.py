@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import db, forecast, licenses, steps, times
+from domain import db, forecast, licenses, services, steps, times
 from domain.changes import Changed, Changes, told
 from domain.errors import NotFound
 
@@ -60,6 +60,8 @@ class StepPage(Struct, kw_only=True):
     """1 for the next to start in its queue; None unless queued."""
     preview: int | None
     """The pass after which the preview looks so, when there is one."""
+    unserved: bool = False
+    """Whether it is queued and no worker is there for it."""
     preview_text: str = ""
     """The text so far, while one is being written."""
     elapsed: float | None
@@ -178,6 +180,7 @@ SELECT r.id AS run_id, r.number, r.pipeline_id, r.version_id, r.owner_id, r.inpu
           AND (q.priority > s.priority
             OR q.priority = s.priority AND (q.turn, q.queued_at, q.id) < (s.turn, s.queued_at, s.id))
     ) END AS ahead,
+    s.state = 'queued' AND {services.unserved("s.queue")} AS unserved,
     from_run.id AS from_id, from_run.number AS from_number, from_line.title AS from_title,
     from_owner.handle AS from_handle, from_run.owner_id = $2 AS from_mine,
     (SELECT jsonb_agg(jsonb_build_object('sha256', a.sha256, 'media_type', a.media_type, 'bytes', a.bytes,
@@ -279,6 +282,7 @@ def _step(row: db.Record, rates: Mapping[tuple[str, str], float]) -> StepPage:
         pictures=msgspec.convert(row["pictures"] or [], list[Picture]),
         place=None if row["ahead"] is None else row["ahead"] + 1,
         preview=row["preview"],
+        unserved=bool(row["unserved"]),
         preview_text=row["preview_text"] or "",
         elapsed=_elapsed(row),
         left=_left(row, rates),
@@ -349,6 +353,7 @@ _TRUTH = (
     "error_message",
     "preview",
     "ahead",
+    "unserved",
     "pictures",
     "from_id",
 )

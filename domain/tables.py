@@ -416,6 +416,13 @@ class GridCell(Table, tablename="grid_cells"):
     run_id = ForeignKey(Run, null=False, unique=True, default=None)
 
 
+class Worker(Table, tablename="workers"):
+    owner = Text(primary_key=True, null=False, default=None)
+    queues = Array(Text(), null=False, default=None)
+    device = Text(null=False, default=None)
+    seen_at = Timestamptz(null=False, default=None)
+
+
 TABLES: tuple[type[Table], ...] = (
     Person,
     Session,
@@ -449,4 +456,5 @@ TABLES: tuple[type[Table], ...] = (
     Notification,
     Grid,
     GridCell,
+    Worker,
 )

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from domain import artifacts, db, models, queue
+from domain import artifacts, db, models, queue, services
 from domain.config import Config
 from domain.errors import DomainError, NotFound, Unavailable
 from domain.queue import Claim, Lost, Made
@@ -87,6 +87,7 @@ class Runner:
         self._settling: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[None] | None = None
         self._filling: asyncio.Task[None] | None = None
+        self._announcing: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Start in the background: a worker that waits for PostgreSQL can still be told to leave."""
@@ -96,12 +97,20 @@ class Runner:
     async def _start(self) -> None:
         """Open the database, warm the engine up and reach the file store."""
         await dispatcher.bind(self._config)
+        self._announcing = asyncio.create_task(self._announce())
         self._engine = Engine(self._config.device, await self._warm(), self._limits)
         if self._serves - {"light"}:
             self._engine.start()
         with contextlib.suppress(Unavailable):
             await self._storage.open_bucket()
         self._filling = asyncio.create_task(self._fill())
+
+    async def _announce(self) -> None:
+        """Say every few seconds that this worker is there, and what it serves."""
+        while True:
+            with contextlib.suppress(*TRANSPORT):
+                await services.announce(self._owner, self._config.queues, self._config.device)
+            await asyncio.sleep(services.ANNOUNCE)
 
     async def _fill(self) -> None:
         """Beside the steps: what finds similar prompts and pictures. A worker that runs no model encodes nothing."""
@@ -128,7 +137,7 @@ class Runner:
     async def drain(self) -> None:
         """Let the running step finish, or hand it back; take no other."""
         self._draining = True
-        for task in (self._starting, self._filling):
+        for task in (self._starting, self._filling, self._announcing):
             if task is not None:
                 task.cancel()
         try:
@@ -141,6 +150,8 @@ class Runner:
         """Let everything go."""
         if self._engine is not None:
             self._engine.close()
+        with contextlib.suppress(*TRANSPORT):
+            await asyncio.wait_for(services.leave(self._owner), CLOSE)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(db.unbind(), CLOSE)
 

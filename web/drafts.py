@@ -1,16 +1,15 @@
 """Drafts: keep what is being typed, every second that something changes."""
 
-import asyncio
 from typing import Any
 from uuid import UUID
 
 from litestar import Request, Response, post
 
-from domain import drafts, pipelines, runs
+from domain import drafts, pipelines
 from web import composer
 from web.auth import Viewer
 from web.forms import Unstorable, keep
-from web.pipelines import lay_out, read_composer
+from web.pipelines import lay_out, read_composer, sums
 from web.render import page, see_other, wants_part
 
 _Request = Request[Any, Any, Any]
@@ -41,5 +40,4 @@ async def _save(request: _Request, me: Viewer, pipeline_id: UUID | None, back: s
         return see_other(back)
     editing = None if pipeline_id is None else await pipelines.editing(pipeline_id, me.id)
     laid = await lay_out(editing, typed)
-    expected, waiting = await asyncio.gather(runs.expected_seconds(laid.recipe), runs.waiting())
-    return page(request, "pipelines/draft.html", saved_at=saved_at, c=laid, expected=expected, waiting=waiting)
+    return page(request, "pipelines/draft.html", saved_at=saved_at, c=laid, **await sums(laid.recipe))

@@ -4,11 +4,13 @@ from typing import Any
 
 from litestar import Request, Response, get
 
-from domain import model_pages
+from domain import model_pages, services
 from web.render import page
 
 
 @get("/models", include_in_schema=False)
 async def index(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """Every model on offer with what it can do, its license and size, and the best that was made with it."""
-    return page(request, "models/index.html", models=await model_pages.shown())
+    """Every model on offer with what it can do, its license and size, and the best that was made with it; and which
+    workers are there."""
+    shown, served = await model_pages.shown(), await services.services()
+    return page(request, "models/index.html", models=shown, services=served)

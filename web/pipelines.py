@@ -11,7 +11,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State, UploadFile
 
-from domain import artifacts, bookmarks, drafts, lineage, models, pipelines, ratings, runs, steps, uploads
+from domain import artifacts, bookmarks, drafts, lineage, models, pipelines, ratings, runs, services, steps, uploads
 from domain.errors import Invalid, NotFound, TooLarge, TooMany
 from domain.models import ModelChoice
 from domain.pipeline_pages import made_lately
@@ -243,7 +243,6 @@ async def show_composer(
     """The composer's page with a form as typed. Never stored, so that Back brings a fresh key."""
     viewer = viewer_of(request)
     laid = await lay_out(editing, form, errors, viewer.id if viewer else None)
-    expected, waiting = await asyncio.gather(runs.expected_seconds(laid.recipe), runs.waiting())
     return page(
         request,
         "pipelines/composer.html",
@@ -257,11 +256,18 @@ async def show_composer(
         focus=focus,
         key=new_key(),
         words=composer,
-        expected=expected,
-        waiting=waiting,
+        **await sums(laid.recipe),
         most_steps=steps.MAX_STEPS,
         **addresses(editing.id if editing else None),
     )
+
+
+async def sums(recipe: steps.Recipe) -> dict[str, Any]:
+    """What `pipelines/sums.html` needs beside the composer: how long it takes, who waits, and what nobody runs."""
+    expected, waiting, missing = await asyncio.gather(
+        runs.expected_seconds(recipe), runs.waiting(), services.missing(recipe)
+    )
+    return {"expected": expected, "waiting": waiting, "missing": missing}
 
 
 async def lay_out(

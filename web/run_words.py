@@ -66,6 +66,12 @@ def cost(estimate: Estimate) -> str:
     return f"{words}, {about(estimate.seconds)}" if about(estimate.seconds) else words
 
 
+def nobody_there(kinds: Sequence[str]) -> str:
+    """That steps of these kinds will wait, before they are asked for."""
+    named = " and ".join(f"“{kind}”" for kind in kinds)
+    return f"No worker is there for {named} just now. A run waits, and goes on as soon as one is."
+
+
 def headline(run: RunPage) -> str:
     """The state of the whole run in a few words."""
     step = run.current
@@ -91,6 +97,8 @@ def headline(run: RunPage) -> str:
 def _waiting(step: StepPage) -> str:
     if step.attempt:
         return "Trying again soon"
+    if step.unserved:
+        return "Waiting for a worker" if step.ordinal == 1 else f"Step {step.ordinal} waits for a worker"
     line = f", {place(step.place)} in the queue" if step.place else ""
     return f"Waiting{line}" if step.ordinal == 1 else f"Step {step.ordinal} waits{line}"
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from litestar import Request, Response, get, post
 
-from domain import choices, forecast, ratings, run_pages, runs, steps
+from domain import choices, forecast, ratings, run_pages, runs, services, steps
 from domain.changes import applied
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.run_pages import RunForm, RunPage, StepPage
@@ -144,6 +144,7 @@ async def _show_form(
         astray=astray,
         waiting=await forecast.waiting(),
         expected=await forecast.expected_seconds(form.recipe),
+        missing=await services.missing(form.recipe),
     )
 
 
