@@ -48,6 +48,8 @@ DISTILLED = {"LCMScheduler": 50, "TCDScheduler": 50}
 """Schedulers of models that were distilled to few passes, with the most that they take."""
 SOURCES = ("source", "also")
 """Fields that name an earlier step whose output comes in."""
+MOVING = ("gif", "webp", "mp4")
+"""Layouts that show pictures one after the other."""
 FILES = ("upload", "mask")
 """Fields that name a file of a person's by its SHA-256."""
 
@@ -323,8 +325,12 @@ class Join(Step, tag="join"):
         Meta(title="And of", description="Its pictures come after the others.", extra_json_schema=_widget("source")),
     ] = None
     layout: Annotated[
-        Literal["grid", "row", "column", "gif"],
-        Meta(title="Layout", description="A grid, side by side, one below the other, or one after the other as a GIF."),
+        Literal["grid", "row", "column", "gif", "webp", "mp4"],
+        Meta(
+            title="Layout",
+            description="A grid, side by side, one below the other, or one after the other: as a GIF of 256 colors a "
+            "picture, an animated WebP, or an MP4 that players stop and go on with.",
+        ),
     ] = "grid"
     columns: Annotated[
         Annotated[int, Meta(ge=1, le=8)] | None,
@@ -336,20 +342,21 @@ class Join(Step, tag="join"):
     ] = None
     gap: Annotated[int, Meta(ge=0, le=64, title="Gap", description="Pixels of white between the pictures.")] = 8
     frame_ms: Annotated[
-        int, Meta(ge=20, le=10_000, title="Each for", description="Milliseconds that a GIF shows each picture.")
+        int, Meta(ge=20, le=10_000, title="Each for", description="Milliseconds that each picture is shown.")
     ] = 500
-    loop: Annotated[int, Meta(ge=0, le=100, title="Repeat", description="How often a GIF plays; 0 is without end.")] = 0
+    loop: Annotated[int, Meta(ge=0, le=100, title="Repeat", description="How often it plays; 0 is without end.")] = 0
 
     @property
     def made(self) -> Medium:
         """An animation, where the pictures come one after the other."""
-        return "animation" if self.layout == "gif" else "image"
+        return "animation" if self.layout in MOVING else "image"
 
     @property
     def moot(self) -> frozenset[str]:
-        """What lays out a sheet says nothing of a GIF, and the other way round; only a grid has columns."""
-        if self.layout == "gif":
-            return frozenset({"columns", "gap"})
+        """What lays out a sheet says nothing of an animation, and the other way round; only a grid has columns, and how
+        often an MP4 plays is up to the player."""
+        if self.layout in MOVING:
+            return frozenset({"columns", "gap"} | ({"loop"} if self.layout == "mp4" else set()))
         return frozenset({"frame_ms", "loop"} | ({"columns"} if self.layout != "grid" else set()))
 
 

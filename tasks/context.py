@@ -4,7 +4,7 @@ import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image
 
@@ -43,12 +43,14 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Animation:
-    """RGB pictures of one size, each shown for `frame_ms` milliseconds; `loop` times over, 0 without end."""
+    """RGB pictures of one size, each shown for `frame_ms` milliseconds; `loop` times over, 0 without end. `format` is
+    that of its file."""
 
     frames: list[Image.Image]
     frame_ms: int
     loop: int
     seed: int | None
+    format: Literal["gif", "webp", "mp4"] = "gif"
 
 
 @dataclass(frozen=True, slots=True)

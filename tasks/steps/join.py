@@ -19,8 +19,10 @@ def run(step: Join, ctx: Context) -> Result:
     fitted into it whole, on white."""
     pictures = ctx.pictures()
     cell = max(picture.width for picture in pictures), max(picture.height for picture in pictures)
-    if step.layout == "gif":
-        made: Picture | Animation = Animation([_fitted(one, cell) for one in pictures], step.frame_ms, step.loop, None)
+    made: Picture | Animation
+    if step.layout in ("gif", "webp", "mp4"):
+        frames = [_fitted(one, cell) for one in pictures]
+        made = Animation(frames, step.frame_ms, step.loop, None, step.layout)
     else:
         made = Picture(_sheet(pictures, cell, columns(step, len(pictures)), step.gap), None)
     ctx.progress(1, 1)

@@ -18,8 +18,8 @@ async def _add(page: Page, after: int, kind: str) -> None:
     await expect(page.locator(f"#step-{after + 1}")).to_be_visible()
 
 
-async def _compose(page: Page) -> None:
-    """Two drawings of two pictures and a GIF of all four; leads to the run's page."""
+async def _compose(page: Page, layout: str = "gif") -> None:
+    """Two drawings of two pictures and an animation of all four; leads to the run's page."""
     await page.goto("/pipelines/new")
     await page.get_by_label("Title").fill("There and back")
     for number, prompt in ((1, "a red circle"), (2, "a blue ring")):
@@ -31,7 +31,7 @@ async def _compose(page: Page) -> None:
         await page.locator(f"[name=s{number}-num_images_per_prompt]").fill("2")
     await _add(page, 2, "join")
     await page.locator("[name=s3-source]").select_option("1")
-    await page.locator("[name=s3-layout]").select_option("gif")
+    await page.locator("[name=s3-layout]").select_option(layout)
     await page.locator("[name=s3-also]").select_option("1")
     await page.locator("button[name=do][value=run]:visible").first.click()
     await expect(page.get_by_text("The output of step 1 comes in already").first).to_be_visible()
@@ -72,3 +72,17 @@ async def test_two_drawings_become_an_animation_that_can_be_held(open_page: Open
     answer = await page.request.get(await moving.get_attribute("src") or "")
     assert answer.headers["content-type"] == "image/gif"
     assert (await answer.body()).startswith(b"GIF89a")
+
+
+async def test_a_video_plays_when_it_is_told_to(open_page: OpenPage) -> None:
+    page = await open_page(viewport=PHONE)
+    await sign_up(page, "filmer")
+    await _compose(page, "mp4")
+    await _ended(page, True)
+
+    video = page.locator("#preview video")
+    await expect(video).to_be_visible()
+    assert await video.evaluate("one => one.paused && one.poster !== ''")
+    moved = "new Promise((done) => { one.ontimeupdate = () => one.currentTime > 0.2 && done(true); })"
+    assert await video.evaluate(f"(one) => {{ one.play(); return {moved}; }}")
+    assert await video.evaluate("one => [one.videoWidth, one.duration]") == [128, 2]

@@ -3,6 +3,7 @@
 import io
 import json
 
+import av
 import pytest
 from PIL import Image
 
@@ -90,6 +91,43 @@ def test_a_gif_shows_each_for_its_time_and_carries_the_receipt(loop: int, said: 
     assert file == files.encode(joined(step, png("red", (40, 20)), png("blue", (20, 20))), RECEIPT)
 
 
+def test_an_animated_webp_keeps_colors_times_and_the_receipt() -> None:
+    step = Join(layout="webp", frame_ms=200, loop=3)
+    file = files.encode(joined(step, png("red", (40, 20)), png("blue", (40, 20))), RECEIPT)
+    assert (file.media_type, file.width, file.height) == ("image/webp", 40, 20)
+    found = Image.open(io.BytesIO(file.data))
+    assert (found.format, found.n_frames, found.info["loop"]) == ("WEBP", 2, 3)
+    words, _, content = found.getexif()[files.IMAGE_DESCRIPTION].partition(" ")
+    assert (words, json.loads(content)["kind"]) == ("offshoot", "join")
+    found.seek(1)
+    found.load()
+    assert found.info["duration"] == 200
+    assert found.convert("RGB").getpixel((20, 10)) == pytest.approx(BLUE, abs=6)
+    assert file == files.encode(joined(step, png("red", (40, 20)), png("blue", (40, 20))), RECEIPT)
+
+
+def test_an_mp4_has_even_sides_its_times_and_the_receipt() -> None:
+    step = Join(layout="mp4", frame_ms=250)
+    file = files.encode(joined(step, *[png(color, (41, 20)) for color in ("red", "green", "blue")]), RECEIPT)
+    assert (file.media_type, file.width, file.height) == ("video/mp4", 42, 20)
+    with av.open(io.BytesIO(file.data)) as found:
+        words, _, content = found.metadata["comment"].partition(" ")
+        assert (words, json.loads(content)["kind"]) == ("offshoot", "join")
+        (stream,) = found.streams.video
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        frames = list(found.decode(video=0))
+        assert [float(frame.time) for frame in frames] == [0, 0.25, 0.5]
+        assert float(found.duration) / 1e6 == pytest.approx(0.75)
+        pictures = [frame.to_image() for frame in frames]
+    assert [one.size for one in pictures] == [(42, 20)] * 3
+    for picture, color in zip(pictures, (RED, GREEN, BLUE), strict=True):
+        assert picture.getpixel((20, 10)) == pytest.approx(color, abs=24)
+    still = Image.open(io.BytesIO(file.renditions[0].data))
+    assert (still.format, still.size) == ("WEBP", (42, 20))
+    again = files.encode(joined(step, *[png(color, (41, 20)) for color in ("red", "green", "blue")]), RECEIPT)
+    assert again.data == file.data
+
+
 def test_what_comes_out_depends_on_the_layout() -> None:
     draw = TextToImage(prompt="x", num_images_per_prompt=4)
     assert (Join().made, Join(layout="gif").made, draw.made) == ("image", "animation", "image")
@@ -102,6 +140,8 @@ def test_what_comes_out_depends_on_the_layout() -> None:
     ("stored", "medium"),
     [
         ({"kind": "join", "layout": "gif"}, "animation"),
+        ({"kind": "join", "layout": "webp"}, "animation"),
+        ({"kind": "join", "layout": "mp4"}, "animation"),
         ({"kind": "join"}, "image"),
         ({"kind": "prompt_template", "template": "x"}, "text"),
         ({"kind": "upscale", "a field of tomorrow": 1}, "image"),
@@ -134,6 +174,9 @@ def test_pictures_of_two_steps_come_in_and_each_must_give_some() -> None:
         (Join(layout="gif", gap=3), Join(layout="gif", columns=5), True),
         (Join(layout="gif", frame_ms=100), Join(layout="gif"), False),
         (Join(frame_ms=100), Join(loop=3), True),
+        (Join(layout="mp4", loop=3), Join(layout="mp4"), True),
+        (Join(layout="webp", loop=3), Join(layout="webp"), False),
+        (Join(layout="webp"), Join(layout="mp4"), False),
         (Join(columns=2), Join(columns=3), False),
         (Join(layout="row", columns=2), Join(layout="row"), True),
         (Join(layout="row", gap=1), Join(layout="column", gap=1), False),
