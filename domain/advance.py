@@ -89,7 +89,7 @@ async def advance(run_id: UUID, serves: Collection[str] = ()) -> UUID | None:
             return None
         ready, _ = await try_prepared(step)  # whoever claims the step says what is wrong with it
         if ready is not None and steps.asks(step["kind"]):
-            if await _ask(step, ready):
+            if await ask(step, ready):
                 return None
         elif ready is None or not await reuse(step, ready):
             await _queue(step["id"], ready, step["queue"] in serves)
@@ -187,7 +187,7 @@ async def reuse(step: db.Record, ready: Prepared) -> bool:
     return True
 
 
-async def _ask(step: db.Record, ready: Prepared) -> bool:
+async def ask(step: db.Record, ready: Prepared) -> bool:
     """Let the run's owner choose, and say whether they have to: of one picture there is nothing to choose."""
     if len(ready.pictures) == 1:
         await chosen(step, ready, [1])

@@ -80,8 +80,14 @@ class Sides(Struct, frozen=True):
 
     @property
     def runnable(self) -> bool:
-        """Whether both can still be run."""
-        return self.left.state == self.right.state == "shown" and self.left.version_id != self.right.version_id
+        """Whether both can still be run, with nobody asked to choose."""
+        shown = self.left.state == self.right.state == "shown" and self.left.version_id != self.right.version_id
+        return shown and not self.asks
+
+    @property
+    def asks(self) -> bool:
+        """Whether a run of either waits for its owner to choose."""
+        return any(step.asks for side in (self.left, self.right) if side.recipe for step in side.recipe.steps)
 
 
 class Choice(Struct, frozen=True, kw_only=True):

@@ -126,6 +126,9 @@ class Config:
         if len(value["SECRET_KEY"]) < 32:
             raise ConfigError("SECRET_KEY needs at least 32 characters. `openssl rand -hex 32` makes one.")
         given_models = _models(value["MODELS"])
+        endpoints = _endpoints(value["ENDPOINTS"])
+        if twice := ({*given_models, "starter"} & endpoints.keys()):
+            raise ConfigError(f"ENDPOINTS: another model is called {min(twice)}. Choose another name.")
         return cls(
             database_url=value["DATABASE_URL"],
             redis_url=value["REDIS_URL"],
@@ -138,7 +141,7 @@ class Config:
             data_dir=_data_dir(source),
             models={name: path for name, (path, _) in given_models.items()},
             means={name: chosen for name, (_, chosen) in given_models.items()},
-            endpoints=_endpoints(value["ENDPOINTS"]),
+            endpoints=endpoints,
             device=_device(value["DEVICE"]),
             queues=_queues(value["QUEUES"]),
             encoder=_encoder(value["ENCODER"]),

@@ -82,7 +82,8 @@ async def expected_seconds(recipe: steps.Recipe) -> float | None:
 async def waiting() -> Waiting:
     """How many runs have not ended, and about how many seconds until the last one starts.
 
-    Each of them has exactly one step that is queued or running, and both have a small index.
+    Each of them has exactly one step that is queued or running, unless it waits for its owner to choose, and both have
+    a small index.
     """
     row = await db.fetchrow(
         f"""

@@ -85,6 +85,8 @@ class Shot(Struct, frozen=True, kw_only=True):
     width: int | None
     height: int | None
     text: str
+    cut: bool
+    """Whether the text goes on on the run's page."""
     seed: int | None
     media_type: str | None
 
@@ -266,6 +268,8 @@ ORDER BY number DESC LIMIT {VERSIONS}
 
 _VERSION = "SELECT id, number, note, created_at, recipe FROM versions WHERE pipeline_id = $1 AND number = $2"
 
+TEXT = 8_000
+"""Characters of a text that a pipeline's page shows."""
 _SHOTS = f"""
 WITH chosen AS (
     (SELECT r.id, r.number, r.state, r.visibility, r.version_id, r.owner_id, r.published_at
@@ -291,7 +295,8 @@ WITH chosen AS (
 SELECT c.id AS run_id, c.number AS run_number, c.state AS run_state, c.visibility = 'published' AS published,
     c.owner_id = $5 AS by_owner,
     v.number AS version_number, coalesce(made.output, 1) AS output, made.sha256, made.width, made.height, made.seed,
-    made.media_type, coalesce(left(last.output_text, 2000), '') AS text
+    made.media_type, coalesce(left(last.output_text, {TEXT}), '') AS text,
+    coalesce(length(last.output_text), 0) > {TEXT} AS cut
 FROM chosen c
 JOIN versions v ON v.id = c.version_id
 CROSS JOIN LATERAL (

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from domain import advance as advancing
-from domain import db
+from domain import db, steps
 from domain.events import note, ring
 from domain.means import Means
 from domain.prepare import Prepared
@@ -193,6 +193,10 @@ async def _take(ready: _Ready, owner: str, lease_s: float, turn: int) -> Claim |
     It is served in this turn, its own or that of an alike step before it: nobody else's turn comes later for that.
     """
     step, prepared = ready.step, ready.prepared
+    if prepared is not None and steps.asks(step["kind"]):  # queued by a worker of before it was known, or in trouble
+        if not await advancing.ask(step, prepared):
+            await advancing.advance(step["run_id"])
+        return None
     row = await db.fetchrow(
         """
         UPDATE step_runs SET state = 'running', attempt = attempt + 1, lease_owner = $2,

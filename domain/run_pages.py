@@ -62,8 +62,8 @@ class StepPage(Struct, kw_only=True):
     """The pass after which the preview looks so, when there is one."""
     unserved: bool = False
     """Whether it is queued and no worker is there for it."""
-    preview_text: str = ""
-    """The text so far, while one is being written."""
+    preview_text: str | None = None
+    """The text so far, while one is being written and some of it is there."""
     elapsed: float | None
     left: float | None
     """About how many seconds of work remain in this step."""
@@ -283,7 +283,7 @@ def _step(row: db.Record, rates: Mapping[tuple[str, str], float]) -> StepPage:
         place=None if row["ahead"] is None else row["ahead"] + 1,
         preview=row["preview"],
         unserved=bool(row["unserved"]),
-        preview_text=row["preview_text"] or "",
+        preview_text=row["preview_text"],
         elapsed=_elapsed(row),
         left=_left(row, rates),
         source=_source(row),
@@ -312,9 +312,15 @@ def _shown_seconds(rows: Sequence[db.Record], parts: Sequence[StepPage]) -> floa
     run = rows[0]
     if run["mine"]:
         whole = _between(run["run_started"], run["run_finished"] or run["now"])
-        asked = [row for row in rows if steps.asks(row["kind"])]
-        waited = sum(_between(row["queued_at"], row["finished_at"] or row["now"]) or 0 for row in asked)
-        return None if whole is None else max(whole - waited, 0.0)
+        if whole is None:
+            return None
+        asked = [row for row in rows if steps.asks(row["kind"]) and row["queued_at"]]
+        waited = [
+            _between(row["queued_at"], row["finished_at"] or row["now"]) or 0
+            for row in asked
+            if row["queued_at"] >= run["run_started"]  # one chosen before it was run again
+        ]
+        return max(whole - sum(waited), 0.0)
     return sum(part.elapsed or 0 for part in parts)
 
 
@@ -467,8 +473,8 @@ async def mine(person_id: UUID, after: UUID | None = None, limit: int = PAGE) ->
             r.finished_at IS NULL AND EXISTS (
                 SELECT FROM step_runs s WHERE s.run_id = r.id AND s.state = 'choosing') AS choosing,
             r.cancel_requested_at IS NOT NULL AND r.finished_at IS NULL AS cancelling,
-            extract(epoch FROM r.finished_at - coalesce(r.started_at, r.finished_at))::float8
-                - {times.chosen("r.id")} AS seconds,
+            greatest(extract(epoch FROM r.finished_at - coalesce(r.started_at, r.finished_at))::float8
+                - {times.chosen("r")}, 0) AS seconds,
             CASE WHEN p.deleted_at IS NULL AND (p.visibility <> 'private' OR p.owner_id = $1)
                  THEN p.title ELSE '' END AS pipeline_title,
             made.sha256, made.width, made.height, made.media_type,

@@ -21,6 +21,8 @@ MAX_INPUTS = 20
 MAX_LISTS = 20
 MAX_LIST_ITEMS = 500
 MAX_TEXT = 10_000
+MAX_SHORT, MAX_LONG = 2_000, 20_000
+"""Characters of an input of one line, and of one of many."""
 MAX_SEED = 2**32 - 1
 
 Medium = Literal["text", "image", "animation", "mesh", "audio"]
@@ -418,7 +420,7 @@ class Input(Struct, kw_only=True, forbid_unknown_fields=True):
     """A named variable that whoever runs the pipeline may set."""
 
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$", title="Name")]
-    kind: Annotated[Literal["text", "number", "choice"], Meta(title="Kind")] = "text"
+    kind: Annotated[Literal["text", "long", "number", "choice"], Meta(title="Kind")] = "text"
     default: Annotated[str, Meta(max_length=2_000, title="Default")] = ""
     choices: Annotated[list[Annotated[str, Meta(max_length=200)]], Meta(max_length=50, title="Choices")] = []
 
@@ -716,8 +718,9 @@ _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCI
 
 def check_input(entry: Input, value: str) -> str:
     """The value of an input as it may be used. Raises ValueError with the words for the field."""
-    if len(value) > 2_000:
-        raise ValueError("At most 2,000 characters")
+    most = MAX_LONG if entry.kind == "long" else MAX_SHORT
+    if len(value) > most:
+        raise ValueError(f"At most {most:,} characters")
     if entry.kind == "choice" and value not in entry.choices:
         raise ValueError("Choose one of: " + ", ".join(entry.choices) if entry.choices else "Give it some choices")
     if entry.kind == "number" and not (_NUMBER.fullmatch(value) and math.isfinite(float(value))):

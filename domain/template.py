@@ -13,7 +13,8 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-MAX_LENGTH = 10_000
+MAX_LENGTH = 40_000
+"""Characters of a filled template: a text that a model wrote goes into the next step's prompt."""
 MAX_DEPTH = 8
 MAX_PICKS = 1_000
 

@@ -13,11 +13,11 @@ def step(alias: str) -> str:
         ELSE extract(epoch FROM {alias}.finished_at - {alias}.started_at)::float8 END"""  # noqa: S608 - an alias
 
 
-def chosen(run_id: str) -> str:
-    """Seconds that a run has waited, or waits, for its owner to choose."""
+def chosen(run: str) -> str:
+    """Seconds that a row of `runs` has waited, or waits, for its owner to choose since it was started last."""
     waited = "extract(epoch FROM coalesce(asked.finished_at, now()) - asked.queued_at)::float8"
     return f"""(SELECT coalesce(sum({waited}), 0) FROM step_runs asked
-        WHERE asked.run_id = {run_id} AND asked.kind = 'pick')"""  # noqa: S608 - a column
+        WHERE asked.run_id = {run}.id AND asked.kind = 'pick' AND asked.queued_at >= {run}.started_at)"""  # noqa: S608 - an alias
 
 
 def run(run_id: str) -> str:

@@ -140,8 +140,9 @@ class Context:
         called only if it is time."""
         start = time.monotonic()
         if start >= self._next_preview and self._left(start, done, total) >= WORTH_A_PREVIEW:
-            for member in self.wanted:
-                self._say(Preview(member, done, text().encode(), "text/plain"))
+            shown = text().encode()
+            for member in self.wanted if shown else ():
+                self._say(Preview(member, done, shown, "text/plain"))
             self._next_preview = start + PREVIEW_PAUSE
 
     def _left(self, now: float, done: int, total: int) -> float:

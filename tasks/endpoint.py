@@ -3,6 +3,7 @@
 The key is read from the environment of the worker and stays in its process.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,12 @@ from tasks.context import Away, Context
 
 PATIENCE = 120.0
 """Seconds until an endpoint that says nothing counts as away."""
+LONGEST = 900.0
+"""Seconds that an answer may take."""
+CHARACTERS = 40
+"""Characters of a token at most, on average: a server that counts otherwise is cut short."""
 MAX_REASON = 200
+_NO_ENTRY = (401, 403)
 _AWAY = (408, 409, 425, 429)
 """Statuses that another try may change, beside 500 and more."""
 
@@ -37,30 +43,41 @@ class Endpoint:
     def write(self, step: TextToText, ctx: Context) -> tuple[str, int]:
         """The model's answer to the step's prompt, and in how many pieces it came.
 
-        Raises DomainError with the server's reason for what it refuses, Away where another try may help, Stopped
-        when nobody wants it any more.
+        Raises DomainError with the server's reason for what it refuses and for an empty answer, Away where another
+        try may help, Stopped when nobody wants it any more.
         """
-        pieces: list[str] = []
+        most, pieces, length = step.max_new_tokens, list[str](), 0
+        until = time.monotonic() + LONGEST
+        ctx.progress(0, most)
         with self._answers(step) as answers:
             for piece in answers:
+                if time.monotonic() > until:
+                    raise Away(f"{self.name} did not come to an end")
+                ctx.progress(len(pieces), most)  # also where it only thinks: somebody may have stopped it
+                if not piece:
+                    continue
                 pieces.append(piece)
-                done = min(len(pieces), step.max_new_tokens)
-                ctx.progress(done, step.max_new_tokens)
-                ctx.written(done, step.max_new_tokens, lambda: _clean("".join(pieces)))
-        ctx.progress(step.max_new_tokens, step.max_new_tokens)
-        return _clean("".join(pieces)).strip(), len(pieces)
+                length += len(piece)
+                if len(pieces) >= most or length >= most * CHARACTERS:
+                    break
+                ctx.written(len(pieces), most, lambda: _clean("".join(pieces)))
+        ctx.progress(most, most)
+        return language.written(_clean("".join(pieces))), len(pieces)
 
     @contextmanager
     def _answers(self, step: TextToText) -> Iterator[Iterator[str]]:
         import openai
 
         address, model = urldefrag(self.path)
+        key = endpoint_key(self.name)
         told: list[Any] = [{"role": "system", "content": step.system}] if step.system.strip() else []
+        # words go to the host that /models names, and to no other that it may point to
+        http = openai.DefaultHttpxClient(follow_redirects=False)
         try:
             # no tries of its own: the queue tries again, and tells whoever waits
             with (
                 openai.OpenAI(
-                    base_url=address, api_key=endpoint_key(self.name) or "none", timeout=PATIENCE, max_retries=0
+                    base_url=address, api_key=key or "none", timeout=PATIENCE, max_retries=0, http_client=http
                 ) as client,
                 client.chat.completions.create(
                     model=model,
@@ -75,7 +92,8 @@ class Endpoint:
             ):
                 yield (part.choices[0].delta.content or "" for part in stream if part.choices)
         except openai.APIStatusError as error:
-            if error.status_code in _AWAY or error.status_code >= 500:
+            keyless = not key and error.status_code in _NO_ENTRY  # a worker that has it may be there too
+            if keyless or error.status_code in _AWAY or error.status_code >= 500:
                 raise Away(f"{self.name} answered {error.status_code}") from error
             raise DomainError(f"The model “{self.name}” refused: {_reason(error)}") from error
         except openai.APIError as error:
@@ -84,7 +102,7 @@ class Endpoint:
 
 def _reason(error: Any) -> str:
     """What the server says, in a line; of who may not ask at all, no word, for it may show a piece of the key."""
-    if error.status_code in (401, 403):
+    if error.status_code in _NO_ENTRY:
         return "the key that the host of this site gave for it is not accepted."
     told = error.body.get("message") if isinstance(error.body, dict) else None
     words = " ".join(str(told or error.status_code).split())

@@ -51,7 +51,7 @@ class Language:
         text = _decoded(tokenizer, answer)
         for end in ends:
             text = text.partition(end)[0]
-        return text.strip(), len(answer)
+        return written(text), len(answer)
 
 
 def open_folder(path: Path, dtype: Any) -> Language:
@@ -62,6 +62,13 @@ def open_folder(path: Path, dtype: Any) -> Language:
     tokenizer = AutoTokenizer.from_pretrained(str(path), **safely)
     model: Any = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype, use_safetensors=True, **safely)
     return Language(tokenizer, model.eval())
+
+
+def written(text: str) -> str:
+    """The text as it is kept. Raises DomainError for none: nobody could use it, and it would be reused."""
+    if not text.strip():
+        raise DomainError("The model wrote nothing. Try another seed, or let it write more.")
+    return text.strip()
 
 
 def stops(step: TextToText) -> list[str]:

@@ -58,7 +58,7 @@ class Models:
         self._setting = device
         self._given = budget
         self._say = say
-        self._loaded: OrderedDict[tuple[str, str, Means], Model] = OrderedDict()
+        self._loaded: OrderedDict[tuple[str, str, str, Means], Model] = OrderedDict()
 
     @cached_property
     def device(self) -> str:
@@ -81,7 +81,7 @@ class Models:
 
         Raises DomainError when its files are not what was registered or cannot be loaded.
         """
-        key = (ref.path, ref.revision, ref.means)
+        key = (ref.name if ref.remote else "", ref.path, ref.revision, ref.means)
         if key not in self._loaded:
             self._make_room(_expected(Path(ref.path)))
             model = self._load(ref)
@@ -96,7 +96,7 @@ class Models:
 
     def _make_room(self, size: int) -> None:
         while self._loaded and sum(model.bytes for model in self._loaded.values()) + size > self.budget:
-            (_, revision, _), model = self._loaded.popitem(last=False)
+            (_, _, revision, _), model = self._loaded.popitem(last=False)
             log.info("dropping %s (%s), %d MB", model.ref.name, revision[:12], model.bytes >> 20)
             del model
             _free(self.device)

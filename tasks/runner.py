@@ -97,19 +97,21 @@ class Runner:
     async def _start(self) -> None:
         """Open the database, warm the engine up and reach the file store."""
         await dispatcher.bind(self._config)
-        self._announcing = asyncio.create_task(self._announce())
         self._engine = Engine(self._config.device, await self._warm(), self._limits)
         if self._serves - {"light"}:
             self._engine.start()
         with contextlib.suppress(Unavailable):
             await self._storage.open_bucket()
         self._filling = asyncio.create_task(self._fill())
+        self._announcing = asyncio.create_task(self._announce())
 
     async def _announce(self) -> None:
         """Say every few seconds that this worker is there, and what it serves."""
         while True:
-            with contextlib.suppress(*TRANSPORT):
-                await services.announce(self._owner, self._config.queues, self._config.device)
+            try:
+                await services.announce(self._owner, self._config.queues, _device(self._config.device))
+            except Exception as error:  # it works all the same, and says so again soon
+                log.warning("could not say that this worker is there: %s", error)
             await asyncio.sleep(services.ANNOUNCE)
 
     async def _fill(self) -> None:
@@ -206,9 +208,14 @@ class Runner:
 
 def _room(device: str) -> int:
     """Pictures worth making in one call: a GPU gains by many, two CPU cores hardly."""
-    if device == "auto":
-        device = "cuda" if Path("/dev/nvidiactl").exists() else "cpu"
-    return ROOM.get(device.partition(":")[0], ROOM["cpu"])
+    return ROOM.get(_device(device).partition(":")[0], ROOM["cpu"])
+
+
+def _device(setting: str) -> str:
+    """What the DEVICE setting comes to, as far as this process can tell: only its engine has torch."""
+    if setting != "auto":
+        return setting
+    return "cuda" if Path("/dev/nvidiactl").exists() else "cpu"
 
 
 def _spoken(seconds: float) -> str:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from domain import db, models
-from domain.config import Config, ConfigError
+from domain.config import Config, ConfigError, endpoint_key
 from domain.errors import Invalid
 from tasks import dispatcher
 
@@ -42,6 +42,7 @@ def main() -> None:
     """Never returns: the process becomes dramatiq's."""
     try:
         config = Config.from_env()
+        endpoint_key("")  # whether all of them can be read
     except ConfigError as error:
         sys.exit(str(error))
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s worker %(levelname)s %(message)s")

@@ -581,4 +581,4 @@ def _sentence(key: str, words: str, rows: list[Form]) -> str:
 KIND_CHOICES = [(name, kind.label) for name, kind in steps.KINDS.items()]
 VISIBILITY_CHOICES = list(VISIBILITIES.items())
 LICENSE_CHOICES = [(entry.id, entry.name) for entry in licenses.LICENSES.values()]
-INPUT_KINDS = [("text", "Text"), ("number", "Number"), ("choice", "Choice")]
+INPUT_KINDS = [("text", "Text"), ("long", "Long text"), ("number", "Number"), ("choice", "Choice")]

@@ -266,10 +266,12 @@ async def cancel(request: _Request, run_id: UUID, me: Viewer) -> Response[bytes]
 @post("/runs/{run_id:uuid}/choices/{ordinal:int}")
 async def choose(request: _Request, run_id: UUID, ordinal: int, me: Viewer) -> Response[bytes]:
     """Let pictures go on in a run that waits for it: `picture` is one of them by its place, `picture-2` the second."""
+    if not 1 <= ordinal <= steps.MAX_STEPS:
+        raise NotFound
     sent = await read_form(request, lambda name: name == "picture" or name.startswith("picture-"))
     places = [int(value) for value in sent.values() if value.isascii() and value.isdecimal() and len(value) < 3]
     try:
-        await choices.choose(run_id, me.id, min(ordinal, steps.MAX_STEPS + 1), places)
+        await choices.choose(run_id, me.id, ordinal, places)
     except Invalid as error:
         return await _show(request, run_id, me, ticked=places, error=error.fields["picture"])
     return see_other(f"/runs/{run_id}")

@@ -14,6 +14,10 @@ def _asked(name: str, default: str = "") -> Input:
     return Input(name=name, default=default)
 
 
+def _pasted(name: str) -> Input:
+    return Input(name=name, kind="long")
+
+
 def _one_of(name: str, *choices: str) -> Input:
     return Input(name=name, kind="choice", default=choices[0], choices=list(choices))
 
@@ -34,7 +38,7 @@ STARTS: dict[str, tuple[str, Recipe]] = {
         _task(
             "Translate into {language}. Keep meaning, tone and names. Answer with the translation alone.\n\n{original}",
             _one_of("language", *LANGUAGES),
-            _asked("original"),
+            _pasted("original"),
             temperature=0.0,
             most=1_000,
         ),
@@ -44,7 +48,7 @@ STARTS: dict[str, tuple[str, Recipe]] = {
         _task(
             "Summarize in {sentences} sentences, with nothing that it does not say.\n\n{original}",
             Input(name="sentences", kind="number", default="3"),
-            _asked("original"),
+            _pasted("original"),
             temperature=0.3,
         ),
     ),
@@ -73,7 +77,7 @@ STARTS: dict[str, tuple[str, Recipe]] = {
         _task(
             "Rewrite this {style}. Keep what it says.\n\n{original}",
             _one_of("style", "more plainly", "more formally", "as a poem", "for a child of eight", "half as long"),
-            _asked("original"),
+            _pasted("original"),
             most=1_000,
         ),
     ),
@@ -99,7 +103,7 @@ STARTS: dict[str, tuple[str, Recipe]] = {
         _task(
             "List the {count} most telling keywords of this text, separated by commas and nothing else.\n\n{original}",
             Input(name="count", kind="number", default="8"),
-            _asked("original"),
+            _pasted("original"),
             temperature=0.0,
             most=100,
         ),

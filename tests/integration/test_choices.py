@@ -8,7 +8,20 @@ from uuid import UUID
 import httpx
 import pytest
 
-from domain import choices, estimates, forecast, grid_axes, grids, models, own_feeds, queue, run_pages, runs, steps
+from domain import (
+    choices,
+    comparisons,
+    estimates,
+    forecast,
+    grid_axes,
+    grids,
+    models,
+    own_feeds,
+    queue,
+    run_pages,
+    runs,
+    steps,
+)
 from domain.errors import Conflict, Invalid, NotFound
 from domain.people import Person
 from domain.queue import Made
@@ -177,6 +190,35 @@ async def test_the_time_to_choose_is_not_the_time_it_took(db: Any, make: Make, a
     assert (await run_pages.mine(ada.id)).runs[0].seconds == pytest.approx(0, abs=60)
 
 
+async def test_a_run_again_counts_from_its_own_start(db: Any, make: Make, ada: Person, pipeline: Pipeline) -> None:
+    run_id, _ = await drawn(make, pipeline)
+    await db.execute(
+        "UPDATE step_runs SET queued_at = queued_at - interval '1 h' WHERE run_id = $1 AND kind = 'pick'", run_id
+    )
+    await choices.choose(run_id, ada.id, 2, [1])
+    (held,) = await queue.claim("light", "worker")
+    await queue.fail(held, "refused", "no")
+    await runs.retry(run_id, ada.id)
+    (held,) = await queue.claim("light", "worker")
+    await db.execute("UPDATE runs SET started_at = started_at - interval '10 min' WHERE id = $1", run_id)
+    await queue.finish(held, [Made((await make.artifact()).sha256)], None, {}, {})
+    assert (await run_pages.read(run_id, ada.id)).seconds == pytest.approx(600, abs=60)
+    assert (await run_pages.mine(ada.id)).runs[0].seconds == pytest.approx(600, abs=60)
+
+
+async def test_one_that_an_older_worker_queued_asks_all_the_same(db: Any, make: Make, pipeline: Pipeline) -> None:
+    run_id, _ = await drawn(make, pipeline)
+    await db.execute("UPDATE step_runs SET state = 'queued' WHERE run_id = $1 AND kind = 'pick'", run_id)
+    assert await queue.claim("light", "worker") == []
+    assert await states(db, run_id) == ["succeeded", "choosing", "waiting"]
+
+
+async def test_a_comparison_starts_nothing_that_asks(make: Make, ada: Person, pipeline: Pipeline) -> None:
+    other = await make.version(pipeline, steps=recipe(most=2))
+    with pytest.raises(NotFound):
+        await comparisons.run(pipeline.version_id, other.id, ada.id, [7], "key")
+
+
 async def test_what_a_person_does_is_no_work(ada: Person, pipeline: Pipeline) -> None:
     step = steps.Pick()
     assert forecast.seconds({"kind": "pick", "most": 1}, {}) == 0
@@ -209,6 +251,8 @@ async def test_the_page_asks_its_owner_alone(
     part = (await client.get(f"/runs/{run_id}/progress", headers=POLL)).text
     assert "Which picture goes on?" in part
 
+    for ordinal in ("0", "21", "-99999999999999"):
+        assert (await client.post(f"/runs/{run_id}/choices/{ordinal}", data={"picture": "3"})).status_code == 404
     answer = await client.post(f"/runs/{run_id}/choices/2", data={"picture": "3"})
     assert (answer.status_code, answer.headers["location"]) == (303, f"/runs/{run_id}")
     page = (await client.get(f"/runs/{run_id}")).text

@@ -48,6 +48,10 @@ def _part(text: str) -> bytes:
 
 async def _spoken(asked: dict[str, Any]) -> AsyncIterator[bytes]:
     prompt = asked["messages"][-1]["content"]
+    if prompt == "only think":
+        for _ in range(5):
+            yield _part("")
+        return
     for number in range(SLOW if prompt == "slowly" else 4):
         yield _part(f"piece {number} ")
         await asyncio.sleep(0.1 if prompt == "slowly" else 0)
@@ -59,17 +63,19 @@ async def _spoken(asked: dict[str, Any]) -> AsyncIterator[bytes]:
 def there() -> Iterator[There]:
     """The server, in a thread of its own."""
     told = There()
+    port = free_port()
 
     @post("/v1/chat/completions")
     async def complete(request: Request[Any, Any, Any]) -> Response[Any]:
         told.asked.append(await request.json())
         told.keys.append(request.headers.get("authorization", ""))
         status = told.answers.pop(0) if told.answers else 200
+        if status == 307:
+            return Response(None, status_code=307, headers={"Location": f"http://localhost:{port}/v1/chat/completions"})
         if status != 200:
             return Response({"error": {"message": f"no, {KEY}" if status == 401 else "too long"}}, status_code=status)
         return Stream(_spoken(told.asked[-1]), media_type="text/event-stream", status_code=200)
 
-    port = free_port()
     server = uvicorn.Server(uvicorn.Config(Litestar([complete]), port=port, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -169,6 +175,34 @@ async def test_it_shows_what_comes_and_stops_in_the_middle(make: Make) -> None:
     assert (state, row["output_text"]) == ("cancelled", None)
 
 
+@pytest.mark.usefixtures("ready")
+async def test_it_goes_to_no_other_host_and_takes_no_more_than_was_asked_for(make: Make, there: There) -> None:
+    there.answers[:] = [307]
+    state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[ASKED])))
+    assert (state, len(there.asked)) == ("failed", 1)
+    assert "refused" in row["error_message"]
+    short = steps.TextToText(prompt="slowly", model="there", max_new_tokens=3)
+    state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[short])))
+    assert (state, row["output_text"]) == ("succeeded", "piece 0 piece 1 piece 2")
+    assert row["receipt"]["parameters"]["tokens"] == 3
+
+
+@pytest.mark.usefixtures("ready")
+async def test_an_answer_without_words_is_no_result(make: Make) -> None:
+    step = steps.TextToText(prompt="only think", model="there")
+    state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
+    assert state == "failed"
+    assert row["error_message"] == "The model wrote nothing. Try another seed, or let it write more."
+
+
+def test_a_worker_without_the_key_leaves_it_to_others(there: There) -> None:
+    there.answers[:] = [401]
+    ref = ModelRef("keyless", there.url, "r")
+    ctx = Context(Job(id="x", members=[Member(step={})], model=ref), Models("cpu"), lambda _: None, lambda _: True)
+    with pytest.raises(Away):
+        ctx.model().pipe.write(ASKED, ctx)
+
+
 def test_nobody_there_is_worth_another_try() -> None:
     ref = ModelRef("there", f"http://127.0.0.1:{free_port()}/v1#small-1", "r")
     said: list[FromEngine] = []
@@ -203,7 +237,15 @@ def test_endpoints_are_read_from_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["text", "text=ftp://x/v1#m", "text=https://x/v1", "te xt=https://x/v1#m", "text=https://k:s@x/v1#m"]
+    "given",
+    [
+        "text",
+        "starter=https://x/v1#m",
+        "text=ftp://x/v1#m",
+        "text=https://x/v1",
+        "te xt=https://x/v1#m",
+        "text=https://k:s@x/v1#m",
+    ],
 )
 def test_a_wrong_endpoint_is_refused_without_showing_it(given: str) -> None:
     with pytest.raises(ConfigError, match="ENDPOINTS") as refused:

@@ -76,7 +76,7 @@ def test_a_variable_is_never_read_as_a_template() -> None:
         ("__empty__", "There is no list called __empty__"),
         ("{a|" * 9 + "b" + "}" * 9, "nested more than 8 deep"),
         ("{a|b}" * 1_001, "more than 1,000 choices"),
-        ("{thing}" * 3_000, "grows past 10,000 characters"),
+        ("{thing}" * 12_000, "grows past 40,000 characters"),
     ],
 )
 def test_what_is_wrong_is_said_in_words(text: str, words: str) -> None:
