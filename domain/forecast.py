@@ -27,7 +27,7 @@ def work(step: Mapping[str, Any]) -> float:
     if "max_new_tokens" in step:
         return float(step["max_new_tokens"])
     passes = float(step.get("num_inference_steps", 1)) * float(step.get("strength", 1))
-    pixels = float(step.get("width", 128)) * float(step.get("height", 128)) / 16_384
+    pixels = float(step.get("width", 256)) * float(step.get("height", 256)) / 65_536
     pictures = float(step.get("num_images_per_prompt", 1))
     return max(passes * pixels * pictures * float(step.get("factor", 1)) ** 2, 0.01)
 

@@ -22,8 +22,8 @@ ENDPOINT = "endpoint"
 STARTER = "starter"
 STARTER_PATH = Path(__file__).resolve().parent.parent / "tasks" / "weights" / "starter"
 STARTER_DEFAULTS: dict[str, Any] = {
-    "width": 128,
-    "height": 128,
+    "width": 256,
+    "height": 256,
     "num_inference_steps": 20,
     "guidance_scale": 3.0,
     "scheduler": "DDIMScheduler",

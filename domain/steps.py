@@ -238,8 +238,8 @@ class TextToImage(Step, tag="text_to_image"):
     prompt: Prompt = ""
     negative_prompt: NegativePrompt = ""
     model: ModelName = "starter"
-    width: Annotated[Side, Meta(title="Width", description="Pixels, a multiple of 8.")] = 128
-    height: Annotated[Side, Meta(title="Height", description="Pixels, a multiple of 8.")] = 128
+    width: Annotated[Side, Meta(title="Width", description="Pixels, a multiple of 8.")] = 256
+    height: Annotated[Side, Meta(title="Height", description="Pixels, a multiple of 8.")] = 256
     num_inference_steps: InferenceSteps = 20
     guidance_scale: GuidanceScale = 3.0
     scheduler: SchedulerField = "DDIMScheduler"

@@ -168,7 +168,7 @@ def defaults_of(path: Path) -> dict[str, Any]:
     for part in ("unet", "transformer"):
         sample = _read_json(path / part / "config.json").get("sample_size")
         if isinstance(sample, int) and 8 <= sample <= 256:
-            defaults["width"] = defaults["height"] = sample * _LATENT_SCALE
+            defaults["width"] = defaults["height"] = sample * _latent_scale(path)
     scheduler = _read_json(path / "scheduler" / "scheduler_config.json").get("_class_name")
     if isinstance(scheduler, str):
         defaults["scheduler"] = scheduler
@@ -184,6 +184,13 @@ def _sampling_of(path: Path) -> dict[str, Any]:
         for name, value in given.items()
         if isinstance(value, int | float) and bounds[name][0] <= value <= bounds[name][1]
     }
+
+
+def _latent_scale(path: Path) -> int:
+    """Pixels of a picture's side for one of its latents': the autoencoder halves them before each block but the first."""
+    config = _read_json(path / "vae" / "config.json")
+    blocks = config.get("encoder_block_out_channels") or config.get("block_out_channels")
+    return 2 ** (len(blocks) - 1) if isinstance(blocks, list) and 1 < len(blocks) < 8 else _LATENT_SCALE
 
 
 def size_of(files: Mapping[str, Path]) -> int:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from PIL import Image
+
 from domain.steps import TextToImage
 from tasks import diffusion
 from tasks.context import Context, Picture, Result
@@ -14,23 +16,33 @@ def run(step: TextToImage, ctx: Context) -> Result:
 
 
 def together(alike: Sequence[TextToImage], ctx: Context) -> list[Result]:
-    """The same for steps that differ in words, seed and number of pictures only, as one call."""
+    """The same for steps that differ in words, seed and number of pictures only, as one call.
+
+    Sides that the model cannot make are drawn a little larger, and what is too much is cut off all around."""
     seeds = [diffusion.seeds(step.seed or 0, step.num_images_per_prompt) for step in alike]
     model = ctx.model()
     pipe = diffusion.drawing(model, alike[0].scheduler)
+    size = (alike[0].width, alike[0].height)
+    width, height = (-(-side // model.multiple) * model.multiple for side in size)
     parameters = {
         **_words(alike),
-        "width": alike[0].width,
-        "height": alike[0].height,
+        "width": width,
+        "height": height,
         "num_inference_steps": alike[0].num_inference_steps,
         "guidance_scale": alike[0].guidance_scale,
     }
     images = diffusion.denoise(pipe, model, parameters, seeds, ctx)
     used = {"scheduler": type(pipe.scheduler).__name__}
     return [
-        Result(pictures=[Picture(image, seed) for image, seed in zip(made, own, strict=True)], used=used)
+        Result(pictures=[Picture(_cut(image, size), seed) for image, seed in zip(made, own, strict=True)], used=used)
         for made, own in zip(images, seeds, strict=True)
     ]
+
+
+def _cut(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The middle of the picture at this size."""
+    left, upper = ((have - want) // 2 for have, want in zip(image.size, size, strict=True))
+    return image.crop((left, upper, left + size[0], upper + size[1])) if image.size != size else image
 
 
 def _words(alike: Sequence[TextToImage]) -> dict[str, Any]:
