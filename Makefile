@@ -14,7 +14,7 @@ export VENV PYTHON TORCH BROWSER
 BIN := $(VENV)/bin
 LOCKS := deploy/requirements
 
-.PHONY: help run install torch migrate verify backup restore test lint types contracts pytest faults soak bench lock clean
+.PHONY: help run install torch migrate verify backup restore test lint types contracts pytest faults train-starter soak bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo "make lint     ruff, mypy and the import contracts alone"
 	@echo "make faults   kill, freeze and starve every part of a site of its own, and check that no run suffers"
 	@echo "make soak     the same at random against a stream of runs: N=1000 runs, SEED=7 repeats a schedule"
+	@echo "make train-starter   teach the starter model: PART=decoder, autoencoder or denoiser, FOLDER=…, ARGS=\"--minutes 60\""
 	@echo "make bench    measure it, print a table and write JSON; ARGS=\"workers gradio\" measures some parts, and"
 	@echo "              GRADIO=1 first installs what the part beside a Gradio app needs, for it alone"
 	@echo "make lock     resolve the dependencies of pyproject.toml into deploy/requirements anew"
@@ -84,6 +85,9 @@ endif
 # two sites side by side: most of a fault is waiting
 faults: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/faults $(ARGS)
+
+train-starter: $(VENV)/.installed-dev
+	@$(BIN)/python -m tasks.starter $(or $(PART),denoiser) $(or $(FOLDER),tasks/weights/starter) $(ARGS)
 
 soak: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.faults.soak N=$(or $(N),1000) SEED=$(SEED)

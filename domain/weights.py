@@ -187,7 +187,7 @@ def _sampling_of(path: Path) -> dict[str, Any]:
 
 
 def _latent_scale(path: Path) -> int:
-    """Pixels of a picture's side for one of its latents': the autoencoder halves them before each block but the first."""
+    """Pixels of a picture's side for one of its latents': the autoencoder halves them before each block but one."""
     config = _read_json(path / "vae" / "config.json")
     blocks = config.get("encoder_block_out_channels") or config.get("block_out_channels")
     return 2 ** (len(blocks) - 1) if isinstance(blocks, list) and 1 < len(blocks) < 8 else _LATENT_SCALE

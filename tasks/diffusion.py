@@ -127,7 +127,7 @@ def _with_scheduler(model: Model, pipe: Any, name: str) -> Any:
 
 
 def fitted(image: Image.Image, model: Model) -> Image.Image:
-    """The picture with sides the model takes: multiples of 8 or more, at most 2048, at least 64."""
+    """The picture with sides the model takes: multiples of 8 or of more, at most 2048, at least 64."""
     scale = min(1.0, MAX_SIDE / max(image.size))
     sides = [max(64, round(side * scale / model.multiple) * model.multiple) for side in image.size]
     size = (sides[0], sides[1])

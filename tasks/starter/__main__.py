@@ -1,5 +1,7 @@
 """Trains the starter model: `python -m tasks.starter autoencoder FOLDER --minutes 30`, then `denoiser` the same way.
 
+`decoder` is the autoencoder's way back alone, for a denoiser that is to stay as it is.
+
 FOLDER holds a model in diffusers' layout, such as `tasks/weights/starter`, and gets the weights that were learned. The
 denoiser starts from what it knows, if the latents are those it learned.
 """
@@ -24,7 +26,7 @@ CHUNK = 2_000
 def main() -> None:
     """Read the command line and train."""
     asked = argparse.ArgumentParser(prog="python -m tasks.starter", description=__doc__)
-    asked.add_argument("part", choices=["autoencoder", "denoiser"])
+    asked.add_argument("part", choices=["autoencoder", "decoder", "denoiser"])
     asked.add_argument("folder", type=Path)
     asked.add_argument("--minutes", type=float, default=30)
     asked.add_argument("--scenes", type=int, default=20_000, help="how many are drawn to learn from")
@@ -32,7 +34,7 @@ def main() -> None:
     asked.add_argument("--seed", type=int, default=1)
     given = asked.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    teach = {"autoencoder": _autoencoder, "denoiser": _denoiser}[given.part]
+    teach = _denoiser if given.part == "denoiser" else _autoencoder
     teach(given, device, os.cpu_count() or 1)
 
 
@@ -44,7 +46,8 @@ def _autoencoder(given: argparse.Namespace, device: torch.device, processes: int
     chance = Random(given.seed)
     drawn = pictures([sample(chance) for _ in range(given.scenes)], processes)
     unseen = pictures([sample(Random(seed)) for seed in range(10**6, 10**6 + 64)], processes)
-    autoencoder.train(vae, drawn, minutes=given.minutes, rate=given.rate, device=device, say=_say)
+    kept = given.part == "decoder"
+    autoencoder.train(vae, drawn, minutes=given.minutes, rate=given.rate, keep_latents=kept, device=device, say=_say)
     _say(f"{autoencoder.likeness(vae, unseen, device):.2f} dB on pictures it has not seen")
     vae.half().save_pretrained(folder)
 

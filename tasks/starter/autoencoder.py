@@ -16,7 +16,7 @@ SHAPE = {
     "encoder_block_out_channels": (32,) * 5,
     "decoder_block_out_channels": (32,) * 5,
     "num_encoder_blocks": (0, 1, 2, 2, 2),
-    "num_decoder_blocks": (5, 4, 3, 2, 0),
+    "num_decoder_blocks": (5, 4, 3, 2, 1),
     "latent_channels": 4,
     "scaling_factor": 1.0,
     "shift_factor": 0.0,
@@ -40,24 +40,31 @@ def train(
     steps: int = 0,
     rate: float = 1e-3,
     batch: int = 8,
+    keep_latents: bool = False,
     seed: int = 1,
     device: torch.device,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Teach it pictures in bytes (count, 3, 256, 256) for so many minutes or steps."""
+    """Teach it pictures in bytes (count, 3, 256, 256) for so many minutes or steps.
+
+    With `keep_latents` only what comes back from latents is taught, so that a denoiser which learned them stays good.
+    """
     chance = Random(seed)
     vae.to(device, memory_format=torch.channels_last).train()
-    weights = list(vae.parameters())
+    weights = list(vae.decoder.parameters() if keep_latents else vae.parameters())
     optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
     clock, mean = Clock(minutes, rate, most=steps), Mean(weights)
     while clock.tick(optimizer):
-        seen = unit(_crops(drawn, batch, chance), device)
-        latents = vae.encode(seen).latents
-        noise = torch.randn_like(latents) * torch.rand(batch, 1, 1, 1, device=device) * NOISE
+        with torch.set_grad_enabled(not keep_latents):
+            seen = unit(_whole(drawn, batch, chance) if keep_latents else _crops(drawn, batch, chance), device)
+            latents = vae.encode(seen).latents
+        noise = torch.randn_like(latents) * torch.rand(len(latents), 1, 1, 1, device=device) * NOISE
         again = vae.decode(latents + noise).sample
         off = (again - seen).abs().mean()
         edges = _edges(again - seen)
-        loss = off + functional.mse_loss(again, seen) + 0.5 * edges + 0.01 * _unlike_noise(latents)
+        loss = off + functional.mse_loss(again, seen) + 0.5 * edges
+        if not keep_latents:
+            loss = loss + 0.01 * _unlike_noise(latents)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 0.5)
@@ -66,6 +73,12 @@ def train(
         if clock.steps % 100 == 0:
             say(f"{clock.steps} steps, {clock.part:.0%}: off by {off:.4f}, edges {edges:.4f}")
     mean.swap()
+
+
+def _whole(drawn: Tensor, batch: int, chance: Random) -> Tensor:
+    """Whole pictures, as many pixels as `batch` parts have: at a part's edges latents are others than in the whole."""
+    count = max(batch * CROP**2 // drawn.shape[-1] ** 2, 1)
+    return drawn[chance.sample(range(len(drawn)), count)]
 
 
 def _crops(drawn: Tensor, batch: int, chance: Random) -> Tensor:

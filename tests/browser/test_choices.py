@@ -44,4 +44,4 @@ async def test_the_run_goes_on_with_the_picture_that_was_chosen(open_page: OpenP
 
     await _ended(page, javascript)
     await expect(page.get_by_text("2 of 3", exact=True)).to_be_visible()
-    await expect(page.locator("#preview img").first).to_have_attribute("width", "256")
+    await expect(page.locator("#preview img").first).to_have_attribute("width", "512")

@@ -85,4 +85,4 @@ async def test_a_video_plays_when_it_is_told_to(open_page: OpenPage) -> None:
     assert await video.evaluate("one => one.paused && one.poster !== ''")
     moved = "new Promise((done) => { one.ontimeupdate = () => one.currentTime > 0.2 && done(true); })"
     assert await video.evaluate(f"(one) => {{ one.play(); return {moved}; }}")
-    assert await video.evaluate("one => [one.videoWidth, one.duration]") == [128, 2]
+    assert await video.evaluate("one => [one.videoWidth, one.duration]") == [256, 2]

@@ -33,13 +33,13 @@ async def test_the_starter_model_is_registered_at_start(db: Any) -> None:
     assert again == [starter] == await models.everything()
     for kind in models.IMAGE_KINDS:
         (choice,) = await models.names(kind)
-        assert (choice.name, choice.defaults["width"], choice.defaults["guidance_scale"]) == ("starter", 128, 3.0)
+        assert (choice.name, choice.defaults["width"], choice.defaults["guidance_scale"]) == ("starter", 256, 3.0)
     assert await models.names("upscale") == []
 
 
 async def test_a_folder_gets_the_defaults_that_it_tells(db: Any, folder: Path) -> None:
     found = await models.register(NEW, folder, "MIT")
-    assert (found.defaults["width"], found.defaults["height"]) == (128, 128)
+    assert (found.defaults["width"], found.defaults["height"]) == (256, 256)
     assert found.defaults["scheduler"] == "DDIMScheduler"
     assert await models.require(NEW, "text_to_image") == found
 

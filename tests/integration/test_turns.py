@@ -146,7 +146,7 @@ async def test_alike_steps_are_claimed_together(db: Any, make: Make, pipeline: P
         await w.accept(each, seed=secrets.randbelow(1000))
     held = await queue.claim("image", "ann", room=4)
     assert [each.parameters["num_images_per_prompt"] for each in held] == [1, 1, 2]
-    assert {each.parameters["width"] for each in held} == {128}
+    assert {each.parameters["width"] for each in held} == {256}
     assert [len(await queue.claim("image", "ann", room=4)) for _ in range(3)] == [1, 1, 0]
 
 

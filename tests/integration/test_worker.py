@@ -50,7 +50,7 @@ async def test_it_draws_what_it_says(make: Make, storage: Storage) -> None:
     assert row["resolved"]["prompt"] == "a blue circle"
     assert row["resolved"]["seed"] == 9
     made = await w.pictures(row["id"])
-    assert [(each["width"], each["height"], each["seed"]) for each in made] == [(128, 128, 9), (128, 128, 10)]
+    assert [(each["width"], each["height"], each["seed"]) for each in made] == [(256, 256, 9), (256, 256, 10)]
     assert row["receipt"]["outputs"] == [each["sha256"] for each in made]
     assert row["receipt"]["model_revision"] == row["resolved"]["model_revision"]
     assert set(row["timings"]) == {"queued", "load", "run", "save"}
@@ -59,7 +59,7 @@ async def test_it_draws_what_it_says(make: Make, storage: Storage) -> None:
     assert hashlib.sha256(data).hexdigest() == made[0]["sha256"]
     picture = Image.open(io.BytesIO(data))
     assert picture.format == "PNG"
-    assert "Steps: 4, Sampler: DDIM, CFG scale: 3, Seed: 9, Size: 128x128" in picture.info["parameters"]
+    assert "Steps: 4, Sampler: DDIM, CFG scale: 3, Seed: 9, Size: 256x256" in picture.info["parameters"]
     assert json.loads(picture.info["offshoot"])["parameters"]["prompt"] == "a blue circle"
     assert "trainedAlgorithmicMedia" in picture.info["XML:com.adobe.xmp"]
 
@@ -96,9 +96,9 @@ async def test_it_runs_a_chain_to_its_end(make: Make, db: Any, storage: Storage)
     (drawn,), (redrawn,), (large,) = [await w.pictures(row["id"]) for row in rows[1:]]
     assert rows[2]["receipt"]["inputs"] == rows[3]["receipt"]["inputs"] == [drawn["sha256"]]
     assert redrawn["sha256"] != drawn["sha256"]
-    assert (large["width"], large["height"]) == (512, 512)
+    assert (large["width"], large["height"]) == (1024, 1024)
     renditions = await db.fetch("SELECT * FROM renditions WHERE source = $1 ORDER BY width", large["sha256"])
-    assert [row["width"] for row in renditions] == [320]
+    assert [row["width"] for row in renditions] == [320, 640]
     small = Image.open(io.BytesIO(await storage.get(key_of(renditions[0]["sha256"]))))
     assert (small.format, small.size) == ("WEBP", (320, 320))
     assert not await db.fetchval("SELECT count(*) FROM previews")
@@ -111,7 +111,7 @@ async def test_it_joins_pictures_to_an_animation(make: Make, db: Any, storage: S
     state, rows = await w.ended(await w.accept(pipeline))
     assert state == "succeeded", [row["error_message"] for row in rows]
     (made,) = await w.pictures(rows[1]["id"])
-    assert (made["media_type"], made["width"], made["height"]) == ("image/gif", 128, 128)
+    assert (made["media_type"], made["width"], made["height"]) == ("image/gif", 256, 256)
     assert rows[1]["receipt"]["inputs"] == [each["sha256"] for each in await w.pictures(rows[0]["id"])]
     found = Image.open(io.BytesIO(await storage.get(key_of(made["sha256"]))))
     assert (found.format, found.n_frames) == ("GIF", 3)
@@ -144,7 +144,7 @@ async def test_it_redraws_an_upload(make: Make) -> None:
     step = steps.ImageToImage(prompt="a sun", upload=upload.sha256, num_inference_steps=FEW, num_images_per_prompt=2)
     state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
     assert state == "succeeded", row["error_message"]
-    assert [(each["width"], each["height"]) for each in await w.pictures(row["id"])] == [(96, 72), (96, 72)]
+    assert [(each["width"], each["height"]) for each in await w.pictures(row["id"])] == [(96, 80), (96, 80)]
 
 
 @pytest.mark.usefixtures("ready")
@@ -259,7 +259,7 @@ async def test_a_long_step_shows_a_preview(make: Make, db: Any) -> None:
         await asyncio.sleep(0.02)
         preview = await db.fetchrow("SELECT * FROM previews WHERE step_run_id = $1", row["id"])
     assert preview is not None
-    assert Image.open(io.BytesIO(preview["data"])).size == (128, 128)
+    assert Image.open(io.BytesIO(preview["data"])).size == (256, 256)
     assert preview["media_type"] == "image/webp"
     await runs.cancel(run_id, pipeline.owner_id)
     await w.ended(run_id, 25)
@@ -367,7 +367,7 @@ async def test_pictures_are_redrawn_together_as_they_are_alone(make: Make, db: A
     assert [row["receipt"]["batch"] for row in together] == [{"size": 2, "position": n} for n in range(2)]
     for one, other in zip(alone, together, strict=True):
         for mine, theirs in zip(await w.pictures(one["id"]), await w.pictures(other["id"]), strict=True):
-            assert (mine["seed"], mine["width"], mine["height"]) == (theirs["seed"], 96, 72)
+            assert (mine["seed"], mine["width"], mine["height"]) == (theirs["seed"], 96, 80)
             assert await _difference(storage, mine["sha256"], theirs["sha256"]) <= 1.0
 
 

@@ -4,11 +4,12 @@ from random import Random
 
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
 from domain.models import STARTER_PATH
 from domain.vocabulary import read
-from tasks.starter import autoencoder, captions, drawing, scenes
+from tasks.starter import autoencoder, captions, denoiser, drawing, scenes
 from tasks.starter.pictures import pictures
 from tasks.starter.schedule import Clock, Mean
 
@@ -71,6 +72,35 @@ def test_the_autoencoder_learns() -> None:
     autoencoder.train(vae, drawn, steps=30, batch=2, device=cpu, say=lambda words: None)
     assert autoencoder.likeness(vae, drawn, cpu) > before + 1
     assert autoencoder.encoded(vae, drawn, cpu).shape == (8, 4, 16, 16)
+
+
+def test_the_way_back_learns_alone_and_latents_stay_as_they_are() -> None:
+    drawn, cpu = pictures(SAMPLES[:4], 1), torch.device("cpu")
+    vae = autoencoder.new()
+    before, latents = autoencoder.likeness(vae, drawn, cpu), autoencoder.encoded(vae, drawn, cpu)
+    autoencoder.train(vae, drawn, steps=15, keep_latents=True, device=cpu, say=lambda words: None)
+    assert autoencoder.likeness(vae, drawn, cpu) > before + 1
+    assert torch.equal(autoencoder.encoded(vae, drawn, cpu), latents)
+
+
+def test_the_denoiser_learns() -> None:
+    pipe, cpu = StableDiffusionPipeline.from_pretrained(STARTER_PATH, dtype=torch.float32), torch.device("cpu")
+    latents = autoencoder.encoded(pipe.vae, pictures(SAMPLES[:8], 1), cpu)
+    torch.nn.init.zeros_(pipe.unet.conv_out.weight)
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(1))
+    signal = pipe.scheduler.alphas_cumprod[500]
+    noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
+    told = pipe.text_encoder(pipe.tokenizer([""] * 8, padding="max_length", return_tensors="pt").input_ids)[0]
+
+    @torch.no_grad()
+    def loss() -> float:
+        found = pipe.unet(noisy, 500, told).sample
+        wanted = signal.sqrt() * noise - (1 - signal).sqrt() * latents
+        return float((found - wanted).square().mean())
+
+    before = loss()
+    denoiser.train(pipe, SAMPLES[:8], latents, steps=25, rate=2e-3, device=cpu, say=lambda words: None)
+    assert loss() < before * 0.8
 
 
 def test_the_mean_swaps_with_the_weights() -> None:
