@@ -11,6 +11,7 @@ from msgspec import Struct
 from domain import db, receipts, vocabulary, weights
 from domain.errors import Invalid, NotFound
 from domain.means import PLAIN, Means, check_family
+from domain.steps import Recipe
 from domain.vocabulary import Words
 
 IMAGE_KINDS = ("text_to_image", "image_to_image", "inpaint")
@@ -209,6 +210,12 @@ async def names(kind: str) -> list[ModelChoice]:
         STARTER,
     )
     return [ModelChoice(*row) for row in rows]
+
+
+async def hosts(recipe: Recipe) -> list[str]:
+    """Where the words of the recipe's prompts are sent, outside this site."""
+    named = {getattr(step, "model", "") for step in recipe.steps} - {""}
+    return sorted({model.host for model in await everything() if model.remote and model.name in named}) if named else []
 
 
 async def require(name: str, kind: str) -> Model:

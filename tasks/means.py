@@ -81,7 +81,8 @@ def _lay_channels_last(pipe: Any) -> None:
 def _vae(pipe: Any, means: Means) -> dict[str, Any]:
     """Decode pictures one by one, or in overlapping tiles."""
     vae = getattr(pipe, "vae", None)
-    if vae is not None and hasattr(vae, "spatial_scale_factor"):  # AutoencoderTiny takes it to be 8, however often it halves a side
+    if vae is not None and hasattr(vae, "spatial_scale_factor"):
+        # AutoencoderTiny takes it to be 8, however often it halves a side
         vae.spatial_scale_factor = pipe.vae_scale_factor
     force: dict[str, Any] = {}
     for name, wanted in (("slicing", means.vae_slicing), ("tiling", means.vae_tiling)):

@@ -264,10 +264,10 @@ async def show_composer(
 
 async def sums(recipe: steps.Recipe) -> dict[str, Any]:
     """What `pipelines/sums.html` needs beside the composer: how long it takes, who waits, and what nobody runs."""
-    expected, waiting, missing = await asyncio.gather(
-        runs.expected_seconds(recipe), runs.waiting(), services.missing(recipe)
+    expected, waiting, missing, hosts = await asyncio.gather(
+        runs.expected_seconds(recipe), runs.waiting(), services.missing(recipe), models.hosts(recipe)
     )
-    return {"expected": expected, "waiting": waiting, "missing": missing}
+    return {"expected": expected, "waiting": waiting, "missing": missing, "hosts": hosts}
 
 
 async def lay_out(

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from litestar import Request, Response, get, post
 
-from domain import choices, forecast, ratings, run_pages, runs, services, steps
+from domain import choices, forecast, models, ratings, run_pages, runs, services, steps
 from domain.changes import applied
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.run_pages import RunForm, RunPage, StepPage
@@ -145,6 +145,7 @@ async def _show_form(
         waiting=await forecast.waiting(),
         expected=await forecast.expected_seconds(form.recipe),
         missing=await services.missing(form.recipe),
+        hosts=await models.hosts(form.recipe),
     )
 
 

@@ -12,7 +12,8 @@ from tasks.context import Animation, Context, Picture, Result
 def run(step: ImageToImage, ctx: Context) -> Result:
     """`num_images_per_prompt` pictures for each picture that comes in, of its size.
 
-    Sides are brought to multiples of what the model takes, 8 for most, within its limits. Seeds count up over all pictures.
+    Sides are brought to multiples of what the model takes, 8 for most, within its limits. Seeds count up over all
+    pictures.
     """
     sources = ctx.pictures()
     seeds = diffusion.seeds_of_each(step.seed or 0, len(sources), step.num_images_per_prompt, "redrawn")

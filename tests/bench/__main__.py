@@ -15,7 +15,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import gpu, gradio_peer, lines, neighbors, overhead, pages, pollers, search, sharing, starts, workers
+from tests.bench import (
+    gpu,
+    gradio_peer,
+    lines,
+    neighbors,
+    overhead,
+    pages,
+    pollers,
+    search,
+    sharing,
+    starter,
+    starts,
+    workers,
+)
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -47,6 +60,10 @@ AIMS = {
     "lineage of 10,000 offshoots / of 13, time": ("<=", 2.0),
     "lineage of 500 generations, the last / of 13, time": ("<=", 1.2),
     "a vote among 1,000,000 / among none, time": ("<=", 1.3),
+    "starter: ground right": (">=", 0.95),
+    "starter: color right": (">=", 0.95),
+    "starter: shape right": (">=", 0.9),
+    "starter: relation right": (">=", 0.8),
     "gpu: ours at best / diffusers by default": (">=", 3.0),
 }
 
@@ -61,6 +78,7 @@ PARTS: dict[str, Callable[[Path], Any]] = {
     "search": search.measure,
     "neighbors": neighbors.measure,
     "lines": lines.measure,
+    "starter": starter.measure,
     "gpu": gpu.measure,
 }
 """What each part is measured by, given a folder of its own."""

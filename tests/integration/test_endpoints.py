@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -222,6 +222,23 @@ async def test_it_is_registered_by_its_address(db: Any, client: httpx.AsyncClien
     assert "leaves this site" in page
     with pytest.raises(Invalid):
         await models.register_endpoint("no spaces", "https://api.example/v1#small-1")
+
+
+async def test_forms_say_where_the_words_go(
+    client: httpx.AsyncClient, make: Make, log_in: Callable[..., Awaitable[Any]], db: Any
+) -> None:
+    ada = await make.person("ada")
+    await log_in(client, ada)
+    await models.register_endpoint("there", "https://api.example/v1#small-1")
+    pipeline = await make.pipeline(ada, steps=[ASKED])
+    form = (await client.get(f"/pipelines/{pipeline.id}/versions/1/runs")).text
+    assert "is sent to <bdi>api.example</bdi>, outside this site" in form
+    assert (
+        "<dt>Prompts go to</dt><dd><bdi>api.example</bdi></dd>"
+        in (await client.get(f"/pipelines/{pipeline.id}/edit")).text
+    )
+    plain = await make.pipeline(ada, steps=[steps.PromptTemplate(template="a boat")])
+    assert "outside this site" not in (await client.get(f"/pipelines/{plain.id}/versions/1/runs")).text
 
 
 ENV = {"DATABASE_URL": "postgresql://x", "REDIS_URL": "redis://x", "S3_URL": "http://k:s@h/b", "SECRET_KEY": "s" * 32}
