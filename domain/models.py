@@ -16,8 +16,6 @@ from domain.vocabulary import Words
 
 IMAGE_KINDS = ("text_to_image", "image_to_image", "inpaint")
 TEXT_KINDS = ("text_to_text",)
-REMOTE = ("http://", "https://")
-"""What the path of a model begins with that runs elsewhere."""
 ENDPOINT = "endpoint"
 """The family of models that run elsewhere."""
 STARTER = "starter"
@@ -48,7 +46,7 @@ class Model(Struct, frozen=True, kw_only=True):
     @property
     def remote(self) -> bool:
         """Whether it runs elsewhere: `path` is then the address of an API, # and the model's name there."""
-        return self.path.startswith(REMOTE)
+        return self.path.startswith(weights.REMOTE)
 
     @property
     def host(self) -> str:

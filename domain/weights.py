@@ -13,6 +13,8 @@ PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib
 """File endings of formats that can run code when opened, or that diffusers would not read safely."""
 SAFE = ".safetensors"
 LANGUAGE = "language"
+REMOTE = ("http://", "https://")
+"""What the path of a model begins with that runs elsewhere."""
 _CHUNK = 1 << 20
 _LATENT_SCALE = 8
 

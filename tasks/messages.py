@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from domain.means import PLAIN, Means
-from domain.models import REMOTE
+from domain.weights import REMOTE
 
 
 class ModelRef(Struct, frozen=True):

@@ -81,7 +81,7 @@ def _filled(mask: Any, start: Any) -> Any:
     while edge:
         y, x = edge.pop()
         for near in ((y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)):
-            if 0 <= min(near) and max(near) < SIDE and mask[near] and not part[near]:
+            if min(near) >= 0 and max(near) < SIDE and mask[near] and not part[near]:
                 part[near] = True
                 edge.append(near)
     return part
