@@ -110,7 +110,7 @@ class Runner:
         while True:
             try:
                 await services.announce(self._owner, self._config.queues, _device(self._config.device))
-            except Exception as error:  # it works all the same, and says so again soon
+            except (asyncpg.PostgresError, *TRANSPORT) as error:  # it works all the same, and says so again soon
                 log.warning("could not say that this worker is there: %s", error)
             await asyncio.sleep(services.ANNOUNCE)
 
@@ -152,8 +152,9 @@ class Runner:
         """Let everything go."""
         if self._engine is not None:
             self._engine.close()
-        with contextlib.suppress(*TRANSPORT):
-            await asyncio.wait_for(services.leave(self._owner), CLOSE)
+        if self._announcing is not None:
+            with contextlib.suppress(asyncpg.PostgresError, *TRANSPORT):
+                await asyncio.wait_for(services.leave(self._owner), CLOSE)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(db.unbind(), CLOSE)
 
