@@ -49,7 +49,7 @@ def test_models_are_added_listed_and_removed(offshoot: Command) -> None:
     listed = offshoot("models", "list")[1]
     assert "mine " in listed
     assert "Apache-2.0" in listed
-    assert listed.endswith(" models, 27 MB") or listed.endswith(" models, 13 MB")
+    assert listed.endswith(" models, 27 MB") or listed.endswith(" models, 14 MB")
     assert offshoot("models", "remove", "mine") == (0, "mine is offered no longer.")
     assert "mine " not in offshoot("models", "list")[1]
 
