@@ -10,7 +10,7 @@ import httpx
 import pytest
 from litestar import Request
 
-from domain import events, steps
+from domain import events, services, steps
 from domain.people import Person
 from tests.make import Make, Pipeline, Run, png
 from tests.queries import Queries
@@ -37,6 +37,7 @@ async def ada(client: httpx.AsyncClient, make: Make, log_in: LogIn) -> Person:
 
 @pytest.fixture
 async def pipeline(make: Make, ada: Person) -> Pipeline:
+    await services.announce("worker:1", ["light", "image"], "cpu")
     return await make.pipeline(ada, steps=TWO, inputs=INPUTS, title="Fog & boats")
 
 
