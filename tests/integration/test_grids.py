@@ -699,11 +699,11 @@ async def test_times_by_size_are_drawn_over_pixels(
 ) -> None:
     grid_id = await finished(make, pipeline, s2_width="64, 128")
     text = (await client.get(f"/grids/{grid_id}")).text
-    assert "Time by size: 2.00 seconds at 8.2 thousand pixels, 2.00 at 16.4 thousand pixels" in text
+    assert "Time by size: 2.00 seconds at 16.4 thousand pixels, 2.00 at 32.8 thousand pixels" in text
     together = """UPDATE step_runs SET receipt = '{"batch": {"size": 4, "position": 0}}'
                   WHERE ordinal = 2 AND (step ->> 'width')::int = 128"""
     await db.execute(together)
-    assert "0.50 at 16.4" in (await client.get(f"/grids/{grid_id}")).text, "its share of the call"
+    assert "0.50 at 32.8" in (await client.get(f"/grids/{grid_id}")).text, "its share of the call"
     again = await finished(make, pipeline, s2_width="64, 128")
     assert "Time by size: 2.00" in (await client.get(f"/grids/{again}")).text, "as the reused step was measured"
 

@@ -237,7 +237,7 @@ async def test_18_every_form_refuses_a_field_it_does_not_have(
     said = await make.comment(mine, ada)
     collection_id = await collections.create(ada.id, collections.Details("Harbors"))
     item_id = await collections.add(collection_id, ada.id, mine.id)
-    values = {"pipeline_id": mine.id, "run_id": run.id, "number": 1, "handle": "@ada", "tag": "sea"}
+    values = {"pipeline_id": mine.id, "run_id": run.id, "number": 1, "ordinal": 1, "handle": "@ada", "tag": "sea"}
     values |= {"comment_id": said, "notification_id": said, "collection_id": collection_id, "item_id": item_id}
     values |= {"grid_id": await make.grid([run])}
     url = re.sub(r"\{(\w+):\w+\}", lambda found: str(values[found[1]]), path)

@@ -131,7 +131,7 @@ def test_what_is_wrong_is_said_beside_the_field(field: str, value: str, words: s
 def test_an_expansion_bomb_in_an_input_is_stopped():
     bomb = Recipe(inputs=[Input(name="b", default="x" * 2_000)], steps=[TextToImage(prompt="{b}" * 3_000)])
     errors = composer.read(form(bomb), MODELS).errors
-    assert "grows past 10,000" in errors["s1-prompt"]
+    assert "grows past 40,000" in errors["s1-prompt"]
 
 
 def test_thirty_steps_are_too_many():
