@@ -111,16 +111,17 @@ async def given_to(step: db.Record) -> Given:
     recipe: Mapping[str, Any] = step["recipe"]
     text, pictures = "", []
     if step["ordinal"] > 1:
-        this, source = step["step"], source_of(step)
+        this = step["step"]
+        source = source_of(step["ordinal"], this)
         row = await db.fetchrow(_SOURCE, step["run_id"], source, [source, *filter(None, [this.get("also")])])
         assert row is not None
         text, pictures = row["text"] or "", list(row["pictures"] or ())
     return Given(inputs=step["inputs"], lists=recipe.get("lists", {}), seed=step["seed"], text=text, pictures=pictures)
 
 
-def source_of(step: db.Record) -> int:
-    """The place of the step whose output comes in; 0 before the first."""
-    return int(step["step"].get("source") or step["ordinal"] - 1)
+def source_of(ordinal: int, step: Mapping[str, Any]) -> int:
+    """The place of the step whose output comes into a stored one; 0 before the first."""
+    return int(step.get("source") or ordinal - 1)
 
 
 async def try_prepared(step: db.Record) -> tuple[Prepared | None, str]:
@@ -231,7 +232,7 @@ async def chosen(step: db.Record, ready: Prepared, places: Sequence[int]) -> Non
         step["id"],
         step["run_id"],
         list(places),
-        source_of(step),
+        source_of(step["ordinal"], step["step"]),
         resolved(step, ready),
         msgspec.to_builtins(receipt),
     )

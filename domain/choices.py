@@ -21,8 +21,7 @@ class Asked(Struct, frozen=True):
 
 def asked(ordinal: int, step: dict[str, object]) -> Asked:
     """What a stored step asks."""
-    plain = msgspec.convert(step, steps.Pick)
-    return Asked(plain.source or ordinal - 1, plain.most)
+    return Asked(advance.source_of(ordinal, step), msgspec.convert(step, steps.Pick).most)
 
 
 async def choose(run_id: UUID, person_id: UUID, ordinal: int, places: Collection[int]) -> None:

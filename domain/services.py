@@ -1,6 +1,6 @@
 """Which workers are there, what they serve and how busy they are."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -80,8 +80,5 @@ async def missing(recipe: steps.Recipe) -> list[str]:
         f"SELECT queue FROM unnest($1::text[]) AS wanted (queue) WHERE {unserved('queue')}",  # noqa: S608
         sorted(queues),
     )
-    return _labels(recipe, {row["queue"] for row in rows})
-
-
-def _labels(recipe: steps.Recipe, queues: Collection[str]) -> list[str]:
-    return list(dict.fromkeys(step.label for step in recipe.steps if step.queue in queues and not step.asks))
+    unmanned = {row["queue"] for row in rows}
+    return list(dict.fromkeys(step.label for step in recipe.steps if step.queue in unmanned and not step.asks))

@@ -56,6 +56,13 @@ FILES = ("upload", "mask")
 """Fields that name a file of a person's by its SHA-256."""
 
 
+_FILLED = (
+    "{name} puts in an input, {red|blue} picks one by the seed, __colors__ draws from a list, "
+    "{text} is the text of the step before."
+)
+"""How a prompt is filled, as its help says."""
+
+
 def _widget(widget: str) -> dict[str, str]:
     return {"widget": widget}
 
@@ -65,8 +72,7 @@ Prompt = Annotated[
     Meta(
         max_length=MAX_TEXT,
         title="Prompt",
-        description="What to draw. {name} puts in an input, {red|blue} picks one by the seed, "
-        "__colors__ draws from a list, {text} is the text of the step before.",
+        description=f"What to draw. {_FILLED}",
         extra_json_schema=_widget("prompt"),
     ),
 ]
@@ -164,8 +170,7 @@ class PromptTemplate(Step, tag="prompt_template"):
         Meta(
             max_length=MAX_TEXT,
             title="Template",
-            description="{name} puts in an input, {red|blue} picks one by the seed, "
-            "__colors__ draws from a list, {text} is the text of the step before.",
+            description=_FILLED,
             extra_json_schema=_widget("prompt"),
         ),
     ] = ""
@@ -192,8 +197,7 @@ class TextToText(Step, tag="text_to_text"):
         Meta(
             max_length=MAX_TEXT,
             title="Prompt",
-            description="What to write. {name} puts in an input, {red|blue} picks one by the seed, "
-            "__colors__ draws from a list, {text} is the text of the step before.",
+            description=f"What to write. {_FILLED}",
             extra_json_schema=_widget("prompt"),
         ),
     ] = ""
@@ -421,7 +425,7 @@ class Input(Struct, kw_only=True, forbid_unknown_fields=True):
 
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$", title="Name")]
     kind: Annotated[Literal["text", "long", "number", "choice"], Meta(title="Kind")] = "text"
-    default: Annotated[str, Meta(max_length=2_000, title="Default")] = ""
+    default: Annotated[str, Meta(max_length=MAX_SHORT, title="Default")] = ""
     choices: Annotated[list[Annotated[str, Meta(max_length=200)]], Meta(max_length=50, title="Choices")] = []
 
 

@@ -60,9 +60,9 @@ class Endpoint:
                 length += len(piece)
                 if len(pieces) >= most or length >= most * CHARACTERS:
                     break
-                ctx.written(len(pieces), most, lambda: _clean("".join(pieces)))
+                ctx.written(len(pieces), most, lambda: language.storable("".join(pieces)))
         ctx.progress(most, most)
-        return language.written(_clean("".join(pieces))), len(pieces)
+        return language.written(language.storable("".join(pieces))), len(pieces)
 
     @contextmanager
     def _answers(self, step: TextToText) -> Iterator[Iterator[str]]:
@@ -107,10 +107,6 @@ def _reason(error: Any) -> str:
     told = error.body.get("message") if isinstance(error.body, dict) else None
     words = " ".join(str(told or error.status_code).split())
     return words if len(words) <= MAX_REASON else f"{words[:MAX_REASON]}…"
-
-
-def _clean(text: str) -> str:
-    return text.replace("\0", "")
 
 
 def versions() -> dict[str, str]:

@@ -76,9 +76,13 @@ def stops(step: TextToText) -> list[str]:
     return [one.strip() for one in step.stop.split("|") if one.strip()]
 
 
+def storable(text: str) -> str:
+    """The text without the one character that the database cannot hold."""
+    return text.replace("\0", "")
+
+
 def _decoded(tokenizer: Any, tokens: Any) -> str:
-    """The text of these tokens, without a character that the database cannot hold."""
-    return str(tokenizer.decode(tokens, skip_special_tokens=True)).replace("\0", "")
+    return storable(tokenizer.decode(tokens, skip_special_tokens=True))
 
 
 def _asked(tokenizer: Any, system: str, prompt: str) -> Any:

@@ -19,9 +19,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute(
-        "UPDATE step_runs SET state = 'queued' WHERE state = 'choosing'"
-    )  # a worker says that it knows no such step
+    # the worker of before says that it knows no such step
+    op.execute("UPDATE step_runs SET state = 'queued' WHERE state = 'choosing'")
     _allow(BEFORE)
 
 
