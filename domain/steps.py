@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
+from domain import emphasis
 from domain.errors import Invalid
 
 MAX_STEPS = 20
@@ -61,6 +62,7 @@ _FILLED = (
     "{text} is the text of the step before."
 )
 """How a prompt is filled, as its help says."""
+_WEIGHED = "(red:1.3) counts more than the other words, (red:0.7) less."
 
 
 def _widget(widget: str) -> dict[str, str]:
@@ -72,7 +74,7 @@ Prompt = Annotated[
     Meta(
         max_length=MAX_TEXT,
         title="Prompt",
-        description=f"What to draw. {_FILLED}",
+        description=f"What to draw. {_FILLED} {_WEIGHED}",
         extra_json_schema=_widget("prompt"),
     ),
 ]
@@ -237,6 +239,7 @@ class TextToImage(Step, tag="text_to_image"):
     label = "Draw"
     queue = "image"
     gives = "image"
+    code = 2
     together = True
 
     prompt: Prompt = ""
@@ -258,7 +261,7 @@ class ImageToImage(Step, tag="image_to_image"):
     queue = "image"
     takes = "image"
     gives = "image"
-    code = 2
+    code = 3
     together = True
 
     prompt: Prompt = ""
@@ -280,6 +283,7 @@ class Inpaint(Step, tag="inpaint"):
     queue = "image"
     takes = "image"
     gives = "image"
+    code = 2
 
     prompt: Prompt = ""
     negative_prompt: NegativePrompt = ""
@@ -661,6 +665,10 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         return {f"{prefix}prompt": "Write what to draw"}
     if isinstance(step, TextToText) and not step.prompt.strip():
         return {f"{prefix}prompt": "Write what to write"}
+    if isinstance(step, TextToImage | ImageToImage | Inpaint):
+        for name in ("prompt", "negative_prompt"):
+            if fault := emphasis.fault(getattr(step, name)):
+                return {f"{prefix}{name}": fault}
     if isinstance(step, ImageToImage | Inpaint) and int(step.num_inference_steps * step.strength) == 0:
         return {f"{prefix}strength": _too_weak(step.num_inference_steps)}
     if isinstance(step, Inpaint) and not step.mask:

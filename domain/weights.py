@@ -114,6 +114,12 @@ def every_part(path: Path) -> dict[str, str]:
     return {name: str(value[1]) for name, value in index if isinstance(value, list) and len(value) == 2 and value[1]}
 
 
+def left_out(path: Path) -> list[str]:
+    """The components that the folder's index names as none, such as the largest text encoder of Stable Diffusion 3."""
+    index = _read_json(path / "model_index.json").items()
+    return [name for name, value in index if value == [None, None]]
+
+
 def _parts_with_weights(path: Path) -> list[str]:
     """The folder's components that hold tensors: everything but schedulers, tokenizers and processors."""
     return [name for name, kind in every_part(path).items() if not kind.endswith(_WEIGHTLESS)]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from domain import steps
 from domain.errors import DomainError
-from tasks import means
+from tasks import emphasis, means
 from tasks.context import Context, Stopped
 from tasks.loading import Model
 
@@ -172,7 +172,8 @@ def denoise(
     _forget(pipe)
     with torch.inference_mode():
         try:
-            made = pipe(**arguments, generator=generators, callback_on_step_end=after_pass)
+            weighed = emphasis.weighed(pipe, model, arguments)
+            made = pipe(**weighed, generator=generators, callback_on_step_end=after_pass)
         except ValueError as error:
             raise DomainError(f"The model “{model.ref.name}” refuses these parameters: {error}") from error
     if ctx.stopping:

@@ -211,6 +211,7 @@ def _open_folder(path: Path, dtype: Any) -> Any:
         use_safetensors=True,
         local_files_only=True,
         trust_remote_code=False,
+        **dict.fromkeys(weights.left_out(path)),
     )
 
 

@@ -81,10 +81,94 @@ def folder(path: Path) -> Path:
     return path
 
 
+def sdxl(path: Path) -> Path:
+    """A diffusers folder shaped like Stable Diffusion XL, far smaller: two text encoders, and a size among what the
+    U-Net is told."""
+    import torch
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+    first = CLIPTextModel.from_pretrained(STARTER_PATH / "text_encoder", dtype=torch.float32)
+    tokenizer = CLIPTokenizer.from_pretrained(STARTER_PATH / "tokenizer")
+    torch.manual_seed(7)
+    second = CLIPTextModelWithProjection(first.config)
+    StableDiffusionXLPipeline(
+        vae=_autoencoder(),
+        text_encoder=first,
+        text_encoder_2=second,
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        unet=UNet2DConditionModel(
+            block_out_channels=(32, 64),
+            layers_per_block=_LAYERS,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            attention_head_dim=(2, 4),
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=first.config.projection_dim + 6 * 8,
+            cross_attention_dim=2 * first.config.hidden_size,
+            sample_size=32,
+        ),
+        scheduler=EulerDiscreteScheduler.from_pretrained(STARTER_PATH / "scheduler"),
+    ).save_pretrained(path)
+    return path
+
+
+def sd3(path: Path) -> Path:
+    """A diffusers folder shaped like Stable Diffusion 3, far smaller and without its T5, which may be left out."""
+    import torch
+    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+    config = CLIPTextModel.from_pretrained(STARTER_PATH / "text_encoder").config
+    tokenizer = CLIPTokenizer.from_pretrained(STARTER_PATH / "tokenizer")
+    torch.manual_seed(7)
+    StableDiffusion3Pipeline(
+        transformer=SD3Transformer2DModel(
+            sample_size=32,
+            patch_size=1,
+            in_channels=16,
+            out_channels=16,
+            num_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            caption_projection_dim=32,
+            joint_attention_dim=2 * config.projection_dim,
+            pooled_projection_dim=2 * config.projection_dim,
+        ),
+        vae=_autoencoder(16),
+        text_encoder=CLIPTextModelWithProjection(config),
+        text_encoder_2=CLIPTextModelWithProjection(config),
+        text_encoder_3=None,
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        tokenizer_3=None,
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    ).save_pretrained(path)
+    return path
+
+
+def _autoencoder(latent_channels: int = 4) -> Any:
+    """One of few parameters that halves a picture's sides once."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(32, 32),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=latent_channels,
+        shift_factor=0.0,
+        scaling_factor=1.0,
+        sample_size=64,
+    )
+
+
 def flux(path: Path) -> Path:
     """A diffusers folder shaped like Flux, of a few thousand parameters, with the starter's tokenizer for both."""
     import torch
-    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
     from transformers import CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel
 
     text_encoder = CLIPTextModel.from_pretrained(STARTER_PATH / "text_encoder", dtype=torch.float32)
@@ -101,15 +185,7 @@ def flux(path: Path) -> Path:
             pooled_projection_dim=text_encoder.config.hidden_size,
             axes_dims_rope=(4, 4, 8),
         ),
-        vae=AutoencoderKL(
-            block_out_channels=(32, 32),
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            latent_channels=4,
-            shift_factor=0.0,
-            scaling_factor=1.0,
-            sample_size=64,
-        ),
+        vae=_autoencoder(),
         text_encoder=text_encoder,
         text_encoder_2=T5EncoderModel(
             T5Config(vocab_size=1000, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4)

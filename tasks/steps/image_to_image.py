@@ -54,6 +54,8 @@ def _redrawn(
         "prompt": [step.prompt for step, _ in rows],
         "negative_prompt": negative if any(negative) else "",
         "image": [image for _, image in rows],
+        "width": rows[0][1].width,
+        "height": rows[0][1].height,
         "strength": alike[0].strength,
         "num_inference_steps": alike[0].num_inference_steps,
         "guidance_scale": alike[0].guidance_scale,

@@ -1,0 +1,110 @@
+"""Families of models that diffusers has pipelines for, with small random weights: drawing, redrawing, repainting."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from domain import weights
+from domain.errors import DomainError
+from domain.models import STARTER_PATH
+from domain.steps import AnyStep, ImageToImage, Inpaint, TextToImage
+from tasks import emphasis
+from tasks.context import Context, Picture
+from tasks.loading import Models
+from tasks.messages import Job, Member, ModelRef
+from tasks.steps import RUNNERS
+from tests import checkpoints
+
+DRAW = TextToImage(prompt="a red circle", width=64, height=64, num_inference_steps=2, seed=5)
+FAMILIES = {"sdxl": checkpoints.sdxl, "sd3": checkpoints.sd3, "flux": checkpoints.flux}
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Models:
+    return Models("cpu")
+
+
+@pytest.fixture(scope="module")
+def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelRef]:
+    folder = tmp_path_factory.mktemp("families")
+    paths = {name: make(folder / name) for name, make in FAMILIES.items()} | {"starter": STARTER_PATH}
+    return {name: ModelRef(name, str(path), weights.revision(path)) for name, path in paths.items()}
+
+
+def job(model: ModelRef, steps: Sequence[AnyStep], *pictures: bytes) -> Job:
+    members = [Member(step=msgspec.to_builtins(step), pictures=list(pictures), picture_hashes=[]) for step in steps]
+    return Job(id="tried", members=members, model=model)
+
+
+def ran(loaded: Models, model: ModelRef, step: AnyStep, *pictures: bytes) -> Any:
+    """The first picture that comes out, as an array."""
+    ctx = Context(job(model, [step], *pictures), loaded, lambda said: None, lambda member: True)
+    (first, *_) = RUNNERS[type(step).__struct_config__.tag].run(step, ctx).pictures  # type: ignore[index]
+    assert isinstance(first, Picture)
+    return np.asarray(first.image).astype(int)
+
+
+def png(color: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), color).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_draws_redraws_and_repaints(loaded: Models, families: dict[str, ModelRef], name: str) -> None:
+    model = families[name]
+    made = ran(loaded, model, DRAW)
+    assert made.shape == (64, 64, 3)
+    assert np.array_equal(made, ran(loaded, model, DRAW)), "a seed draws the same again"
+    assert not np.array_equal(made, ran(loaded, model, msgspec.structs.replace(DRAW, seed=6)))
+    redraw = ImageToImage(prompt="a blue star", num_inference_steps=2, strength=1.0, seed=5)
+    assert ran(loaded, model, redraw, png("red")).shape == (64, 64, 3)
+    repaint = Inpaint(prompt="a blue star", num_inference_steps=2, seed=5, feather=0)
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (0, 0, 32, 64))
+    buffer = io.BytesIO()
+    mask.save(buffer, "PNG")
+    repainted = ran(loaded, model, repaint, png("red"), buffer.getvalue())
+    assert (repainted[:, 33:] == (255, 0, 0)).all()
+    assert (repainted[:, :32] != (255, 0, 0)).any()
+
+
+@pytest.mark.parametrize("name", ["starter", "sdxl"])
+def test_weights_of_words_change_the_picture(loaded: Models, families: dict[str, ModelRef], name: str) -> None:
+    def of(prompt: str, negative: str = "") -> Any:
+        step = msgspec.structs.replace(DRAW, prompt=prompt, negative_prompt=negative, guidance_scale=5.0)
+        return ran(loaded, families[name], step)
+
+    plain = of("a red circle")
+    assert np.array_equal(of("a (red:1) circle"), plain)
+    less = of("a (red:0.1) circle")
+    assert not np.array_equal(less, plain)
+    assert np.array_equal(of("a (red:0.1) circle"), less)
+    assert not np.array_equal(of("a red circle", "(blue:2)"), of("a red circle", "blue"))
+
+
+def test_beside_a_prompt_with_weights_a_plain_one_is_embedded_as_it_is_alone(
+    loaded: Models, families: dict[str, ModelRef]
+) -> None:
+    model = loaded.get(families["starter"])
+    both = emphasis.weighed(model.pipe, model, {"prompt": ["a red circle", "a (blue:0.5) star"], "negative_prompt": ""})
+    alone = model.pipe.encode_prompt("a red circle", "cpu", 1, do_classifier_free_guidance=False)[0]
+    assert (both["prompt_embeds"][0] == alone).all()
+    assert "prompt" not in both
+
+
+@pytest.mark.parametrize("name", ["sd3", "flux"])
+def test_a_model_that_cannot_weigh_words_says_so(loaded: Models, families: dict[str, ModelRef], name: str) -> None:
+    step = msgspec.structs.replace(DRAW, prompt="a (red:2) circle")
+    with pytest.raises(DomainError, match=f"“{name}” takes no weights of words"):
+        ran(loaded, families[name], step)
+
+
+def test_a_weight_that_an_input_brought_is_told_too(loaded: Models, families: dict[str, ModelRef]) -> None:
+    with pytest.raises(DomainError, match="at most 3; this has 9"):
+        ran(loaded, families["starter"], msgspec.structs.replace(DRAW, prompt="a (red:9) circle"))
