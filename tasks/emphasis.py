@@ -55,6 +55,7 @@ class _Embedder(NamedTuple):
 
         pieces = emphasis.parts(prompt)
         plain = "".join(text for text, _ in pieces)
+        # of what it returns, every second one is for the negative prompt that it was not given
         own = [given for given in self.pipe.encode_prompt(plain, **self._asked)[::2] if given is not None]
         if not emphasis.is_in(prompt):
             return tuple(own)

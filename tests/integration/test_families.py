@@ -86,6 +86,10 @@ def test_weights_of_words_change_the_picture(loaded: Models, families: dict[str,
     assert not np.array_equal(less, plain)
     assert np.array_equal(of("a (red:0.1) circle"), less)
     assert not np.array_equal(of("a red circle", "(blue:2)"), of("a red circle", "blue"))
+    redraw = ImageToImage(prompt="a red circle", num_inference_steps=2, strength=1.0, seed=5)
+    weighed = msgspec.structs.replace(redraw, prompt="a (red:0.1) circle")
+    redrawn = [ran(loaded, families[name], step, png("green")) for step in (redraw, weighed)]
+    assert not np.array_equal(*redrawn)
 
 
 def test_beside_a_prompt_with_weights_a_plain_one_is_embedded_as_it_is_alone(
