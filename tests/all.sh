@@ -5,8 +5,8 @@ set -uo pipefail
 export OMP_NUM_THREADS=1 # torch's threads of several processes would only wait for each other
 IT=tests/integration
 declare -A LANES=(
-    [sites]="tests/faults $IT/test_cancel_machine.py $IT/test_embedded.py $IT/test_sweep.py"
-    [workers]="tests/browser $IT/test_backup.py $IT/test_filling.py $IT/test_loading.py
+    [sites]="tests/faults $IT/test_cancel_machine.py $IT/test_embedded.py $IT/test_filling.py $IT/test_sweep.py"
+    [workers]="tests/browser $IT/test_backup.py $IT/test_loading.py
         $IT/test_grids.py $IT/test_worker.py $IT/test_worker_models.py"
 )
 said=$(mktemp -d)
