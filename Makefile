@@ -14,7 +14,7 @@ export VENV PYTHON TORCH BROWSER
 BIN := $(VENV)/bin
 LOCKS := deploy/requirements
 
-.PHONY: help run install torch migrate verify backup restore test lint types contracts pytest faults train-starter soak bench lock clean
+.PHONY: help run install torch migrate verify backup restore test lint types contracts pytest faults train-starter train-gan soak bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +32,8 @@ help:
 	@echo "make faults   kill, freeze and starve every part of a site of its own, and check that no run suffers"
 	@echo "make soak     the same at random against a stream of runs: N=1000 runs, SEED=7 repeats a schedule"
 	@echo "make train-starter   teach the starter model: PART=decoder, autoencoder or denoiser, FOLDER=…, ARGS=\"--minutes 60\""
+	@echo "make train-gan       train a generator on the pictures in FOLDER=…, into OUT=…; Ctrl-C stops, the same goes on;"
+	@echo "              ARGS=\"--minutes 60\""
 	@echo "make bench    measure it, print a table and write JSON; ARGS=\"workers gradio\" measures some parts, and"
 	@echo "              GRADIO=1 first installs what the part beside a Gradio app needs, for it alone"
 	@echo "make lock     resolve the dependencies of pyproject.toml into deploy/requirements anew"
@@ -88,6 +90,10 @@ faults: $(VENV)/.installed-dev
 
 train-starter: $(VENV)/.installed-dev
 	@$(BIN)/python -m tasks.starter $(or $(PART),denoiser) $(or $(FOLDER),tasks/weights/starter) $(ARGS)
+
+train-gan: $(VENV)/.installed-dev
+	@test -n "$(FOLDER)" -a -n "$(OUT)" || { echo "Say from where to where: make $@ FOLDER=… OUT=…" >&2; exit 1; }
+	@$(BIN)/python -m tasks.gan train "$(FOLDER)" "$(OUT)" $(ARGS)
 
 soak: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.faults.soak N=$(or $(N),1000) SEED=$(SEED)

@@ -111,7 +111,7 @@ def _one(scene: Scene, chance: Random) -> Scene:
         x=x + chance.uniform(-0.027, 0.027),
         y=y + chance.uniform(-0.027, 0.027),
         radius=chance.uniform(*_RADII[size]),
-        color=_color(scene, chance),
+        color=color_for(scene, chance),
         size=size,
     )
     return replace(scene, things=(thing,), place=place)
@@ -125,8 +125,8 @@ def _two(scene: Scene, chance: Random) -> Scene:
 def _inside(scene: Scene, chance: Random) -> Scene:
     """A small thing in the middle of a large one; of a ring it has to stand out against the background."""
     outer = chance.choice(_HOLDS_ANOTHER)
-    around = _color(scene, chance)
-    within = _color(scene, chance, behind=mean_color(scene) if outer == "ring" else COLORS[around], ban=(around,))
+    around = color_for(scene, chance)
+    within = color_for(scene, chance, behind=mean_color(scene) if outer == "ring" else COLORS[around], ban=(around,))
     large = Thing(outer, 0.5, 0.5, chance.uniform(0.3, 0.35), around)
     small = Thing(chance.choice(SHAPES), 0.5, 0.5, chance.uniform(0.094, 0.117), within)
     return replace(scene, things=(large, small), relation="inside")
@@ -139,8 +139,8 @@ def _beside(scene: Scene, relation: str, chance: Random) -> Scene:
     radii = [chance.uniform(*_RADII_OF_TWO[size]) for size in (first, second)]
     apart = min(sum(radii) / 2 + chance.uniform(0.031, 0.063), 0.234)
     shift, slip = (radii[0] - radii[1]) / 2, chance.uniform(-0.04, 0.04)
-    color = _color(scene, chance)
-    other = _color(scene, chance, ban=(color,) if chance.random() < 0.85 else ())
+    color = color_for(scene, chance)
+    other = color_for(scene, chance, ban=(color,) if chance.random() < 0.85 else ())
     things = tuple(
         Thing(
             name=chance.choice(SHAPES),
@@ -202,7 +202,7 @@ def mean_color(scene: Scene) -> Rgb:
     return red, green, blue
 
 
-def _color(scene: Scene, chance: Random, *, behind: Rgb | None = None, ban: Collection[str] = ()) -> str:
+def color_for(scene: Scene, chance: Random, *, behind: Rgb | None = None, ban: Collection[str] = ()) -> str:
     """A color that stands out against what is behind it, the scene's background if nothing is said."""
     against = behind or mean_color(scene)
     banned = {*ban, *(scene.colors if scene.background == "gradient" else ())}

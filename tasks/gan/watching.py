@@ -1,0 +1,79 @@
+"""What a training leaves to look at: losses, grids of samples, and the generator as it is."""
+
+import time
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from tasks.gan.pictures import image
+from tasks.gan.training import Losses, Training
+
+ACROSS = 8
+"""Samples of each class, side by side."""
+DOWN = 4
+"""Rows where there is one class only."""
+COLUMNS = ("step", "discriminator", "generator")
+
+
+class Watch:
+    """Writes into a folder, and goes on where a training that was stopped left it.
+
+    `losses.csv` has the mean losses since the line before; `samples/000100.png` are drawn from the same latents each
+    time, a row for each class; `model/` is a folder of diffusers with the generator; `training.safetensors` is what
+    going on needs.
+    """
+
+    def __init__(self, folder: Path, training: Training) -> None:
+        self._folder = folder
+        self._training = training
+        self._seen: list[Losses] = []
+        self._start = time.monotonic()
+        (folder / "samples").mkdir(parents=True, exist_ok=True)
+        self._forget_later(folder / "losses.csv")
+
+    def _forget_later(self, file: Path) -> None:
+        """Drop lines of steps that were made but not kept."""
+        lines = file.read_text("utf-8").splitlines()[1:] if file.is_file() else []
+        kept = [line for line in lines if int(line.partition(",")[0]) <= self._training.steps]
+        file.write_text("\n".join([",".join(COLUMNS), *kept, ""]), "utf-8")
+
+    @property
+    def behind(self) -> bool:
+        """Whether there were steps since what is kept."""
+        return bool(self._seen)
+
+    def saw(self, losses: Losses) -> None:
+        """After each step."""
+        self._seen.append(losses)
+
+    def keep(self) -> str:
+        """Write everything after steps that were seen, and tell in a line how it goes."""
+        training, count = self._training, len(self._seen)
+        discriminator, generator = (sum(getattr(one, name) for one in self._seen) / count for name in COLUMNS[1:])
+        with (self._folder / "losses.csv").open("a", encoding="utf-8") as file:
+            file.write(f"{training.steps},{discriminator:.4f},{generator:.4f}\n")
+        self._seen.clear()
+        training.mean.find_centers()
+        samples(training).save(self._folder / "samples" / f"{training.steps:06}.png")
+        training.mean.save_pretrained(self._folder / "model")
+        training.save(self._folder / "training.safetensors")
+        minutes = (time.monotonic() - self._start) / 60
+        return (
+            f"{training.steps} steps, {minutes:.1f} min: discriminator {discriminator:.3f}, generator {generator:.3f}"
+        )
+
+
+@torch.no_grad()
+def samples(training: Training) -> Image.Image:
+    """A grid of what the mean generator draws, a row for each class."""
+    model = training.mean
+    rows = list(range(len(model.classes))) if len(model.classes) > 1 else [0] * DOWN
+    chance = torch.Generator().manual_seed(training.settings.seed)
+    sheet = Image.new("RGB", (model.side * ACROSS, model.side * len(rows)))
+    for row, place in enumerate(rows):
+        latents = torch.randn(ACROSS, model.latents, generator=chance).to(training.device)
+        named = torch.eye(len(model.classes), device=training.device)[place].expand(ACROSS, -1)
+        for column, picture in enumerate(model(latents, named)):
+            sheet.paste(image(picture), (model.side * column, model.side * row))
+    return sheet

@@ -1,0 +1,150 @@
+"""Training a generator on a folder of pictures: what it leaves, and that it goes on as if it had never stopped."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tasks.gan import __main__ as command
+from tasks.gan import augmentation, drawing, pictures, shapes
+from tasks.gan.training import Losses, Training
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of three pictures, one of them no square."""
+    made = tmp_path_factory.mktemp("pictures")
+    for name, color in (("fox", "orange"), ("owl", "gray")):
+        (made / name).mkdir()
+        for number in range(3):
+            Image.new("RGB", (40 + 10 * number, 40), color).save(made / name / f"{number}.png")
+    return made
+
+
+def train(folder: Path, out: Path, *more: str) -> None:
+    command.main(["train", str(folder), str(out), "--every", "2", *more])
+
+
+SMALL = ("--side", "32", "--batch", "4")
+
+
+def test_it_leaves_losses_samples_and_a_model(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(folder, tmp_path / "out", *SMALL, "--steps", "4")
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "6 pictures of 2 classes (fox, owl), from step 0"
+    assert [line.split(",")[0] for line in said[1:]] == ["2 steps", "4 steps"]
+    header, *lines = (tmp_path / "out" / "losses.csv").read_text().splitlines()
+    assert header == "step,discriminator,generator"
+    assert [line.split(",")[0] for line in lines] == ["2", "4"]
+    assert all(float(value) > 0 for line in lines for value in line.split(",")[1:])
+    with Image.open(tmp_path / "out" / "samples" / "000004.png") as grid:
+        assert grid.size == (8 * 32, 2 * 32)
+    made = drawing.open_folder(tmp_path / "out" / "model", torch.float32)
+    assert (made.classes, made.generator.side) == (["fox", "owl"], 32)
+
+
+@pytest.mark.parametrize("augment", ["none", "color,translation,cutout"])
+def test_a_training_that_was_stopped_goes_on_exactly(folder: Path, tmp_path: Path, augment: str) -> None:
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    train(folder, once, *SMALL, "--augment", augment, "--steps", "6")
+    train(folder, twice, *SMALL, "--augment", augment, "--steps", "2")
+    train(folder, twice, "--steps", "6")
+    for name in (
+        "training.safetensors",
+        "losses.csv",
+        "samples/000006.png",
+        "model/diffusion_pytorch_model.safetensors",
+    ):
+        assert (once / name).read_bytes() == (twice / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_with_everything_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: signal.Signals
+) -> None:
+    step = Training.step
+
+    def interrupted(self: Training, *seen: torch.Tensor) -> Losses:
+        if self.steps == 2:
+            os.kill(os.getpid(), sign)
+        return step(self, *seen)
+
+    before = signal.getsignal(sign)
+    monkeypatch.setattr(Training, "step", interrupted)
+    train(folder, tmp_path / "out", *SMALL)
+    assert signal.getsignal(sign) == before
+    assert Training.load(tmp_path / "out" / "training.safetensors", torch.device("cpu")).steps == 3
+    assert (tmp_path / "out" / "losses.csv").read_text().splitlines()[-1].startswith("3,")
+
+
+def test_lines_of_steps_that_were_lost_are_written_anew(folder: Path, tmp_path: Path) -> None:
+    train(folder, tmp_path / "out", *SMALL, "--steps", "2")
+    with (tmp_path / "out" / "losses.csv").open("a") as file:
+        file.write("4,0.1,0.1\n")
+    train(folder, tmp_path / "out", "--steps", "4")
+    lines = (tmp_path / "out" / "losses.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["step", "2", "4"]
+    assert not lines[-1].endswith("0.1,0.1")
+
+
+def refused(*arguments: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        command.main(list(arguments))
+    return str(ended.value.code)
+
+
+def test_what_cannot_be_learned_from_is_refused_in_words(folder: Path, tmp_path: Path) -> None:
+    out, empty = str(tmp_path / "out"), tmp_path / "empty"
+    (empty / "inner").mkdir(parents=True)
+    assert "has no pictures (.bmp, .gif" in refused("train", str(empty), out)
+    assert "is no folder" in refused("train", str(tmp_path / "nowhere"), out)
+    (empty / "broken.png").write_bytes(b"no picture")
+    assert "broken.png cannot be opened as a picture" in refused("train", str(empty), out)
+    Image.new("RGB", (9, 9)).save(empty / "inner" / "one.png")
+    assert "both pictures and folders with pictures" in refused("train", str(empty), out)
+    assert not (tmp_path / "out").exists()
+
+
+def test_it_goes_on_with_what_it_was_begun_with_alone(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    train(folder, out, *SMALL, "--steps", "1")
+    assert "was begun with another side" in refused("train", str(folder), str(out), "--side", "64")
+    assert "has learned fox, owl, not fox" in refused("train", str(folder / "fox"), str(out))
+    (out / "training.safetensors").write_bytes(b"nothing")
+    assert "is no training that this version can go on with" in refused("train", str(folder), str(out))
+
+
+def test_pictures_in_the_folder_itself_are_one_class(folder: Path) -> None:
+    names, seen, classes = pictures.read(folder / "fox", 32)
+    assert (names, seen.shape, classes.tolist()) == (["fox"], (3, 3, 32, 32), [0, 0, 0])
+
+
+def test_augmentation_changes_each_picture_and_lets_gradients_through() -> None:
+    seen = torch.rand(4, 3, 32, 32, requires_grad=True)
+    for name in augmentation.WAYS:
+        changed = augmentation.augmented(seen, (name,), torch.Generator().manual_seed(1))
+        assert changed.shape == seen.shape
+        assert not any(torch.equal(*pair) for pair in zip(changed, seen, strict=True)), name
+        (slope,) = torch.autograd.grad(changed.sum(), seen)
+        assert slope.abs().sum() > 0
+
+
+def test_shapes_are_drawn_to_try_it_with(tmp_path: Path) -> None:
+    command.main(["draw", str(tmp_path), "--count", "2", "--side", "32"])
+    names, seen, _ = pictures.read(tmp_path, 32)
+    assert (names, len(seen)) == (sorted(shapes.CLASSES), 2 * len(shapes.CLASSES))
+
+
+def test_a_walk_passes_through_each_and_comes_back() -> None:
+    latents, shares = torch.randn(3, 64, generator=torch.Generator().manual_seed(1)), torch.eye(3)
+    found, mixed = drawing.walk(latents, shares, 12)
+    assert torch.allclose(found[[0, 4, 8]], latents, atol=1e-4)
+    assert torch.equal(mixed[[0, 4, 8]], shares)
+    assert mixed[2].tolist() == [0.5, 0.5, 0]
+    lengths = found.norm(dim=1)
+    assert lengths.min() > 0.9 * latents.norm(dim=1).min()
+    steps = (found.roll(-1, 0) - found).norm(dim=1)
+    assert steps.max() < 2 * steps.min()
