@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from domain.steps import AnyStep, ImageToImage, Input, Join, PromptTemplate, Recipe, TextToImage, Upscale
+from domain.steps import AnyStep, GanImage, ImageToImage, Input, Join, PromptTemplate, Recipe, TextToImage, Upscale
 
 ABOUT = "An example account that came with this site. Offshoots of its pipelines are welcome."
 
@@ -166,6 +166,15 @@ EXAMPLES: tuple[Example, ...] = (
         ("shapes", "large"),
         "CC-BY-NC-4.0",
         seed=2,
+    ),
+    Example(
+        "moss",
+        "From shape to shape",
+        _steps(GanImage(num_images=8, layout="walk", frames=96, format="webp")),
+        "Eight seeds, each a shape of its own, and the way to the next. A generator needs a moment for all of it.",
+        ("shapes", "animation"),
+        "CC0-1.0",
+        seed=16,
     ),
     Example(
         "juniper",

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from domain import weights
 from domain.errors import Invalid
 
 FLAGS = ("channels_last", "fuse", "compile", "offload", "vae_slicing", "vae_tiling")
@@ -89,8 +90,8 @@ def _check(means: Means) -> None:
 
 def check_family(means: Means, parts: set[str]) -> None:
     """Refuse what a model of these parts cannot do. Raises Invalid."""
-    if parts == {"language"} and means != Means(dtype=means.dtype):
-        raise Invalid({"means": "only dtype can be chosen for a language model"})
+    if parts and parts <= set(weights.ALONE.values()) and means != Means(dtype=means.dtype):
+        raise Invalid({"means": f"only dtype can be chosen for a {' and '.join(parts)} model"})
     if means.first_block_cache and "transformer" not in parts:
         raise Invalid({"means": "first_block_cache needs a model with a transformer; this one has none"})
     if means.channels_last and parts and "unet" not in parts:

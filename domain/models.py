@@ -16,6 +16,9 @@ from domain.vocabulary import Words
 
 IMAGE_KINDS = ("text_to_image", "image_to_image", "inpaint")
 TEXT_KINDS = ("text_to_text",)
+GAN_KINDS = ("gan_image",)
+KINDS = {weights.LANGUAGE: TEXT_KINDS, weights.GENERATOR: GAN_KINDS}
+"""What a model that stands alone can do; pipelines of diffusers can do IMAGE_KINDS."""
 ENDPOINT = "endpoint"
 """The family of models that run elsewhere."""
 STARTER = "starter"
@@ -26,6 +29,20 @@ STARTER_DEFAULTS: dict[str, Any] = {
     "num_inference_steps": 20,
     "guidance_scale": 3.0,
     "scheduler": "DDIMScheduler",
+}
+
+
+class Shipped(Struct, frozen=True):
+    """A model that comes with the site, under the Apache licence."""
+
+    path: Path
+    kinds: tuple[str, ...]
+    defaults: dict[str, Any]
+
+
+SHIPPED = {
+    STARTER: Shipped(STARTER_PATH, IMAGE_KINDS, STARTER_DEFAULTS),
+    "shapes-gan": Shipped(STARTER_PATH.with_name("gan"), GAN_KINDS, {}),
 }
 
 
@@ -132,11 +149,11 @@ async def register_all(
     means: Mapping[str, Means] | None = None,
     endpoints: Mapping[str, str] | None = None,
 ) -> list[Model]:
-    """Register the starter model and those of the settings MODELS and ENDPOINTS.
+    """Register the models that come with the site, and those of the settings MODELS and ENDPOINTS.
 
     Raises Invalid naming every one at fault, once all others are registered.
     """
-    found = [await register(STARTER, STARTER_PATH, "Apache-2.0", IMAGE_KINDS, STARTER_DEFAULTS)]
+    found = [await register(name, own.path, "Apache-2.0", own.kinds, own.defaults) for name, own in SHIPPED.items()]
     faults: dict[str, str] = {}
     found += [await register_endpoint(name, address) for name, address in (endpoints or {}).items()]
     for name, path in extra.items():
@@ -174,15 +191,17 @@ def _model(row: db.Record) -> Model:
 
 def kinds_of(path: Path) -> list[str]:
     """The kinds of steps that what lies there can do."""
-    return list(TEXT_KINDS if weights.is_language(path) else IMAGE_KINDS)
+    return list(KINDS.get(weights.alone(path), IMAGE_KINDS))
 
 
 def place_of(model: Model, own: Mapping[str, Path]) -> str:
-    """Where this machine has the model's files: its own starter and MODELS before what another machine registered.
+    """Where this machine has the model's files: its own MODELS and what comes with the site before what another
+    machine registered.
 
     Whatever lies there must have the registered hash, or it is not opened.
     """
-    return str({STARTER: STARTER_PATH, **own}.get(model.name, model.path))
+    shipped = {name: one.path for name, one in SHIPPED.items()}
+    return str({**shipped, **own}.get(model.name, model.path))
 
 
 async def remove(name: str) -> None:
@@ -275,5 +294,5 @@ def inspect(
         defaults=dict(defaults) if defaults is not None else weights.defaults_of(path),
         means=means,
         bytes=weights.size_of(files),
-        words=vocabulary.read(path),
+        words=vocabulary.read(path) or vocabulary.of_classes(weights.classes_of(path)),
     )

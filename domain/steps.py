@@ -309,6 +309,63 @@ class Inpaint(Step, tag="inpaint"):
     num_images_per_prompt: Pictures = 1
 
 
+class GanImage(Step, tag="gan_image"):
+    """Generates pictures of a class with a generator that was trained on such pictures, or a walk between them."""
+
+    label = "Generate"
+    queue = "image"
+    gives = "image"
+
+    model: ModelName = "shapes-gan"
+    class_label: Annotated[
+        str,
+        Meta(
+            max_length=200,
+            title="Class",
+            description="What the pictures show, of what the model was trained on. Empty: each seed its own.",
+            extra_json_schema=_widget("class"),
+        ),
+    ] = ""
+    seed: Seed = None
+    num_images: Annotated[
+        int,
+        Meta(ge=1, le=8, title="Pictures", description="Seeds count up from the first. A walk passes through each."),
+    ] = 4
+    truncation: Annotated[
+        float, Meta(ge=0, le=1, title="Variety", description="1 is all that was learned, 0 the average of the class.")
+    ] = 0.8
+    factor: Annotated[
+        Literal[1, 2, 4], Meta(title="Enlarge", description="How many times wider and higher than the model draws.")
+    ] = 4
+    layout: Annotated[
+        Literal["pictures", "walk"],
+        Meta(title="As", description="Pictures, or a walk from each to the next and back to the first: an animation."),
+    ] = "pictures"
+    frames: Annotated[int, Meta(ge=8, le=160, title="Frames", description="Of the whole walk.")] = 48
+    frame_ms: Annotated[
+        int, Meta(ge=20, le=1_000, title="Each for", description="Milliseconds that each frame of a walk is shown.")
+    ] = 80
+    format: Annotated[
+        Literal["gif", "webp", "mp4"],
+        Meta(title="Format", description="Of a walk: a GIF of 256 colors a frame, an animated WebP, or an MP4."),
+    ] = "gif"
+    loop: Annotated[
+        int, Meta(ge=0, le=100, title="Repeat", description="How often a GIF or WebP plays; 0 is without end.")
+    ] = 0
+
+    @property
+    def made(self) -> Medium:
+        """An animation, for a walk."""
+        return "animation" if self.layout == "walk" else "image"
+
+    @property
+    def moot(self) -> frozenset[str]:
+        """What tells how a walk is shown says nothing of pictures; how often an MP4 plays is up to the player."""
+        if self.layout == "pictures":
+            return frozenset({"frames", "frame_ms", "format", "loop"})
+        return frozenset({"loop"}) if self.format == "mp4" else frozenset()
+
+
 class Upscale(Step, tag="upscale"):
     """Enlarges every picture of an earlier step."""
 
@@ -385,13 +442,14 @@ class Pick(Step, tag="pick"):
     ] = 1
 
 
-AnyStep = PromptTemplate | TextToText | TextToImage | ImageToImage | Inpaint | Upscale | Join | Pick
+AnyStep = PromptTemplate | TextToText | TextToImage | ImageToImage | Inpaint | GanImage | Upscale | Join | Pick
 KINDS: dict[str, type[Step]] = {
     "prompt_template": PromptTemplate,
     "text_to_text": TextToText,
     "text_to_image": TextToImage,
     "image_to_image": ImageToImage,
     "inpaint": Inpaint,
+    "gan_image": GanImage,
     "upscale": Upscale,
     "join": Join,
     "pick": Pick,
@@ -469,7 +527,7 @@ def digest(recipe: Recipe) -> str:
 
 class Field(Struct, frozen=True):
     """One parameter as a form draws it. `widget` is text, number, choice, prompt, title,
-    model, source, upload or mask."""
+    model, class, source, upload or mask."""
 
     name: str
     title: str
@@ -677,6 +735,8 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         most = DISTILLED.get(step.scheduler)
         if most is not None and step.num_inference_steps > most:
             return {f"{prefix}num_inference_steps": f"At most {most} with the {step.scheduler}"}
+    if isinstance(step, GanImage) and step.layout == "walk" and step.num_images < 2:
+        return {f"{prefix}num_images": "A walk passes through 2 pictures or more"}
     if step.takes is None or getattr(step, "upload", None):
         return {}
     needed, sources = _MEDIA[step.takes], sources_of(number, steps)

@@ -11,6 +11,8 @@ from domain.template import LIST, NAME
 
 FILE = "words.txt"
 """In the model's folder: on each line a group's name, a colon, and its words."""
+CLASSES = "Classes"
+"""The group that a generator's classes are in."""
 MAX_BYTES = 64_000
 MOST = 8
 """Unknown words that are told."""
@@ -39,6 +41,16 @@ def read(path: Path) -> Words:
         return []
     groups = (line.partition(":") for line in lines)
     return [(name.strip(), words.lower().split()) for name, _, words in groups if words.strip()]
+
+
+def of_classes(names: Sequence[str]) -> Words:
+    """The classes that a generator knows, as words under a name of their own."""
+    return [(CLASSES, list(names))] if names else []
+
+
+def classes(known: Words) -> list[str]:
+    """The classes among the words that a model knows."""
+    return [word for group, words in known if group == CLASSES for word in words]
 
 
 def unknown(texts: Iterable[str], known: Words) -> dict[str, str]:

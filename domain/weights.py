@@ -13,6 +13,9 @@ PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib
 """File endings of formats that can run code when opened, or that diffusers would not read safely."""
 SAFE = ".safetensors"
 LANGUAGE = "language"
+GENERATOR = "generator"
+ALONE = {"ForCausalLM": LANGUAGE, "ConditionalGenerator": GENERATOR}
+"""What a class that config.json names ends with, and what such a model is called where it is no part of a pipeline."""
 REMOTE = ("http://", "https://")
 """What the path of a model begins with that runs elsewhere."""
 _CHUNK = 1 << 20
@@ -26,11 +29,11 @@ def files_of(path: Path) -> dict[str, Path]:
             raise _refusal(path)
         _check_header(path)
         return {path.name: path}
-    if not (path / "model_index.json").is_file() and not is_language(path):
+    if not (path / "model_index.json").is_file() and not alone(path):
         raise Invalid(
             {
-                "path": f"{path} is neither a diffusers folder (model_index.json), nor a transformers folder of a "
-                f"causal language model (config.json), nor a {SAFE} file"
+                "path": f"{path} is neither a diffusers folder (model_index.json), nor a folder of a causal language "
+                f"model or of a generator (config.json), nor a {SAFE} file"
             }
         )
     files = {
@@ -45,7 +48,7 @@ def files_of(path: Path) -> dict[str, Path]:
             raise Invalid({"path": f"{relative} is code: this site runs no model's own code"})
         if file.suffix.lower() == SAFE:
             _check_header(file)
-    if is_language(path) and not any(path.glob(f"*{SAFE}")):
+    if alone(path) and not any(path.glob(f"*{SAFE}")):
         raise Invalid({"path": f"{path.name} has no {SAFE} file, so its weights cannot be loaded safely"})
     for part in _parts_with_weights(path):
         if not any((path / part).glob(f"*{SAFE}")):
@@ -53,13 +56,22 @@ def files_of(path: Path) -> dict[str, Path]:
     return files
 
 
-def is_language(path: Path) -> bool:
-    """Whether it is a folder of transformers with a model that writes text word by word."""
-    return any(name.endswith("ForCausalLM") for name in _architectures(path))
+def alone(path: Path) -> str:
+    """What the model of a folder without a pipeline's index is, of `ALONE`; "" for all else."""
+    named = _architectures(path)
+    return next((what for ending, what in ALONE.items() if any(name.endswith(ending) for name in named)), "")
 
 
 def _architectures(path: Path) -> list[str]:
-    named = _read_json(path / "config.json").get("architectures")
+    """The classes that config.json names: those of transformers, or that of a model of diffusers."""
+    config = _read_json(path / "config.json")
+    named = config.get("architectures") or [config.get("_class_name", "")]
+    return [str(name) for name in named] if isinstance(named, list) else []
+
+
+def classes_of(path: Path) -> list[str]:
+    """The classes of pictures that a generator's folder names, in its order."""
+    named = _read_json(path / "config.json").get("classes") if alone(path) == GENERATOR else None
     return [str(name) for name in named] if isinstance(named, list) else []
 
 
@@ -126,10 +138,10 @@ def _parts_with_weights(path: Path) -> list[str]:
 
 
 def parts(path: Path) -> set[str]:
-    """The names of the folder's parts that hold tensors, such as unet and vae; those of a single file. A language
-    model is one part, called language."""
-    if is_language(path):
-        return {LANGUAGE}
+    """The names of the folder's parts that hold tensors, such as unet and vae; those of a single file. A model
+    that stands alone is one part."""
+    if what := alone(path):
+        return {what}
     return {"unet", "vae", "text_encoder"} if path.is_file() else set(_parts_with_weights(path))
 
 
@@ -144,7 +156,7 @@ def variant(path: Path) -> str | None:
 
 def loaded_size(path: Path) -> int:
     """Bytes of the weights that loading reads: of each part the plain files, or those of the one variant."""
-    if is_language(path):
+    if alone(path):
         return sum(file.stat().st_size for file in path.glob(f"*{SAFE}"))
     chosen = variant(path) or ""
     files = [file for part in _parts_with_weights(path) for file in (path / part).glob(f"*{SAFE}")]
@@ -157,10 +169,10 @@ def _variant_of(file: Path) -> str:
 
 
 def family(path: Path) -> str:
-    """The class that the folder names: of its pipeline, or of its language model."""
+    """The class that the folder names: of its pipeline, or of the model that stands alone."""
     if path.is_file():
         return "single-file"
-    if is_language(path):
+    if alone(path):
         return _architectures(path)[0]
     return str(_read_json(path / "model_index.json").get("_class_name", "unknown"))
 
@@ -168,8 +180,8 @@ def family(path: Path) -> str:
 def defaults_of(path: Path) -> dict[str, Any]:
     """Width, height, steps, guidance and scheduler that suit the model, or temperature and top p, as its folder tells
     them."""
-    if is_language(path):
-        return _sampling_of(path)
+    if what := alone(path):
+        return _sampling_of(path) if what == LANGUAGE else {}
     defaults: dict[str, Any] = {"width": 512, "height": 512, "num_inference_steps": 30, "guidance_scale": 7.0}
     if path.is_file():
         return defaults

@@ -31,12 +31,13 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class Model:
-    """A loaded model: its pipeline for drawing, and others that share its parts; or its language, or where it is."""
+    """A loaded model: its pipeline for drawing, and others that share its parts; or its language, its generator, or
+    where it is."""
 
     ref: ModelRef
     pipe: Any
     scheduler: Any
-    """The model's own scheduler, as it came; None for a language model."""
+    """The model's own scheduler, as it came; None for a model that is no pipeline."""
     device: str
     dtype: str
     means: dict[str, Any] = field(default_factory=dict)
@@ -159,8 +160,11 @@ def _load(ref: ModelRef, device: str, say: Say) -> Model:
     dtype = means.dtype(ref.means, device)
     log.info("loading %s from %s", ref.name, path)
     say("opening")
-    if weights.is_language(path):
-        return _load_language(ref, path, device, dtype, say)
+    match weights.alone(path):
+        case weights.LANGUAGE:
+            return _load_language(ref, path, device, dtype, say)
+        case weights.GENERATOR:
+            return _load_generator(ref, path, device, dtype, say)
     pipe = _open_folder(path, dtype) if path.is_dir() else _open_file(path, dtype)
     _check_words(pipe)
     pipe.set_progress_bar_config(disable=True)
@@ -178,6 +182,15 @@ def _load_language(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say)
     _check_words(found)
     say("placing")
     found.model.to(device)
+    return Model(ref, found, None, device, str(dtype).removeprefix("torch."), {}, _bytes_of(found))
+
+
+def _load_generator(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say) -> Model:
+    from tasks.gan import drawing
+
+    found = drawing.open_folder(path, dtype)
+    say("placing")
+    found.generator.to(device)
     return Model(ref, found, None, device, str(dtype).removeprefix("torch."), {}, _bytes_of(found))
 
 

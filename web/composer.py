@@ -16,6 +16,7 @@ from domain.errors import Invalid
 from domain.models import ModelChoice
 from domain.pipelines import VISIBILITIES, Details, clean
 from domain.vocabulary import Unknown
+from web import class_labels
 from web.text_starts import STARTS as TEXT_STARTS
 
 Form = dict[str, str]
@@ -37,6 +38,7 @@ RARE = (
 STARTS: dict[str, tuple[str, list[steps.AnyStep]]] = {
     "picture": ("A picture", [steps.TextToImage()]),
     "template": ("A template and a picture", [steps.PromptTemplate(), steps.TextToImage(prompt="{text}")]),
+    "generate": ("Shapes from a generator", [steps.GanImage()]),
     "redraw": ("Draw, redraw, enlarge", [steps.TextToImage(), steps.ImageToImage(), steps.Upscale()]),
 }
 
@@ -533,6 +535,8 @@ def _choices(
         names = [choice.name for choice in models]
         gone = [(value, f"{value} (gone)" if names else "None on this site")] if value and value not in names else []
         return [*gone, *((name, name) for name in names)]
+    if field.widget == "class":
+        return class_labels.choices(models, value)
     if field.widget == "source":
         earlier = [(str(n), f"Step {n}, {_label(rows[n - 1])}") for n in range(1, number)]
         late = [(value, f"Step {value}")] if value and value not in [name for name, _ in earlier] else []

@@ -16,7 +16,7 @@ from domain.errors import Invalid, NotFound, TooLarge, TooMany
 from domain.models import ModelChoice
 from domain.pipeline_pages import made_lately
 from domain.pipelines import Details, Editing, PipelinePage, PipelineRef
-from web import comments, composer, follows
+from web import class_labels, comments, composer, follows
 from web.auth import Viewer, config_of, viewer_of
 from web.composer import Form
 from web.forms import new_key, read_files, read_form, read_typed
@@ -170,8 +170,9 @@ def _adding(sent: Mapping[str, str]) -> Form:
 async def _save(
     request: _Request, me: Viewer, editing: Editing | None, form: Form, errors: dict[str, str], run: bool, key: str
 ) -> Response[bytes]:
-    composed = composer.read(form, {kind: [one.name for one in found] for kind, found in (await _models()).items()})
-    errors = {**composed.errors, **errors}
+    offered = await _models()
+    composed = composer.read(form, {kind: [one.name for one in found] for kind, found in offered.items()})
+    errors = {**class_labels.faults(composed.recipe, offered), **composed.errors, **errors}
     if not errors:
         try:
             ref = await _keep(me, editing, composed.details, composed.recipe, form.get("note", ""), key)

@@ -17,6 +17,7 @@ DOING = {
     "text_to_image": "Drawing",
     "image_to_image": "Redrawing",
     "inpaint": "Repainting",
+    "gan_image": "Generating",
     "upscale": "Enlarging",
     "join": "Joining",
     "pick": "Choosing",
@@ -184,6 +185,9 @@ _FACTS = (
     ("method", "Method"),
     ("layout", "Layout"),
     ("most", "At most"),
+    ("class_label", "Class"),
+    ("num_images", "Pictures"),
+    ("truncation", "Variety"),
 )
 
 

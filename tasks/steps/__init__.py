@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tasks.context import Context, Result
-from tasks.steps import image_to_image, inpaint, join, prompt_template, text_to_image, text_to_text, upscale
+from tasks.steps import gan_image, image_to_image, inpaint, join, prompt_template, text_to_image, text_to_text, upscale
 
 
 class Runner(NamedTuple):
@@ -23,6 +23,7 @@ RUNNERS: dict[str, Runner] = {
     "text_to_image": Runner(text_to_image.run, text_to_image.together),
     "image_to_image": Runner(image_to_image.run, image_to_image.together),
     "inpaint": Runner(inpaint.run),
+    "gan_image": Runner(gan_image.run),
     "upscale": Runner(upscale.run),
     "join": Runner(join.run),
 }

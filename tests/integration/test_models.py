@@ -25,12 +25,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 async def test_the_starter_model_is_registered_at_start(db: Any) -> None:
-    (starter,) = await models.register_all({})
+    starter, shapes = await models.register_all({})
     assert (starter.name, starter.family, starter.license) == ("starter", "StableDiffusionPipeline", "Apache-2.0")
     assert starter.revision == weights.revision(models.STARTER_PATH)
     assert 10_000_000 < starter.bytes < 20_000_000
     again = await models.register_all({})
-    assert again == [starter] == await models.everything()
+    assert again == [starter, shapes]
+    assert await models.everything() == [shapes, starter]
+    assert (shapes.name, shapes.family, shapes.license) == ("shapes-gan", "ConditionalGenerator", "Apache-2.0")
     for kind in models.IMAGE_KINDS:
         (choice,) = await models.names(kind)
         assert (choice.name, choice.defaults["width"], choice.defaults["guidance_scale"]) == ("starter", 256, 3.0)
@@ -56,8 +58,8 @@ async def test_a_single_file_can_be_registered(db: Any, folder: Path) -> None:
 
 
 async def test_models_of_the_setting_are_registered_and_named_when_at_fault(db: Any, folder: Path) -> None:
-    assert [model.name for model in await models.register_all({NEW: folder})] == ["starter", NEW]
-    assert [model.name for model in await models.register_all({NEW: folder})] == ["starter", NEW]
+    assert [model.name for model in await models.register_all({NEW: folder})] == [*models.SHIPPED, NEW]
+    assert [model.name for model in await models.register_all({NEW: folder})] == [*models.SHIPPED, NEW]
     (folder / "unet" / "extra.ckpt").write_bytes(b"")
     with pytest.raises(Invalid, match=r"MODELS: new: extra\.ckpt is refused"):
         await models.register_all({NEW: folder})
@@ -70,15 +72,15 @@ async def test_models_at_fault_do_not_keep_the_others_out(db: Any, folder: Path)
     with pytest.raises(Invalid, match=r"^MODELS: gone: .*; a b: 1 to 80 letters") as said:
         await models.register_all(both)
     assert "\n" not in said.value.message
-    assert [model.name for model in await models.everything()] == [NEW, "starter"]
+    assert [model.name for model in await models.everything()] == sorted([NEW, *models.SHIPPED])
 
 
 async def test_a_models_means_are_kept_and_follow_the_setting(db: Any, folder: Path) -> None:
     found = await models.register(NEW, folder, means=Means(dtype="bf16"))
     assert await models.require(NEW, "text_to_image") == found
-    _, again = await models.register_all({NEW: folder}, {NEW: Means(fuse=True)})
+    *_, again = await models.register_all({NEW: folder}, {NEW: Means(fuse=True)})
     assert again.means == Means(fuse=True) == (await models.require(NEW, "text_to_image")).means
-    assert (await models.register_all({NEW: folder}))[1].means == Means()
+    assert (await models.register_all({NEW: folder}))[-1].means == Means()
     with pytest.raises(Invalid, match="first_block_cache needs a model with a transformer"):
         await models.register(NEW, folder, means=Means(first_block_cache=0.1))
 

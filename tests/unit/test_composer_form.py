@@ -6,7 +6,7 @@ from domain.pipelines import Details
 from domain.steps import ImageToImage, Input, Join, PromptTemplate, Recipe, TextToImage, Upscale
 from web import composer
 
-MODELS = {"text_to_image": ["starter"], "image_to_image": ["starter"]}
+MODELS = {"text_to_image": ["starter"], "image_to_image": ["starter"], "gan_image": ["shapes-gan"]}
 RECIPE = Recipe(
     inputs=[Input(name="mood", kind="choice", default="calm", choices=["calm", "wild"])],
     lists={"colors": ["red", "green"]},
