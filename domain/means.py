@@ -91,6 +91,8 @@ def check_family(means: Means, parts: set[str]) -> None:
     """Refuse what a model of these parts cannot do. Raises Invalid."""
     if parts == {"language"} and means != Means(dtype=means.dtype):
         raise Invalid({"means": "only dtype can be chosen for a language model"})
+    if "shap_e_renderer" in parts and means != Means(dtype=means.dtype, offload=means.offload):
+        raise Invalid({"means": "only dtype and offload can be chosen for a model of 3D objects"})
     if means.first_block_cache and "transformer" not in parts:
         raise Invalid({"means": "first_block_cache needs a model with a transformer; this one has none"})
     if means.channels_last and parts and "unet" not in parts:

@@ -16,6 +16,11 @@ from domain.vocabulary import Words
 
 IMAGE_KINDS = ("text_to_image", "image_to_image", "inpaint")
 TEXT_KINDS = ("text_to_text",)
+KINDS_BY_FAMILY: dict[str, tuple[str, ...]] = {
+    "ShapEPipeline": ("text_to_3d",),
+    "ShapEImg2ImgPipeline": ("image_to_3d",),
+}
+"""What models of these families can do; all other folders of diffusers draw."""
 ENDPOINT = "endpoint"
 """The family of models that run elsewhere."""
 STARTER = "starter"
@@ -174,7 +179,7 @@ def _model(row: db.Record) -> Model:
 
 def kinds_of(path: Path) -> list[str]:
     """The kinds of steps that what lies there can do."""
-    return list(TEXT_KINDS if weights.is_language(path) else IMAGE_KINDS)
+    return list(TEXT_KINDS if weights.is_language(path) else KINDS_BY_FAMILY.get(weights.family(path), IMAGE_KINDS))
 
 
 def place_of(model: Model, own: Mapping[str, Path]) -> str:

@@ -17,6 +17,8 @@ DOING = {
     "text_to_image": "Drawing",
     "image_to_image": "Redrawing",
     "inpaint": "Repainting",
+    "text_to_3d": "Sculpting",
+    "image_to_3d": "Sculpting",
     "upscale": "Enlarging",
     "join": "Joining",
     "pick": "Choosing",
