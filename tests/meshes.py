@@ -3,6 +3,7 @@
 Built here rather than shipped. What is drawn means nothing, but the blob differs with prompt, picture and seed.
 """
 
+import warnings
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def text_folder(path: Path, *, layers: int = 1, empty: bool = False) -> Path:
         num_attention_heads=2,
         projection_dim=LATENT,
         max_position_embeddings=24,
+        bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
     prior = _prior(layers)
@@ -98,14 +100,15 @@ def _prior(layers: int) -> Any:
 def _scheduler() -> Any:
     from diffusers import HeunDiscreteScheduler
 
-    return HeunDiscreteScheduler(
-        beta_schedule="exp",
-        num_train_timesteps=1024,
-        prediction_type="sample",
-        use_karras_sigmas=False,
-        clip_sample=True,
-        clip_sample_range=1.0,
-    )
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of NumPy, to diffusers
+        return HeunDiscreteScheduler(
+            beta_schedule="exp",
+            num_train_timesteps=1024,
+            prediction_type="sample",
+            use_karras_sigmas=False,
+            clip_sample=True,
+            clip_sample_range=1.0,
+        )
 
 
 def _renderer(empty: bool = False) -> Any:
