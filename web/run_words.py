@@ -24,6 +24,8 @@ DOING = {
     "pick": "Choosing",
 }
 PHASES = {"loading": "loading the model", "saving": "saving the result"}
+FORMS = (("", "GLB"), ("ply", "PLY"), ("stl", "STL"))
+"""What a 3D object can be saved as: the name of the form, "" for the file itself, and what it is called."""
 STEM = {
     "succeeded": "done",
     "reused": "done",
@@ -267,6 +269,8 @@ def nothing_yet(run: RunPage) -> str:
         return "No picture, no text"
     if run.state == "queued" and run.starts_in is not None and run.starts_in >= 1:
         return f"Expected to start in {about(run.starts_in)}"
+    if run.current is not None and run.current.kind in ("text_to_3d", "image_to_3d"):
+        return "It is seen from all around once it is done"
     return "A rough preview appears after the first passes"
 
 
