@@ -205,6 +205,8 @@ def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
         pairs.append(("Size", size(step)))
     if chosen := step.receipt.get("parameters", {}).get("chosen"):
         pairs.append(("Chosen", f"{', '.join(map(str, chosen))} of {step.receipt['parameters']['of']}"))
+    if triangles := step.receipt.get("parameters", {}).get("triangles"):
+        pairs.append(("Triangles", number(triangles)))
     if not over and step.state in ("waiting", "queued"):
         pairs.append(("Expected", about(step.left)))
     return [(label, value) for label, value in pairs if value]
