@@ -90,8 +90,9 @@ REFERENCED = f"""(
     OR (SELECT count(*) FROM versions v WHERE {IN_RECIPE} @> to_jsonb(a.sha256)) > 0
     OR (SELECT count(*) FROM drafts WHERE {_IN_DRAFT} @> to_jsonb(a.sha256)) > 0
 )"""  # noqa: S608 - paths of constants
-"""Whether anything needs the artifact `a`. A rendition or another form is needed while its source has a row, which is one
-sweep longer than the source itself. Counting makes the planner take the index where EXISTS hopes for an early match."""
+"""Whether anything needs the artifact `a`. A rendition or another form is needed while its source has a row, which is
+one sweep longer than the source itself. Counting makes the planner take the index where EXISTS hopes for an early
+match."""
 
 
 class Artifact(Struct, frozen=True):
@@ -140,8 +141,9 @@ async def visible(
     """The artifact, if the viewer may see it: through a run, a rendition, an upload or a version.
 
     With `width` (pixels) its rendition instead: the smallest that is wide enough, else the widest,
-    else the artifact itself. With `form` the same in another form, such as `stl`. `allowed`: somebody already decided that this viewer may see it.
-    Raises NotFound, the same for what is private and what never was. One query.
+    else the artifact itself. With `form` the same in another form, such as `stl`. `allowed`: somebody
+    already decided that this viewer may see it. Raises NotFound, the same for what is private, what
+    never was and a form that is not there. One query.
     """
     row = await db.fetchrow(_VISIBLE, sha256, viewer_id, width, allowed, form)
     if row is None:

@@ -65,12 +65,16 @@ class Mesh:
     seed: int | None
 
 
+Made = Picture | Animation | Mesh
+"""What becomes a file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What a step made: a text, or files in order. `used` tells parameters that came out otherwise than asked."""
 
     text: str | None = None
-    pictures: Sequence[Picture | Animation | Mesh] = ()
+    pictures: Sequence[Made] = ()
     used: dict[str, Any] = field(default_factory=dict)
 
 

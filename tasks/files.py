@@ -15,7 +15,7 @@ from domain import receipts
 from domain.artifacts import WIDTHS
 from domain.receipts import Receipt
 from tasks import meshes
-from tasks.context import Animation, Mesh, Picture
+from tasks.context import Animation, Made, Mesh
 from tasks.messages import File, Rendition
 
 PNG_LEVEL = 4
@@ -26,7 +26,7 @@ IMAGE_DESCRIPTION = 0x010E
 """Exif's tag for what a picture shows."""
 
 
-def encode(made: Picture | Animation | Mesh, receipt: Receipt) -> File:
+def encode(made: Made, receipt: Receipt) -> File:
     """What was made as it is stored, with the receipt that made it: a picture is lossless, an animation as it says.
 
     An animation's renditions show its first frame, those of a surface its front.

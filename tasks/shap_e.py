@@ -108,7 +108,7 @@ def _turned(renderer: Any, device: str, size: int, tell: Callable[[], None]) -> 
     seen = []
     with torch.inference_mode():
         for rays in _rays(size).to(device).split(RAYS, dim=1):
-            _, where, coarse = renderer.render_rays(rays, StratifiedRaySampler(), SAMPLES)  # type: ignore[no-untyped-call]
+            _, where, coarse = renderer.render_rays(rays, StratifiedRaySampler(), SAMPLES)
             colors, _, _ = renderer.render_rays(rays, where, MORE_SAMPLES, prev_model_out=coarse)
             seen.append(colors)
             tell()
@@ -123,9 +123,10 @@ def _rays(size: int) -> Any:
     from diffusers.pipelines.shap_e.camera import DifferentiableProjectiveCamera
 
     angles = [2 * pi * view / VIEWS for view in range(VIEWS)]
+    camera: Any = DifferentiableProjectiveCamera  # its shape is of two numbers, whatever its annotation says
     ahead = torch.nn.functional.normalize(torch.tensor([[sin(angle), cos(angle), -0.5] for angle in angles]))
     right = torch.tensor([[cos(angle), -sin(angle), 0.0] for angle in angles])
-    return DifferentiableProjectiveCamera(
+    return camera(
         origin=-DISTANCE * ahead,
         x=right,
         y=torch.linalg.cross(ahead, right),

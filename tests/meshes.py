@@ -4,7 +4,7 @@ Built here rather than shipped. What is drawn means nothing, but the blob differ
 """
 
 import warnings
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,7 @@ def _marching_cubes() -> tuple[Any, Any]:
     for case in range(256):
         number = 0
         for loop in _loops(case):
-            for second, third in zip(loop[1:], loop[2:], strict=False):
+            for second, third in pairwise(loop[1:]):
                 cases[case, number] = torch.tensor([loop[0], second, third])
                 masks[case, number] = True
                 number += 1
@@ -189,7 +189,12 @@ def _across(case: int, axis: int, side: int) -> dict[int, int]:
     first, second = [other for other in range(3) if other != axis]
     if (side == 1) == (axis == 1):
         first, second = second, first
-    corners = [side << axis, side << axis | 1 << first, side << axis | 1 << first | 1 << second, side << axis | 1 << second]
+    corners = [
+        side << axis,
+        side << axis | 1 << first,
+        side << axis | 1 << first | 1 << second,
+        side << axis | 1 << second,
+    ]
     inside = [bool(case >> corner & 1) for corner in corners]
     crossings = [at for at in range(4) if inside[at] != inside[(at + 1) % 4]]
     found = {}
