@@ -435,6 +435,7 @@ TABLES: tuple[type[Table], ...] = (
     Model,
     Artifact,
     Rendition,
+    Form,
     Upload,
     Pipeline,
     Version,
