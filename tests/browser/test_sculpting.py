@@ -69,6 +69,9 @@ async def test_an_object_is_made_turned_and_shown(open_page: OpenPage, sculptor:
     await page.get_by_role("button", name="Publish and show the pipeline to everyone").click()
     await page.get_by_role("link", name="its page").click()
     await expect(page.locator(".object")).to_be_visible()
+    facts = page.locator(".label .spec").first
+    await expect(facts).to_contain_text("Views32 × 32")
+    await expect(facts).not_to_contain_text("None")
     pipeline = page.url.split("?")[0]
 
     visitor = await open_page(javascript=False, viewport=PHONE)
