@@ -21,6 +21,7 @@ _IN_DRAFT = """jsonb_path_query_array(form, '$.keyvalue()?(@.key like_regex "-(u
 _VISIBLE = f"""
 WITH asked AS (
     SELECT $1::text AS sha256 UNION SELECT source FROM renditions WHERE sha256 = $1
+    UNION SELECT source FROM forms WHERE sha256 = $1
 ), public AS (
     SELECT EXISTS (
         SELECT FROM asked JOIN outputs o USING (sha256) JOIN step_runs s ON s.id = o.step_run_id
@@ -34,10 +35,12 @@ WITH asked AS (
 )
 SELECT a.sha256, a.media_type, a.bytes, a.width, a.height, public.yes AS public
 FROM artifacts a, public
-WHERE a.sha256 = coalesce((
+WHERE a.sha256 = CASE WHEN $5::text IS NOT NULL THEN (
+    SELECT sha256 FROM forms WHERE source = $1 AND form = $5
+) ELSE coalesce((
     SELECT sha256 FROM renditions WHERE source = $1 AND $3::int IS NOT NULL
     ORDER BY width >= $3 DESC, CASE WHEN width >= $3 THEN width ELSE -width END LIMIT 1
-), $1) AND a.state = 'stored' AND (
+), $1) END AND a.state = 'stored' AND (
     $4 OR public.yes
     OR EXISTS (
         SELECT FROM asked JOIN outputs o USING (sha256) JOIN step_runs s ON s.id = o.step_run_id
@@ -83,11 +86,13 @@ REFERENCED = f"""(
     OR EXISTS (SELECT FROM uploads WHERE uploads.sha256 = a.sha256)
     OR EXISTS (SELECT FROM pipelines WHERE cover_sha256 = a.sha256)
     OR EXISTS (SELECT FROM renditions WHERE renditions.sha256 = a.sha256 AND source <> a.sha256)
+    OR EXISTS (SELECT FROM forms WHERE forms.sha256 = a.sha256 AND source <> a.sha256)
     OR (SELECT count(*) FROM versions v WHERE {IN_RECIPE} @> to_jsonb(a.sha256)) > 0
     OR (SELECT count(*) FROM drafts WHERE {_IN_DRAFT} @> to_jsonb(a.sha256)) > 0
 )"""  # noqa: S608 - paths of constants
-"""Whether anything needs the artifact `a`. A rendition is needed while its source has a row, which is one sweep longer
-than the source itself. Counting makes the planner take the index where EXISTS hopes for an early match."""
+"""Whether anything needs the artifact `a`. A rendition or another form is needed while its source has a row, which is
+one sweep longer than the source itself. Counting makes the planner take the index where EXISTS hopes for an early
+match."""
 
 
 class Artifact(Struct, frozen=True):
@@ -130,14 +135,17 @@ async def _touch(sha256: str, *columns: object) -> None:
     raise Unavailable("An old copy of the file is being removed just now. Try again in two minutes.")
 
 
-async def visible(sha256: str, viewer_id: UUID | None, width: int | None = None, *, allowed: bool = False) -> Artifact:
+async def visible(
+    sha256: str, viewer_id: UUID | None, width: int | None = None, form: str | None = None, *, allowed: bool = False
+) -> Artifact:
     """The artifact, if the viewer may see it: through a run, a rendition, an upload or a version.
 
     With `width` (pixels) its rendition instead: the smallest that is wide enough, else the widest,
-    else the artifact itself. `allowed`: somebody already decided that this viewer may see it.
-    Raises NotFound, the same for what is private and what never was. One query.
+    else the artifact itself. With `form` the same in another form, such as `stl`. `allowed`: somebody
+    already decided that this viewer may see it. Raises NotFound, the same for what is private, what
+    never was and a form that is not there. One query.
     """
-    row = await db.fetchrow(_VISIBLE, sha256, viewer_id, width, allowed)
+    row = await db.fetchrow(_VISIBLE, sha256, viewer_id, width, allowed, form)
     if row is None:
         raise NotFound("There is no such file, or it is private.")
     return Artifact(**row)
@@ -150,6 +158,17 @@ async def add_rendition(source: str, width: int, sha256: str) -> None:
            ON CONFLICT (source, width) DO UPDATE SET sha256 = excluded.sha256""",
         source,
         width,
+        sha256,
+    )
+
+
+async def add_form(source: str, form: str, sha256: str) -> None:
+    """Say that `sha256` is `source` in another form, such as `stl`."""
+    await db.execute(
+        """INSERT INTO forms (source, form, sha256) VALUES ($1, $2, $3)
+           ON CONFLICT (source, form) DO UPDATE SET sha256 = excluded.sha256""",
+        source,
+        form,
         sha256,
     )
 

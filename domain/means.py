@@ -8,6 +8,12 @@ from msgspec import Struct
 from domain import weights
 from domain.errors import Invalid
 
+FEW: dict[str, tuple[str, tuple[str, ...]]] = {
+    weights.LANGUAGE: ("a language model", ("dtype",)),
+    weights.GENERATOR: ("a generator", ("dtype",)),
+    "shap_e_renderer": ("a model of 3D objects", ("dtype", "offload")),
+}
+"""Parts whose models can have these means alone, and what such a model is called."""
 FLAGS = ("channels_last", "fuse", "compile", "offload", "vae_slicing", "vae_tiling")
 MAX_THRESHOLD = 0.5
 
@@ -90,8 +96,10 @@ def _check(means: Means) -> None:
 
 def check_family(means: Means, parts: set[str]) -> None:
     """Refuse what a model of these parts cannot do. Raises Invalid."""
-    if parts and parts <= set(weights.ALONE.values()) and means != Means(dtype=means.dtype):
-        raise Invalid({"means": f"only dtype can be chosen for a {' and '.join(parts)} model"})
+    for part in parts & FEW.keys():
+        whose, names = FEW[part]
+        if means != Means(**{name: getattr(means, name) for name in names}):
+            raise Invalid({"means": f"only {' and '.join(names)} can be chosen for {whose}"})
     if means.first_block_cache and "transformer" not in parts:
         raise Invalid({"means": "first_block_cache needs a model with a transformer; this one has none"})
     if means.channels_last and parts and "unet" not in parts:

@@ -17,8 +17,13 @@ from domain.vocabulary import Words
 IMAGE_KINDS = ("text_to_image", "image_to_image", "inpaint")
 TEXT_KINDS = ("text_to_text",)
 GAN_KINDS = ("gan_image",)
-KINDS = {weights.LANGUAGE: TEXT_KINDS, weights.GENERATOR: GAN_KINDS}
-"""What a model that stands alone can do; pipelines of diffusers can do IMAGE_KINDS."""
+KINDS: dict[str, tuple[str, ...]] = {
+    "ForCausalLM": TEXT_KINDS,
+    "ConditionalGenerator": GAN_KINDS,
+    "ShapEPipeline": ("text_to_3d",),
+    "ShapEImg2ImgPipeline": ("image_to_3d",),
+}
+"""What models can do whose class ends with these words; all others draw."""
 ENDPOINT = "endpoint"
 """The family of models that run elsewhere."""
 STARTER = "starter"
@@ -191,7 +196,8 @@ def _model(row: db.Record) -> Model:
 
 def kinds_of(path: Path) -> list[str]:
     """The kinds of steps that what lies there can do."""
-    return list(KINDS.get(weights.alone(path), IMAGE_KINDS))
+    family = weights.family(path)
+    return list(next((kinds for ending, kinds in KINDS.items() if family.endswith(ending)), IMAGE_KINDS))
 
 
 def place_of(model: Model, own: Mapping[str, Path]) -> str:

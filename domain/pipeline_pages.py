@@ -496,15 +496,17 @@ def _label(page: PipelinePage) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = [("Model", ", ".join(models))] if models else []
     shot = page.shot
     if shot and shot.width:
-        found.append(("Size", f"{shot.width} × {shot.height}"))
+        size = "Views" if (shot.media_type or "").startswith("model/") else "Size"
+        found.append((size, f"{shot.width} × {shot.height}"))
     elif drawing and drawing.value("width"):
         found.append(("Size", f"{drawing.value('width')} × {drawing.value('height')}"))
     seed = _seed(page, drawing)
     if seed is not None:
         found.append(("Seed", f"{seed:,}".replace(",", "\u202f")))
     if drawing:
-        scheduler = str(drawing.value("scheduler")).removesuffix("Scheduler")
-        found.append(("Sampling", f"{drawing.value('num_inference_steps')} steps, {scheduler}"))
+        scheduler = str(drawing.value("scheduler") or "").removesuffix("Scheduler")
+        passes = f"{drawing.value('num_inference_steps')} steps"
+        found.append(("Sampling", f"{passes}, {scheduler}" if scheduler else passes))
         found.append(("Guidance", f"{drawing.value('guidance_scale'):g}"))
     return found
 

@@ -366,6 +366,71 @@ class GanImage(Step, tag="gan_image"):
         return frozenset({"loop"}) if self.format == "mp4" else frozenset()
 
 
+FrameSize = Annotated[
+    int,
+    Meta(
+        ge=32,
+        le=512,
+        multiple_of=32,
+        title="Size of the views",
+        description="Pixels of each of the eight pictures around it. Twice as many take four times as long.",
+    ),
+]
+GridSize = Annotated[
+    int,
+    Meta(ge=32, le=128, title="Detail", description="Cubes along each side in which the surface is looked for."),
+]
+MeshSeed = Annotated[
+    Annotated[int, Meta(ge=0, le=MAX_SEED)] | None,
+    Meta(
+        title="Seed",
+        description="Empty: the run's own seed. The same seed and parameters give the same object.",
+        extra_json_schema={"placeholder": "the run’s"},
+    ),
+]
+
+
+class TextTo3D(Step, tag="text_to_3d"):
+    """Makes a 3D object from a prompt with a ShapEPipeline of diffusers."""
+
+    label = "Sculpt"
+    queue = "mesh"
+    gives = "mesh"
+
+    prompt: Annotated[
+        str,
+        Meta(
+            max_length=MAX_TEXT,
+            title="Prompt",
+            description=f"What to make. {_FILLED}",
+            extra_json_schema=_widget("prompt"),
+        ),
+    ] = ""
+    model: ModelName = "shap-e"
+    num_inference_steps: InferenceSteps = 64
+    guidance_scale: GuidanceScale = 15.0
+    frame_size: FrameSize = 256
+    grid_size: GridSize = 128
+    seed: MeshSeed = None
+
+
+class ImageTo3D(Step, tag="image_to_3d"):
+    """Makes a 3D object of each picture of an earlier step, or of an upload, with a ShapEImg2ImgPipeline."""
+
+    label = "Sculpt from a picture"
+    queue = "mesh"
+    takes = "image"
+    gives = "mesh"
+
+    upload: Upload = None
+    model: ModelName = "shap-e-img2img"
+    num_inference_steps: InferenceSteps = 64
+    guidance_scale: GuidanceScale = 3.0
+    frame_size: FrameSize = 256
+    grid_size: GridSize = 128
+    seed: MeshSeed = None
+
+
 class Upscale(Step, tag="upscale"):
     """Enlarges every picture of an earlier step."""
 
@@ -442,7 +507,19 @@ class Pick(Step, tag="pick"):
     ] = 1
 
 
-AnyStep = PromptTemplate | TextToText | TextToImage | ImageToImage | Inpaint | GanImage | Upscale | Join | Pick
+AnyStep = (
+    PromptTemplate
+    | TextToText
+    | TextToImage
+    | ImageToImage
+    | Inpaint
+    | GanImage
+    | TextTo3D
+    | ImageTo3D
+    | Upscale
+    | Join
+    | Pick
+)
 KINDS: dict[str, type[Step]] = {
     "prompt_template": PromptTemplate,
     "text_to_text": TextToText,
@@ -450,6 +527,8 @@ KINDS: dict[str, type[Step]] = {
     "image_to_image": ImageToImage,
     "inpaint": Inpaint,
     "gan_image": GanImage,
+    "text_to_3d": TextTo3D,
+    "image_to_3d": ImageTo3D,
     "upscale": Upscale,
     "join": Join,
     "pick": Pick,
@@ -723,6 +802,8 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         return {f"{prefix}prompt": "Write what to draw"}
     if isinstance(step, TextToText) and not step.prompt.strip():
         return {f"{prefix}prompt": "Write what to write"}
+    if isinstance(step, TextTo3D) and not step.prompt.strip():
+        return {f"{prefix}prompt": "Write what to make"}
     if isinstance(step, TextToImage | ImageToImage | Inpaint):
         for name in ("prompt", "negative_prompt"):
             if fault := emphasis.fault(getattr(step, name)):

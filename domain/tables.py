@@ -106,6 +106,12 @@ class Rendition(Table, tablename="renditions"):
     sha256 = ForeignKey(Artifact, null=False, default=None)
 
 
+class Form(Table, tablename="forms"):
+    source = ForeignKey(Artifact, null=False, default=None)
+    form = Text(null=False, default=None)
+    sha256 = ForeignKey(Artifact, null=False, default=None)
+
+
 class Upload(Table, tablename="uploads"):
     id = UUID(primary_key=True, null=False, default=None)
     person_id = ForeignKey(Person, null=False, default=None)
@@ -429,6 +435,7 @@ TABLES: tuple[type[Table], ...] = (
     Model,
     Artifact,
     Rendition,
+    Form,
     Upload,
     Pipeline,
     Version,

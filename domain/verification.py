@@ -28,7 +28,8 @@ SELECT sha256, bytes, media_type, NOT {REFERENCED} AS unreferenced FROM (
 """  # noqa: S608
 
 _USERS = f"""
-WITH asked AS (SELECT $1::text AS sha256 UNION SELECT source FROM renditions WHERE sha256 = $1)
+WITH asked AS (SELECT $1::text AS sha256 UNION SELECT source FROM renditions WHERE sha256 = $1
+    UNION SELECT source FROM forms WHERE sha256 = $1)
 SELECT 'run ' || r.number || ' of “' || p.title || '” (/runs/' || r.id || ')' AS words
 FROM runs r JOIN pipelines p ON p.id = r.pipeline_id
 WHERE r.id IN (SELECT s.run_id FROM asked JOIN outputs o USING (sha256) JOIN step_runs s ON s.id = o.step_run_id)

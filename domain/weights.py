@@ -117,7 +117,16 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-_WEIGHTLESS = ("Scheduler", "Tokenizer", "TokenizerFast", "ImageProcessor", "FeatureExtractor", "Processor")
+_WEIGHTLESS = (
+    "Scheduler",
+    "Tokenizer",
+    "TokenizerFast",
+    "ImageProcessor",
+    "ImageProcessorFast",
+    "ImageProcessorPil",
+    "FeatureExtractor",
+    "Processor",
+)
 
 
 def every_part(path: Path) -> dict[str, str]:
@@ -182,6 +191,8 @@ def defaults_of(path: Path) -> dict[str, Any]:
     them."""
     if what := alone(path):
         return _sampling_of(path) if what == LANGUAGE else {}
+    if family(path).startswith("ShapE"):
+        return {}
     defaults: dict[str, Any] = {"width": 512, "height": 512, "num_inference_steps": 30, "guidance_scale": 7.0}
     if path.is_file():
         return defaults

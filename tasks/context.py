@@ -54,11 +54,27 @@ class Animation:
 
 
 @dataclass(frozen=True, slots=True)
+class Mesh:
+    """A surface that a step made: N × 3 vertices, z up, M × 3 faces, a linear RGB color in 0 to 1 for each vertex, and
+    square RGB pictures of it from all around, the front first."""
+
+    vertices: Any
+    faces: Any
+    colors: Any
+    views: list[Image.Image]
+    seed: int | None
+
+
+Made = Picture | Animation | Mesh
+"""What becomes a file."""
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What a step made: a text, or files in order. `used` tells parameters that came out otherwise than asked."""
 
     text: str | None = None
-    pictures: Sequence[Picture | Animation] = ()
+    pictures: Sequence[Made] = ()
     used: dict[str, Any] = field(default_factory=dict)
 
 

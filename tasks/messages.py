@@ -115,8 +115,16 @@ class Rendition(Struct, frozen=True):
     data: bytes
 
 
+class Form(Struct, frozen=True):
+    """The same in another format, or seen otherwise, under a name such as `stl`."""
+
+    name: str
+    media_type: str
+    data: bytes
+
+
 class File(Struct, frozen=True):
-    """What the step made, with still pictures of it."""
+    """What the step made, with still pictures of it, and its other forms."""
 
     data: bytes
     media_type: str
@@ -124,6 +132,7 @@ class File(Struct, frozen=True):
     height: int
     seed: int | None
     renditions: list[Rendition]
+    forms: list[Form] = []
 
 
 class Done(Struct, frozen=True, kw_only=True, tag="done"):

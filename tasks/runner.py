@@ -487,6 +487,9 @@ class Attempt:
         )
         for each, sha256 in zip(file.renditions, small, strict=True):
             await artifacts.add_rendition(original, each.name, sha256)
+        for form in file.forms:
+            sha256 = await artifacts.record(self._storage, form.data, form.media_type)
+            await artifacts.add_form(original, form.name, sha256)
         return Made(original, file.seed)
 
     async def _finish(self, member: Member, done: Done, made: list[Made], serves: Collection[str]) -> UUID | None:

@@ -29,6 +29,8 @@ ENDINGS = {
     "audio/flac": "flac",
     "text/plain": "txt",
     "model/gltf-binary": "glb",
+    "application/x-ply": "ply",
+    "model/stl": "stl",
 }
 INERT = ("image/png", "image/jpeg", "image/webp", "image/gif", "video/", "audio/")
 """What a browser may show by itself; the rest is offered for saving."""
@@ -40,7 +42,7 @@ _Request = Request[Any, Any, Any]
 
 @get("/artifacts/{sha256:str}")
 async def show(request: _Request, sha256: str, viewer: Viewer | None) -> Response[Any]:
-    """The file itself. `?download=name` saves it under that name."""
+    """The file itself. `?download=name` saves it under that name, `?form=stl` gives another of its forms."""
     return await _answer(request, sha256, None, viewer)
 
 
@@ -72,7 +74,8 @@ async def _answer(
     if not _SHA256.fullmatch(sha256):
         raise NotFound("There is no such file, or it is private.")
     allowed = bool(token) and signed(config_of(request.scope).secret_key, sha256, token)
-    found = await artifacts.visible(sha256, viewer.id if viewer else None, width, allowed=allowed)
+    form = request.query_params.get("form")
+    found = await artifacts.visible(sha256, viewer.id if viewer else None, width, form, allowed=allowed)
     headers = _headers(request, found)
     if allowed:
         headers["Access-Control-Allow-Origin"] = "*"  # the address is the right; the painter of masks reads the pixels

@@ -90,7 +90,7 @@ def html_of(channel: Channel, entry: Entry) -> str:
     parts: list[Markup] = []
     if entry.note:
         parts.append(Markup('<p dir="auto">{}</p>').format(entry.note))
-    if entry.picture is not None and entry.picture.media_type.startswith("image/"):
+    if entry.picture is not None and entry.picture.media_type.startswith(("image/", "model/")):
         shown = channel.file(entry.picture, rendition(entry.picture.width, 640))
         parts.append(
             Markup('<p><a href="{}"><img src="{}" alt="{}"></a></p>').format(channel.page(entry), shown, entry.title)

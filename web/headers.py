@@ -11,12 +11,17 @@ from web.errors import request_id
 PERMISSIONS = "camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()"
 
 
+VIEWER_STYLE = "'sha256-PXtZZkJMMyc18o/DN1ZEFOJ2qEGq95IQbVaJFMOXOb0='"
+"""The one style that <model-viewer> writes into its own shadow, as static/vendor has it: this text and no other."""
+
+
 def content_security_policy(config: Config) -> str:
-    """No inline script or style, nothing from other sites but artifacts from their own origin."""
+    """No inline script, no inline style but the viewer's own, nothing from other sites but artifacts from their own
+    origin."""
     files = f" {config.artifact_origin}" if config.artifact_origin else ""
     return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; "
-        f"img-src 'self'{files}; media-src 'self'{files}; connect-src 'self'; form-action 'self'; "
+        f"default-src 'none'; script-src 'self'; style-src 'self' {VIEWER_STYLE}; "
+        f"img-src 'self'{files}; media-src 'self'{files}; connect-src 'self'{files}; form-action 'self'; "
         "frame-ancestors 'none'; base-uri 'none'"
     )
 

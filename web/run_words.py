@@ -18,11 +18,15 @@ DOING = {
     "image_to_image": "Redrawing",
     "inpaint": "Repainting",
     "gan_image": "Generating",
+    "text_to_3d": "Sculpting",
+    "image_to_3d": "Sculpting",
     "upscale": "Enlarging",
     "join": "Joining",
     "pick": "Choosing",
 }
 PHASES = {"loading": "loading the model", "saving": "saving the result"}
+FORMS = (("", "GLB"), ("ply", "PLY"), ("stl", "STL"))
+"""What a 3D object can be saved as: the name of the form, "" for the file itself, and what it is called."""
 STEM = {
     "succeeded": "done",
     "reused": "done",
@@ -205,6 +209,8 @@ def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
         pairs.append(("Size", size(step)))
     if chosen := step.receipt.get("parameters", {}).get("chosen"):
         pairs.append(("Chosen", f"{', '.join(map(str, chosen))} of {step.receipt['parameters']['of']}"))
+    if triangles := step.receipt.get("parameters", {}).get("triangles"):
+        pairs.append(("Triangles", number(triangles)))
     if not over and step.state in ("waiting", "queued"):
         pairs.append(("Expected", about(step.left)))
     return [(label, value) for label, value in pairs if value]
@@ -269,6 +275,8 @@ def nothing_yet(run: RunPage) -> str:
         return "No picture, no text"
     if run.state == "queued" and run.starts_in is not None and run.starts_in >= 1:
         return f"Expected to start in {about(run.starts_in)}"
+    if run.current is not None and run.current.kind in ("text_to_3d", "image_to_3d"):
+        return "It is seen from all around once it is done"
     return "A rough preview appears after the first passes"
 
 

@@ -7,7 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tasks.context import Context, Result
-from tasks.steps import gan_image, image_to_image, inpaint, join, prompt_template, text_to_image, text_to_text, upscale
+from tasks.steps import (
+    gan_image,
+    image_to_3d,
+    image_to_image,
+    inpaint,
+    join,
+    prompt_template,
+    text_to_3d,
+    text_to_image,
+    text_to_text,
+    upscale,
+)
 
 
 class Runner(NamedTuple):
@@ -24,6 +35,8 @@ RUNNERS: dict[str, Runner] = {
     "image_to_image": Runner(image_to_image.run, image_to_image.together),
     "inpaint": Runner(inpaint.run),
     "gan_image": Runner(gan_image.run),
+    "text_to_3d": Runner(text_to_3d.run),
+    "image_to_3d": Runner(image_to_3d.run),
     "upscale": Runner(upscale.run),
     "join": Runner(join.run),
 }

@@ -29,6 +29,7 @@ TYPES = {
 }
 COMPOSITE_KEYS = {
     "renditions": ("source", "width"),
+    "forms": ("source", "form"),
     "outputs": ("step_run_id", "position"),
     "ratings": ("pipeline_id", "person_id"),
     "growers": ("pipeline_id", "line", "person_id"),
@@ -135,6 +136,7 @@ ONLY_IN_THE_DATABASE = {
     "comments_parent",
     "notifications_actor",
     "events_run",
+    "forms_sha256",
     "grids_owner",
     "grids_pipeline",
     "grids_version",

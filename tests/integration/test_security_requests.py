@@ -17,6 +17,7 @@ from tests.make import Make, png
 from tests.sessions import with_csrf
 from web import auth
 from web.app import ROUTES, Site, create_app
+from web.headers import VIEWER_STYLE
 
 THEME = "/settings/theme"
 
@@ -114,7 +115,7 @@ async def test_12_the_policy_forbids_inline_and_eval(client: httpx.AsyncClient, 
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == "'none'"
     assert rules["script-src"] == "'self'"
-    assert rules["style-src"] == "'self'"
+    assert rules["style-src"] == f"'self' {VIEWER_STYLE}"
     assert rules["frame-ancestors"] == "'none'"
     assert rules["base-uri"] == "'none'"
     assert rules["form-action"] == "'self'"

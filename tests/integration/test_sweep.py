@@ -72,12 +72,13 @@ async def test_everything_that_refers_to_a_file_keeps_it(db: Any, bucket: Storag
     run = await make.run(pipeline, state="succeeded")
     kept = {
         name: await _recorded(bucket, db, old=False)
-        for name in ("output", "upload", "cover", "small", "recipe", "mask", "draft", "drafted mask")
+        for name in ("output", "upload", "cover", "small", "stl", "recipe", "mask", "draft", "drafted mask")
     }
     await db.execute("UPDATE outputs SET sha256 = $1 WHERE step_run_id = $2", kept["output"], run.step_runs[0])
     await db.execute("INSERT INTO uploads (person_id, sha256) VALUES ($1, $2)", person.id, kept["upload"])
     await db.execute("UPDATE pipelines SET cover_sha256 = $1", kept["cover"])
     await artifacts.add_rendition(kept["output"], 320, kept["small"])
+    await artifacts.add_form(kept["output"], "stl", kept["stl"])
     redraw, repaint = steps.ImageToImage(upload=kept["recipe"]), steps.Inpaint(mask=kept["mask"])
     await make.version(pipeline, steps=[steps.TextToImage(), redraw, repaint])
     typed = {"s2-upload": kept["draft"], "s3-mask": kept["drafted mask"], "s1-prompt": "x" * 5000}
@@ -88,9 +89,9 @@ async def test_everything_that_refers_to_a_file_keeps_it(db: Any, bucket: Storag
     for table in ("outputs", "uploads", "drafts", "runs", "versions", "pipelines"):
         await db.execute(f"DELETE FROM {table}")
     assert (await Sweep(bucket).sweep()).removed == 7
-    assert await _state(db, kept["small"]) == "stored"
-    assert (await Sweep(bucket).sweep()).removed == 1
-    assert await db.fetchval("SELECT count(*) FROM renditions") == 0
+    assert [await _state(db, kept[name]) for name in ("small", "stl")] == ["stored", "stored"]
+    assert (await Sweep(bucket).sweep()).removed == 2
+    assert await db.fetchval("SELECT (SELECT count(*) FROM renditions) + (SELECT count(*) FROM forms)") == 0
 
 
 async def test_a_mark_looks_again(db: Any, bucket: Storage) -> None:

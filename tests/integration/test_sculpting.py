@@ -1,0 +1,190 @@
+"""3D objects by ShapE, through Redis and dramatiq into a worker, with small models of random weights."""
+
+import io
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from domain import models, run_pages, runs, steps
+from domain.config import Config
+from domain.errors import Invalid
+from domain.means import Means
+from domain.people import Person
+from domain.storage import Storage, key_of
+from tests import meshes
+from tests import worker as w
+from tests.make import Make
+
+LogIn = Callable[[httpx.AsyncClient, Person], Awaitable[httpx.AsyncClient]]
+SMALL: dict[str, Any] = {"num_inference_steps": 2, "frame_size": 32, "grid_size": 32}
+ASKED = steps.TextTo3D(prompt="a red {thing}", model="words", seed=3, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Small models of random weights: from words, from pictures, slow, and one that finds nothing."""
+    place = tmp_path_factory.mktemp("shap-e")
+    return {
+        "words": meshes.text_folder(place / "words"),
+        "pictures": meshes.image_folder(place / "pictures"),
+        "slow": meshes.text_folder(place / "slow", layers=100),
+        "empty": meshes.text_folder(place / "empty", empty=True),
+    }
+
+
+@pytest.fixture(scope="module")
+def site(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[w.Process]:
+    """A dispatcher and a worker for this module."""
+    folder = tmp_path_factory.mktemp("worker")
+    with w.dispatcher(config, folder), w.worker(config, folder) as process:
+        yield process
+
+
+@pytest.fixture
+async def ready(db: Any, site: w.Process, folders: dict[str, Path]) -> None:
+    """Tables are empty again; the models are in the registry."""
+    for name, folder in folders.items():
+        await models.register(name, folder)
+
+
+def extras(glb: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The JSON of a GLB, and what its asset tells beside."""
+    assert glb[:4] == b"glTF"
+    tree = json.loads(glb[20 : 20 + int.from_bytes(glb[12:16], "little")])
+    return tree, tree["asset"]["extras"]
+
+
+# through the queue
+
+
+@pytest.mark.usefixtures("ready")
+async def test_words_become_an_object_in_three_formats(
+    make: Make, storage: Storage, client: httpx.AsyncClient, log_in: LogIn
+) -> None:
+    import trimesh
+
+    ada = await make.person("ada")
+    pipeline = await make.pipeline(ada, steps=[ASKED], inputs=[steps.Input(name="thing", default="circle")])
+    run_id = await w.accept(pipeline)
+    state, (row,) = await w.ended(run_id)
+    assert (state, row["error_message"]) == ("succeeded", None)
+    (made,) = await w.pictures(row["id"])
+    assert (made["media_type"], made["width"], made["height"], made["seed"]) == ("model/gltf-binary", 32, 32, 3)
+
+    glb = await storage.get(key_of(made["sha256"]))
+    tree, told = extras(glb)
+    assert told["offshoot"]["parameters"]["prompt"] == "a red circle"
+    assert told["offshoot"]["model_revision"] == row["resolved"]["model_revision"]
+    assert told["digitalSourceType"].endswith("trainedAlgorithmicMedia")
+    triangles = tree["accessors"][0]["count"] // 3
+    assert row["receipt"]["parameters"]["triangles"] == triangles > 100
+
+    await log_in(client, ada)
+    address = f"/artifacts/{made['sha256']}"
+    for form, ending in (("ply", "ply"), ("stl", "stl")):
+        answer = await client.get(f"{address}?form={form}&download=a-circle")
+        assert answer.headers["content-disposition"] == f'attachment; filename="a-circle.{ending}"'
+        shape = trimesh.load(io.BytesIO(answer.content), file_type=form)
+        assert (len(shape.faces), shape.is_watertight) == (triangles, True)
+        assert (b'"prompt": "a red circle"' if form == "ply" else made["sha256"].encode()) in answer.content[:2000]
+    strip = Image.open(io.BytesIO((await client.get(f"{address}?form=turntable")).content))
+    assert strip.size == (8 * 32, 32)
+    poster = await client.get(f"{address}/640")
+    assert Image.open(io.BytesIO(poster.content)).size == (32, 32)
+    assert strip.getextrema() != ((255, 255),) * 3
+    assert (await client.get(f"{address}?form=obj")).status_code == 404
+    client.cookies.clear()
+    assert (await client.get(f"{address}?form=stl")).status_code == 404
+
+    page = (await run_pages.read(run_id, ada.id)).steps[0]
+    assert page.pictures[0].media_type == "model/gltf-binary"
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_picture_becomes_an_object_and_is_known_again(make: Make) -> None:
+    picture = await make.artifact(stored=True)
+    step = steps.ImageTo3D(upload=picture.sha256, model="pictures", seed=3, **SMALL)
+    pipeline = await make.pipeline(steps=[step])
+    state, (row,) = await w.ended(await w.accept(pipeline))
+    assert (state, row["error_message"]) == ("succeeded", None)
+    (made,) = await w.pictures(row["id"])
+    assert row["receipt"]["inputs"] == [picture.sha256]
+    _, (known,) = await w.ended(await w.accept(pipeline, afresh=False))
+    assert known["state"] == "reused"
+    assert [one["sha256"] for one in await w.pictures(known["id"])] == [made["sha256"]]
+
+
+@pytest.mark.usefixtures("ready")
+async def test_nothing_inside_is_said(make: Make) -> None:
+    pipeline = await make.pipeline(steps=[steps.TextTo3D(prompt="a red circle", model="empty", **SMALL)])
+    state, (row,) = await w.ended(await w.accept(pipeline))
+    assert (state, row["attempt"]) == ("failed", 1)
+    assert "“empty” came to no surface" in row["error_message"]
+
+
+@pytest.mark.usefixtures("ready")
+async def test_it_stops_in_the_middle(make: Make) -> None:
+    step = steps.TextTo3D(prompt="a red circle", model="slow", num_inference_steps=150)
+    pipeline = await make.pipeline(steps=[step])
+    run_id = await w.accept(pipeline)
+    await w.until(run_id, lambda now: now["steps"][0]["progress"] >= 2)
+    await runs.cancel(run_id, pipeline.owner_id)
+    asked = time.monotonic()
+    state, (row,) = await w.ended(run_id)
+    assert (state, await w.pictures(row["id"])) == ("cancelled", [])
+    assert 2 <= row["progress"] < row["progress_total"] == 299 + 1 + 128
+    assert time.monotonic() - asked < 10
+
+
+# the registry
+
+
+async def test_the_folder_tells_what_the_model_can_do(db: Any, folders: dict[str, Path]) -> None:
+    assert (await models.register("words", folders["words"])).kinds == ["text_to_3d"]
+    found = await models.register("pictures", folders["pictures"])
+    assert (found.kinds, found.defaults) == (["image_to_3d"], {})
+    with pytest.raises(Invalid, match="cannot do this kind"):
+        await models.require("words", "text_to_image")
+    with pytest.raises(Invalid, match="only dtype and offload"):
+        models.inspect("mine", folders["words"], "", (), means=Means(compile=True))
+
+
+# forms
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("frame_size", "100", "From 32 to 512, a multiple of 32"),
+        ("frame_size", "1024", "From 32 to 512, a multiple of 32"),
+        ("grid_size", "16", "From 32 to 128, without a fraction"),
+        ("num_inference_steps", "0", "From 1 to 150, without a fraction"),
+        ("guidance_scale", "31", "From 0 to 30"),
+    ],
+)
+def test_bounds_are_told(field: str, value: str, words: str) -> None:
+    assert steps.parse_step("text_to_3d", {field: value}, "s1-") == (None, {f"s1-{field}": words})
+
+
+async def test_what_was_typed_stays(client: httpx.AsyncClient, make: Make, log_in: LogIn) -> None:
+    await log_in(client, await make.person("ada"))
+    form = {"title": "A cup", "s1-kind": "text_to_3d", "s1-prompt": "a cup", "s1-frame_size": "100", "do": "run"}
+    answer = await client.post("/pipelines", data=form)
+    assert answer.status_code == 422
+    assert "From 32 to 512, a multiple of 32" in answer.text
+    assert 'value="100"' in answer.text
+    assert "a cup" in answer.text
+
+
+def test_what_comes_in_and_what_goes_on_must_fit() -> None:
+    picture, surface = steps.TextToImage(prompt="a cup"), steps.ImageTo3D()
+    assert steps.check(steps.Recipe(steps=[steps.TextTo3D()])) == {"s1-prompt": "Write what to make"}
+    assert steps.check(steps.Recipe(steps=[picture, surface])) == {}
+    assert "no step before it" in steps.check(steps.Recipe(steps=[surface]))["s1-source"]
+    assert "gives a 3D object" in steps.check(steps.Recipe(steps=[picture, surface, steps.Upscale()]))["s3-source"]
