@@ -14,6 +14,9 @@ from domain.storage import Storage, key_of
 WIDTHS = (320, 640, 1280)
 """Widths of the WebP renditions. The first exists for every picture, at its own size if smaller."""
 
+HEARD = 1
+"""In the place of a width: the rendition of a sound that browsers play, Opus. No width of a picture finds it."""
+
 IN_RECIPE = """jsonb_path_query_array(v.recipe, '$.steps[*].keyvalue()?(@.key == "upload" || @.key == "mask").value')"""
 """SQL: the files that people gave to the version `v`, as its index has them; `domain.steps.FILES` name the fields."""
 _IN_DRAFT = """jsonb_path_query_array(form, '$.keyvalue()?(@.key like_regex "-(upload|mask)$").value')"""

@@ -91,6 +91,8 @@ def check_family(means: Means, parts: set[str]) -> None:
     """Refuse what a model of these parts cannot do. Raises Invalid."""
     if parts == {"language"} and means != Means(dtype=means.dtype):
         raise Invalid({"means": "only dtype can be chosen for a language model"})
+    if parts == {"sound"} and means != PLAIN:
+        raise Invalid({"means": "none can be chosen for a model that speaks or listens: it runs in fp32"})
     if means.first_block_cache and "transformer" not in parts:
         raise Invalid({"means": "first_block_cache needs a model with a transformer; this one has none"})
     if means.channels_last and parts and "unet" not in parts:

@@ -1,4 +1,4 @@
-"""The registry of models: diffusers folders, single-file checkpoints and language models, safetensors only."""
+"""The registry of models: diffusers folders, single-file checkpoints and models of transformers, safetensors only."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -174,7 +174,7 @@ def _model(row: db.Record) -> Model:
 
 def kinds_of(path: Path) -> list[str]:
     """The kinds of steps that what lies there can do."""
-    return list(TEXT_KINDS if weights.is_language(path) else IMAGE_KINDS)
+    return list(weights.kinds_of(path) or IMAGE_KINDS)
 
 
 def place_of(model: Model, own: Mapping[str, Path]) -> str:

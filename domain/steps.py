@@ -233,6 +233,43 @@ class TextToText(Step, tag="text_to_text"):
         return frozenset({"top_p", "seed"}) if self.temperature == 0 else frozenset()
 
 
+class TextToSpeech(Step, tag="text_to_speech"):
+    """Speaks a text with a speech model of transformers."""
+
+    label = "Speak"
+    queue = "audio"
+    gives = "audio"
+
+    prompt: Annotated[
+        str,
+        Meta(
+            max_length=MAX_TEXT,
+            title="Text",
+            description=f"What to say, in the language of the model. {_FILLED}",
+            extra_json_schema=_widget("prompt"),
+        ),
+    ] = ""
+    model: ModelName = "speech"
+    voice: Annotated[
+        str,
+        Meta(
+            max_length=80,
+            title="Voice",
+            description="The number of one of the model's voices, from 0. Empty: the first.",
+            extra_json_schema={"placeholder": "the first"},
+        ),
+    ] = ""
+    speed: Annotated[float, Meta(ge=0.25, le=4, title="Speed", description="2 speaks twice as fast.")] = 1.0
+    seed: Annotated[
+        Annotated[int, Meta(ge=0, le=MAX_SEED)] | None,
+        Meta(
+            title="Seed",
+            description="Empty: the run's own seed. The same seed and parameters give the same sound.",
+            extra_json_schema={"placeholder": "the run’s"},
+        ),
+    ] = None
+
+
 class TextToImage(Step, tag="text_to_image"):
     """Draws pictures from a prompt with a diffusers text-to-image pipeline."""
 
@@ -385,10 +422,11 @@ class Pick(Step, tag="pick"):
     ] = 1
 
 
-AnyStep = PromptTemplate | TextToText | TextToImage | ImageToImage | Inpaint | Upscale | Join | Pick
+AnyStep = PromptTemplate | TextToText | TextToSpeech | TextToImage | ImageToImage | Inpaint | Upscale | Join | Pick
 KINDS: dict[str, type[Step]] = {
     "prompt_template": PromptTemplate,
     "text_to_text": TextToText,
+    "text_to_speech": TextToSpeech,
     "text_to_image": TextToImage,
     "image_to_image": ImageToImage,
     "inpaint": Inpaint,
@@ -665,6 +703,8 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         return {f"{prefix}prompt": "Write what to draw"}
     if isinstance(step, TextToText) and not step.prompt.strip():
         return {f"{prefix}prompt": "Write what to write"}
+    if isinstance(step, TextToSpeech) and not step.prompt.strip():
+        return {f"{prefix}prompt": "Write what to say"}
     if isinstance(step, TextToImage | ImageToImage | Inpaint):
         for name in ("prompt", "negative_prompt"):
             if fault := emphasis.fault(getattr(step, name)):

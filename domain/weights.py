@@ -13,6 +13,12 @@ PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib
 """File endings of formats that can run code when opened, or that diffusers would not read safely."""
 SAFE = ".safetensors"
 LANGUAGE = "language"
+SOUND = "sound"
+ARCHITECTURES: dict[str, tuple[str, ...]] = {
+    "VitsModel": ("text_to_speech",),
+}
+"""The kinds of steps that a folder of transformers can do, by the class that its config.json names."""
+SOUND_KINDS = ("text_to_speech", "speech_to_text")
 REMOTE = ("http://", "https://")
 """What the path of a model begins with that runs elsewhere."""
 _CHUNK = 1 << 20
@@ -26,11 +32,11 @@ def files_of(path: Path) -> dict[str, Path]:
             raise _refusal(path)
         _check_header(path)
         return {path.name: path}
-    if not (path / "model_index.json").is_file() and not is_language(path):
+    if not (path / "model_index.json").is_file() and not is_transformers(path):
         raise Invalid(
             {
                 "path": f"{path} is neither a diffusers folder (model_index.json), nor a transformers folder of a "
-                f"causal language model (config.json), nor a {SAFE} file"
+                f"causal language model or of {', '.join(ARCHITECTURES)} (config.json), nor a {SAFE} file"
             }
         )
     files = {
@@ -45,7 +51,7 @@ def files_of(path: Path) -> dict[str, Path]:
             raise Invalid({"path": f"{relative} is code: this site runs no model's own code"})
         if file.suffix.lower() == SAFE:
             _check_header(file)
-    if is_language(path) and not any(path.glob(f"*{SAFE}")):
+    if is_transformers(path) and not any(path.glob(f"*{SAFE}")):
         raise Invalid({"path": f"{path.name} has no {SAFE} file, so its weights cannot be loaded safely"})
     for part in _parts_with_weights(path):
         if not any((path / part).glob(f"*{SAFE}")):
@@ -56,6 +62,23 @@ def files_of(path: Path) -> dict[str, Path]:
 def is_language(path: Path) -> bool:
     """Whether it is a folder of transformers with a model that writes text word by word."""
     return any(name.endswith("ForCausalLM") for name in _architectures(path))
+
+
+def kinds_of(path: Path) -> tuple[str, ...]:
+    """The kinds of steps that a folder of transformers can do, by the class that it names; none for others."""
+    if is_language(path):
+        return ("text_to_text",)
+    return next((ARCHITECTURES[name] for name in _architectures(path) if name in ARCHITECTURES), ())
+
+
+def is_transformers(path: Path) -> bool:
+    """Whether it is a folder of transformers with a model that some kind of step can use."""
+    return bool(kinds_of(path))
+
+
+def is_sound(path: Path) -> bool:
+    """Whether it is a folder of transformers with a model that speaks or listens."""
+    return any(kind in SOUND_KINDS for kind in kinds_of(path))
 
 
 def _architectures(path: Path) -> list[str]:
@@ -127,9 +150,11 @@ def _parts_with_weights(path: Path) -> list[str]:
 
 def parts(path: Path) -> set[str]:
     """The names of the folder's parts that hold tensors, such as unet and vae; those of a single file. A language
-    model is one part, called language."""
+    model is one part, called language, and one that speaks or listens is one called sound."""
     if is_language(path):
         return {LANGUAGE}
+    if is_sound(path):
+        return {SOUND}
     return {"unet", "vae", "text_encoder"} if path.is_file() else set(_parts_with_weights(path))
 
 
@@ -144,7 +169,7 @@ def variant(path: Path) -> str | None:
 
 def loaded_size(path: Path) -> int:
     """Bytes of the weights that loading reads: of each part the plain files, or those of the one variant."""
-    if is_language(path):
+    if is_transformers(path):
         return sum(file.stat().st_size for file in path.glob(f"*{SAFE}"))
     chosen = variant(path) or ""
     files = [file for part in _parts_with_weights(path) for file in (path / part).glob(f"*{SAFE}")]
@@ -157,10 +182,10 @@ def _variant_of(file: Path) -> str:
 
 
 def family(path: Path) -> str:
-    """The class that the folder names: of its pipeline, or of its language model."""
+    """The class that the folder names: of its pipeline, or of its model."""
     if path.is_file():
         return "single-file"
-    if is_language(path):
+    if is_transformers(path):
         return _architectures(path)[0]
     return str(_read_json(path / "model_index.json").get("_class_name", "unknown"))
 
@@ -170,6 +195,8 @@ def defaults_of(path: Path) -> dict[str, Any]:
     them."""
     if is_language(path):
         return _sampling_of(path)
+    if is_transformers(path):
+        return {}
     defaults: dict[str, Any] = {"width": 512, "height": 512, "num_inference_steps": 30, "guidance_scale": 7.0}
     if path.is_file():
         return defaults

@@ -54,11 +54,24 @@ class Animation:
 
 
 @dataclass(frozen=True, slots=True)
+class Sound:
+    """One channel of sound: float32 from -1 to 1, in an array of numpy, so many a second."""
+
+    samples: Any
+    sampling_rate: int
+    seed: int | None
+
+
+Made = Picture | Animation | Sound
+"""What becomes a file."""
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What a step made: a text, or files in order. `used` tells parameters that came out otherwise than asked."""
 
     text: str | None = None
-    pictures: Sequence[Picture | Animation] = ()
+    pictures: Sequence[Made] = ()
     used: dict[str, Any] = field(default_factory=dict)
 
 

@@ -14,7 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 from domain import receipts
 from domain.artifacts import WIDTHS
 from domain.receipts import Receipt
-from tasks.context import Animation, Picture
+from tasks import sounds
+from tasks.context import Animation, Made, Sound
 from tasks.messages import File, Rendition
 
 PNG_LEVEL = 4
@@ -25,11 +26,13 @@ IMAGE_DESCRIPTION = 0x010E
 """Exif's tag for what a picture shows."""
 
 
-def encode(made: Picture | Animation, receipt: Receipt) -> File:
+def encode(made: Made, receipt: Receipt) -> File:
     """What was made as it is stored, with the receipt that made it: a picture is lossless, an animation as it says.
 
     An animation's renditions show its first frame.
     """
+    if isinstance(made, Sound):
+        return sounds.encode(made, receipt)
     if isinstance(made, Animation):
         if made.format == "mp4":
             made = replace(made, frames=[_even(frame) for frame in made.frames])

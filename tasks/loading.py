@@ -15,7 +15,7 @@ from typing import Any
 from domain import machine, weights
 from domain.errors import DomainError
 from domain.means import Means
-from tasks import language, means, memory
+from tasks import language, means, memory, speech
 from tasks.endpoint import Endpoint
 from tasks.messages import ModelRef
 
@@ -161,6 +161,8 @@ def _load(ref: ModelRef, device: str, say: Say) -> Model:
     say("opening")
     if weights.is_language(path):
         return _load_language(ref, path, device, dtype, say)
+    if weights.is_sound(path):
+        return _load_sound(ref, path, device, say)
     pipe = _open_folder(path, dtype) if path.is_dir() else _open_file(path, dtype)
     _check_words(pipe)
     pipe.set_progress_bar_config(disable=True)
@@ -179,6 +181,15 @@ def _load_language(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say)
     say("placing")
     found.model.to(device)
     return Model(ref, found, None, device, str(dtype).removeprefix("torch."), {}, _bytes_of(found))
+
+
+def _load_sound(ref: ModelRef, path: Path, device: str, say: Say) -> Model:
+    """In fp32: these models are small, and half of the numbers is heard."""
+    found = speech.open_folder(path)
+    _check_words(found)
+    say("placing")
+    found.model.to(device)
+    return Model(ref, found, None, device, "float32", {}, _bytes_of(found))
 
 
 def warm_up(model: Model) -> None:

@@ -107,12 +107,13 @@ class Saving(Struct, frozen=True, tag="saving"):
 
 
 class Rendition(Struct, frozen=True):
-    """A WebP under the name of a nominal width, with its real size in pixels."""
+    """A WebP under the name of a nominal width, with its real size in pixels; or a sound to play, without."""
 
     name: int
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     data: bytes
+    media_type: str = "image/webp"
 
 
 class File(Struct, frozen=True):
@@ -120,8 +121,8 @@ class File(Struct, frozen=True):
 
     data: bytes
     media_type: str
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     seed: int | None
     renditions: list[Rendition]
 

@@ -481,7 +481,7 @@ class Attempt:
         original, *small = await asyncio.gather(
             artifacts.record(self._storage, file.data, file.media_type, file.width, file.height),
             *(
-                artifacts.record(self._storage, each.data, "image/webp", each.width, each.height)
+                artifacts.record(self._storage, each.data, each.media_type, each.width, each.height)
                 for each in file.renditions
             ),
         )

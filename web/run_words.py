@@ -14,6 +14,7 @@ from web.filters import number, plural, ratio, seconds
 DOING = {
     "prompt_template": "Writing the prompt",
     "text_to_text": "Writing",
+    "text_to_speech": "Speaking",
     "text_to_image": "Drawing",
     "image_to_image": "Redrawing",
     "inpaint": "Repainting",
@@ -184,14 +185,18 @@ _FACTS = (
     ("method", "Method"),
     ("layout", "Layout"),
     ("most", "At most"),
+    ("voice", "Voice"),
+    ("speed", "Speed"),
 )
+COUNTED = {"text_to_text": "Token", "text_to_speech": "Part"}
+"""What a step's progress counts, where that are no passes."""
 
 
 def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
     """The parameters that the stem shows, fewer while the run is alive."""
     pairs: list[tuple[str, str]] = []
     if step.state == "running" and step.progress_total:
-        counted = "Token" if step.kind == "text_to_text" else "Pass"
+        counted = COUNTED.get(step.kind, "Pass")
         pairs += [(counted, f"{step.progress} of {step.progress_total}"), ("Speed", speed(step))]
     for field, label in _FACTS if over else _FACTS[:3] + _FACTS[9:10]:
         value = step.value(field)

@@ -7,7 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tasks.context import Context, Result
-from tasks.steps import image_to_image, inpaint, join, prompt_template, text_to_image, text_to_text, upscale
+from tasks.steps import (
+    image_to_image,
+    inpaint,
+    join,
+    prompt_template,
+    text_to_image,
+    text_to_speech,
+    text_to_text,
+    upscale,
+)
 
 
 class Runner(NamedTuple):
@@ -20,6 +29,7 @@ class Runner(NamedTuple):
 RUNNERS: dict[str, Runner] = {
     "prompt_template": Runner(prompt_template.run),
     "text_to_text": Runner(text_to_text.run),
+    "text_to_speech": Runner(text_to_speech.run),
     "text_to_image": Runner(text_to_image.run, text_to_image.together),
     "image_to_image": Runner(image_to_image.run, image_to_image.together),
     "inpaint": Runner(inpaint.run),

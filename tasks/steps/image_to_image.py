@@ -6,7 +6,7 @@ from PIL import Image
 
 from domain.steps import ImageToImage
 from tasks import diffusion
-from tasks.context import Animation, Context, Picture, Result
+from tasks.context import Context, Made, Picture, Result
 
 
 def run(step: ImageToImage, ctx: Context) -> Result:
@@ -17,7 +17,7 @@ def run(step: ImageToImage, ctx: Context) -> Result:
     """
     sources = ctx.pictures()
     seeds = diffusion.seeds_of_each(step.seed or 0, len(sources), step.num_images_per_prompt, "redrawn")
-    made: list[Picture | Animation] = []
+    made: list[Made] = []
     for number, (source, own) in enumerate(zip(sources, seeds, strict=True)):
         (result,) = _redrawn([step], [source], [own], ctx, number, len(sources))
         made += result.pictures
