@@ -270,6 +270,42 @@ class TextToSpeech(Step, tag="text_to_speech"):
     ] = None
 
 
+class SpeechToText(Step, tag="speech_to_text"):
+    """Writes down what is said in a sound, from an earlier step or an upload, with a Whisper model of transformers."""
+
+    label = "Write down"
+    queue = "audio"
+    takes = "audio"
+    gives = "text"
+
+    upload: Annotated[
+        Sha256 | None,
+        Meta(
+            title="Sound or video",
+            description="Instead of an earlier step's output. WAV, MP3, FLAC, Ogg, M4A, MP4 or WebM.",
+            extra_json_schema=_widget("sound"),
+        ),
+    ] = None
+    model: ModelName = "whisper"
+    language: Annotated[
+        str,
+        Meta(
+            max_length=40,
+            title="Language",
+            description="What is spoken, such as en or ukrainian. Empty: the model finds out.",
+            extra_json_schema={"placeholder": "found out"},
+        ),
+    ] = ""
+    task: Annotated[
+        Literal["transcribe", "translate"],
+        Meta(title="Task", description="Write down what is said, or translate it into English."),
+    ] = "transcribe"
+    layout: Annotated[
+        Literal["text", "srt", "vtt"],
+        Meta(title="Layout", description="The words alone, or subtitles with their times: SubRip or WebVTT."),
+    ] = "text"
+
+
 class TextToImage(Step, tag="text_to_image"):
     """Draws pictures from a prompt with a diffusers text-to-image pipeline."""
 
@@ -422,11 +458,23 @@ class Pick(Step, tag="pick"):
     ] = 1
 
 
-AnyStep = PromptTemplate | TextToText | TextToSpeech | TextToImage | ImageToImage | Inpaint | Upscale | Join | Pick
+AnyStep = (
+    PromptTemplate
+    | TextToText
+    | TextToSpeech
+    | SpeechToText
+    | TextToImage
+    | ImageToImage
+    | Inpaint
+    | Upscale
+    | Join
+    | Pick
+)
 KINDS: dict[str, type[Step]] = {
     "prompt_template": PromptTemplate,
     "text_to_text": TextToText,
     "text_to_speech": TextToSpeech,
+    "speech_to_text": SpeechToText,
     "text_to_image": TextToImage,
     "image_to_image": ImageToImage,
     "inpaint": Inpaint,
@@ -507,7 +555,7 @@ def digest(recipe: Recipe) -> str:
 
 class Field(Struct, frozen=True):
     """One parameter as a form draws it. `widget` is text, number, choice, prompt, title,
-    model, source, upload or mask."""
+    model, source, upload, sound or mask."""
 
     name: str
     title: str
@@ -644,7 +692,7 @@ def _words(field: Field, text: str) -> str:
             bounds += ", without a fraction"
         return bounds
     if field.name in FILES:
-        return "Choose the picture again"
+        return "Choose the sound again" if field.widget == "sound" else "Choose the picture again"
     return "Enter a value"
 
 

@@ -16,6 +16,7 @@ LANGUAGE = "language"
 SOUND = "sound"
 ARCHITECTURES: dict[str, tuple[str, ...]] = {
     "VitsModel": ("text_to_speech",),
+    "WhisperForConditionalGeneration": ("speech_to_text",),
 }
 """The kinds of steps that a folder of transformers can do, by the class that its config.json names."""
 SOUND_KINDS = ("text_to_speech", "speech_to_text")

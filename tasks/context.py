@@ -107,6 +107,12 @@ class Context:
         """The pictures that come in, RGB, at least one. Raises DomainError."""
         return _all_opened(self._job.members[member].pictures)
 
+    def files(self, member: int = 0) -> Sequence[bytes]:
+        """What comes in as it is stored, at least one file. Raises DomainError."""
+        if not self._job.members[member].pictures:
+            raise DomainError("Nothing came in: the step before made no file.")
+        return self._job.members[member].pictures
+
     def masked(self) -> tuple[list[Image.Image], Image.Image]:
         """The same, and the mask that comes after them, RGB; what is clear of it is black. Raises DomainError."""
         *found, mask = self._job.members[0].pictures

@@ -15,7 +15,7 @@ from typing import Any
 from domain import machine, weights
 from domain.errors import DomainError
 from domain.means import Means
-from tasks import language, means, memory, speech
+from tasks import hearing, language, means, memory, speech
 from tasks.endpoint import Endpoint
 from tasks.messages import ModelRef
 
@@ -185,7 +185,8 @@ def _load_language(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say)
 
 def _load_sound(ref: ModelRef, path: Path, device: str, say: Say) -> Model:
     """In fp32: these models are small, and half of the numbers is heard."""
-    found = speech.open_folder(path)
+    found: speech.Vits | hearing.Whisper
+    found = hearing.open_folder(path) if "speech_to_text" in weights.kinds_of(path) else speech.open_folder(path)
     _check_words(found)
     say("placing")
     found.model.to(device)

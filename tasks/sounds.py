@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from domain import receipts
 from domain.artifacts import HEARD, WIDTHS
+from domain.errors import DomainError
 from domain.receipts import Receipt
 from tasks.context import Sound
 from tasks.messages import File, Rendition
@@ -31,6 +32,23 @@ def encode(made: Sound, receipt: Receipt) -> File:
     opus = Rendition(HEARD, None, None, _written(made, receipt, "ogg"), "audio/ogg")
     drawn = renditions(_drawing(peaks(made)))
     return File(_written(made, receipt, "wav"), "audio/wav", None, None, made.seed, [*drawn, opus])
+
+
+def opened(data: bytes, sampling_rate: int) -> Sound:
+    """The sound in a file of ours, at so many samples a second. Raises DomainError."""
+    import av
+    import numpy as np
+    from av.audio.resampler import AudioResampler
+    from av.error import FFmpegError
+
+    resampler = AudioResampler("flt", "mono", sampling_rate)
+    try:
+        with av.open(io.BytesIO(data), "r") as file:
+            frames = [part for frame in file.decode(audio=0) for part in resampler.resample(frame)]
+    except (FFmpegError, IndexError, ValueError) as error:
+        raise DomainError("What came in is no sound that can be opened.") from error
+    frames += resampler.resample(None)
+    return Sound(np.concatenate([part.to_ndarray()[0] for part in frames]), sampling_rate, None)
 
 
 def shape(made: Sound) -> dict[str, Any]:

@@ -42,3 +42,61 @@ def vits(folder: Path, *, voices: int = 1, **tokenizer: Any) -> Path:
     )
     VitsModel(config).save_pretrained(str(folder))
     return folder
+
+
+def whisper(folder: Path, *, tokens: int = 24) -> Path:
+    """Make one of some 60,000 parameters that knows English and Ukrainian and writes up to so many tokens at once."""
+    import torch
+    from tokenizers import pre_tokenizers
+    from transformers import (
+        GenerationConfig,
+        WhisperConfig,
+        WhisperFeatureExtractor,
+        WhisperForConditionalGeneration,
+        WhisperTokenizer,
+    )
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    marks = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|uk|>", "<|translate|>", "<|transcribe|>"]
+    marks += ["<|startofprev|>", "<|nospeech|>", "<|notimestamps|>", *(f"<|{at / 50:.2f}|>" for at in range(1501))]
+    number = {token: at for at, token in enumerate([*letters, *marks])}
+    tokenizer: Any = WhisperTokenizer(vocab={letter: number[letter] for letter in letters}, merges=[])
+    tokenizer.add_tokens(marks, special_tokens=True)
+    assert tokenizer.convert_tokens_to_ids("<|0.00|>") == number["<|0.00|>"]
+    tokenizer.save_pretrained(str(folder))
+    WhisperFeatureExtractor(feature_size=80).save_pretrained(str(folder))
+    end, start = number["<|endoftext|>"], number["<|startoftranscript|>"]
+    torch.manual_seed(0)
+    config = WhisperConfig(
+        vocab_size=len(number),
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        max_target_positions=tokens,
+        pad_token_id=end,
+        bos_token_id=end,
+        eos_token_id=end,
+        decoder_start_token_id=start,
+    )
+    model: Any = WhisperForConditionalGeneration(config)
+    model.generation_config = GenerationConfig(
+        max_length=tokens,
+        pad_token_id=end,
+        bos_token_id=end,
+        eos_token_id=end,
+        decoder_start_token_id=start,
+        no_timestamps_token_id=number["<|notimestamps|>"],
+        prev_sot_token_id=number["<|startofprev|>"],
+        is_multilingual=True,
+        lang_to_id={"<|en|>": number["<|en|>"], "<|uk|>": number["<|uk|>"]},
+        task_to_id={"transcribe": number["<|transcribe|>"], "translate": number["<|translate|>"]},
+        max_initial_timestamp_index=50,
+        begin_suppress_tokens=[end],
+        suppress_tokens=[number[letter] for letter in letters if not letter.isalpha() or not letter.isascii()],
+    )
+    model.save_pretrained(str(folder))
+    return folder

@@ -15,6 +15,7 @@ DOING = {
     "prompt_template": "Writing the prompt",
     "text_to_text": "Writing",
     "text_to_speech": "Speaking",
+    "speech_to_text": "Listening",
     "text_to_image": "Drawing",
     "image_to_image": "Redrawing",
     "inpaint": "Repainting",
@@ -187,8 +188,10 @@ _FACTS = (
     ("most", "At most"),
     ("voice", "Voice"),
     ("speed", "Speed"),
+    ("language", "Language"),
+    ("task", "Task"),
 )
-COUNTED = {"text_to_text": "Token", "text_to_speech": "Part"}
+COUNTED = {"text_to_text": "Token", "text_to_speech": "Part", "speech_to_text": "Second"}
 """What a step's progress counts, where that are no passes."""
 
 
