@@ -107,7 +107,7 @@ def targets(recipe: steps.Recipe, models: Mapping[str, Sequence[str]]) -> dict[s
     for number, step in enumerate(recipe.steps, 1):
         kind = steps.kind_of(step)
         for field in steps.fields_of(kind):
-            if field.widget not in (*FIXED, "sound"):
+            if field.widget not in FIXED:
                 found.append(
                     Target(
                         key=f"s{number}-{field.name}",
