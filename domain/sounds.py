@@ -95,23 +95,27 @@ async def remade(data: bytes) -> bytes:
 def main(layout: str) -> int:
     """Read a file, write FLAC, and end with what is wrong."""
     data = sys.stdin.buffer.read()
-    try:
-        import av
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS_OF_WORK, SECONDS_OF_WORK))
+    wrong, made = convert(data, layout)
+    sys.stdout.buffer.write(made)
+    return wrong
 
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS_OF_WORK, SECONDS_OF_WORK))
+
+def convert(data: bytes, layout: str) -> tuple[int, bytes]:
+    """What is wrong with the file, 0 for nothing, and its FLAC."""
+    import av
+
+    try:
         with av.open(io.BytesIO(data), format=layout, options={"protocol_whitelist": "none"}) as file:
             if not file.streams.audio:
-                return _SILENT
+                return _SILENT, b""
             made, count = _flac(file)
     except Exception:  # whatever a decoder meets in a stranger's file
-        return _BROKEN
+        return _BROKEN, b""
     if count == 0:
-        return _SILENT
-    if count > MAX_SECONDS * RATE:
-        return _LONG
-    sys.stdout.buffer.write(made)
-    return 0
+        return _SILENT, b""
+    return (_LONG, b"") if count > MAX_SECONDS * RATE else (0, made)
 
 
 def _flac(file: Any) -> tuple[bytes, int]:

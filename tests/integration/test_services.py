@@ -22,17 +22,17 @@ async def counted() -> dict[str, int]:
 
 
 async def test_a_worker_that_falls_silent_is_gone(db: Any) -> None:
-    assert await counted() == {"light": 0, "text": 0, "image": 0}
+    assert await counted() == {"light": 0, "text": 0, "audio": 0, "image": 0}
     await services.announce("a:1", ["light", "image"], "cuda")
     await services.announce("b:2", ["image"], "cpu")
-    assert await counted() == {"light": 1, "text": 0, "image": 2}
+    assert await counted() == {"light": 1, "text": 0, "audio": 0, "image": 2}
     assert next(one.devices for one in await services.services() if one.queue == "image") == ["cpu", "cuda"]
     await db.execute("UPDATE workers SET seen_at = now() - make_interval(secs => $1) WHERE owner = 'a:1'", 46)
-    assert await counted() == {"light": 0, "text": 0, "image": 1}
+    assert await counted() == {"light": 0, "text": 0, "audio": 0, "image": 1}
     await services.announce("a:1", ["light"], "cuda")
-    assert await counted() == {"light": 1, "text": 0, "image": 1}
+    assert await counted() == {"light": 1, "text": 0, "audio": 0, "image": 1}
     await services.leave("a:1")
-    assert await counted() == {"light": 0, "text": 0, "image": 1}
+    assert await counted() == {"light": 0, "text": 0, "audio": 0, "image": 1}
     await db.execute("UPDATE workers SET seen_at = now() - interval '2 days'")
     await services.announce("c:3", ["light"], "cpu")
     assert await db.fetchval("SELECT array_agg(owner) FROM workers") == ["c:3"]

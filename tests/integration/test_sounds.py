@@ -275,6 +275,13 @@ async def test_what_is_no_sound_is_refused(data: bytes, words: str) -> None:
     assert words in error.value.fields["file"]
 
 
+def test_any_layout_becomes_flac_of_one_channel() -> None:
+    for data in (video(), *(sounds._written(tone(1, 48_000), PLAIN, layout) for layout in ("wav", "ogg"))):
+        wrong, made = domain.sounds.convert(data, domain.sounds.sniff(data))
+        assert (wrong, heard(made)[:2]) == (0, ("flac", 16_000))
+    assert domain.sounds.convert(video(silent=True), "mov")[0] != domain.sounds.convert(b"fLaC", "flac")[0] != 0
+
+
 async def test_silent_videos_and_long_sounds_are_refused() -> None:
     with pytest.raises(Invalid) as error:
         await domain.sounds.remade(video(silent=True))
