@@ -49,7 +49,7 @@ SETTINGS = (
         "",
     ),
     Setting("DEVICE", "Where models run: auto, cpu, cuda, cuda:1, mps", "auto"),
-    Setting("QUEUES", "Queues this machine's worker serves", "light,image,text,mesh"),
+    Setting("QUEUES", "Queues this machine's worker serves", "light,image,text,audio,mesh"),
     Setting("ENCODER", "What finds similar prompts: minilm, off, or the path of a sentence model's folder", "minilm"),
     Setting(
         "BATCH_LIMIT", "Pictures that alike steps of several runs may make in one call, 1 for none; 0 by device", "0"

@@ -11,6 +11,8 @@ from domain.errors import Invalid
 FEW: dict[str, tuple[str, tuple[str, ...]]] = {
     weights.LANGUAGE: ("a language model", ("dtype",)),
     weights.GENERATOR: ("a generator", ("dtype",)),
+    weights.SPEECH: ("a model that speaks, for it runs in fp32", ()),
+    weights.HEARING: ("a model that listens, for it runs in fp32", ()),
     "shap_e_renderer": ("a model of 3D objects", ("dtype", "offload")),
 }
 """Parts whose models can have these means alone, and what such a model is called."""
@@ -99,7 +101,8 @@ def check_family(means: Means, parts: set[str]) -> None:
     for part in parts & FEW.keys():
         whose, names = FEW[part]
         if means != Means(**{name: getattr(means, name) for name in names}):
-            raise Invalid({"means": f"only {' and '.join(names)} can be chosen for {whose}"})
+            chosen = f"only {' and '.join(names)}" if names else "none"
+            raise Invalid({"means": f"{chosen} can be chosen for {whose}"})
     if means.first_block_cache and "transformer" not in parts:
         raise Invalid({"means": "first_block_cache needs a model with a transformer; this one has none"})
     if means.channels_last and parts and "unet" not in parts:

@@ -1,4 +1,4 @@
-"""The registry of models: diffusers folders, single-file checkpoints and language models, safetensors only."""
+"""The registry of models: diffusers folders, single-file checkpoints and models of transformers, safetensors only."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +20,8 @@ GAN_KINDS = ("gan_image",)
 KINDS: dict[str, tuple[str, ...]] = {
     "ForCausalLM": TEXT_KINDS,
     "ConditionalGenerator": GAN_KINDS,
+    "VitsModel": ("text_to_speech",),
+    "WhisperForConditionalGeneration": ("speech_to_text",),
     "ShapEPipeline": ("text_to_3d",),
     "ShapEImg2ImgPipeline": ("image_to_3d",),
 }

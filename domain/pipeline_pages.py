@@ -132,7 +132,7 @@ class StepShown(Struct, frozen=True, kw_only=True):
     @property
     def parameters(self) -> list[tuple[str, Any]]:
         """(title, value) of everything else that is set."""
-        hidden = ("prompt", "title", *steps.FILES)
+        hidden = ("prompt", "title", "sound", *steps.FILES)
         found = []
         for field in steps.fields_of(self.kind):
             value = self.value(field.name)

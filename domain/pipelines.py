@@ -243,7 +243,7 @@ def _check_license(chosen: str, parent: str | None, own: bool) -> None:
 
 
 async def _check_uploads(recipe: steps.Recipe, person_id: UUID, before: dict[str, object] | None) -> None:
-    """Pictures in a recipe are the person's own uploads, or were in the recipe it grew from."""
+    """Files in a recipe are the person's own uploads, or were in the recipe it grew from."""
     wanted = {
         f"s{number}-{name}": sha256 for number, step in enumerate(recipe.steps, 1) for name, sha256 in steps.files(step)
     }
@@ -258,6 +258,11 @@ async def _check_uploads(recipe: steps.Recipe, person_id: UUID, before: dict[str
     known = {row["sha256"] for row in rows}
     if before is not None:
         known |= {sha256 for step in steps.convert(before).steps for _, sha256 in steps.files(step)}
-    errors = {key: "Choose the picture again" for key, sha256 in wanted.items() if sha256 not in known}
+    heard = {f"s{number}-upload" for number, step in enumerate(recipe.steps, 1) if step.takes == "audio"}
+    errors = {
+        key: f"Choose the {'sound' if key in heard else 'picture'} again"
+        for key, sha256 in wanted.items()
+        if sha256 not in known
+    }
     if errors:
         raise Invalid(errors)

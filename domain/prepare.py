@@ -62,7 +62,7 @@ def prepare(step: steps.AnyStep, given: Given, revision: str, means: Means = PLA
 def incoming(step: steps.AnyStep, pictures: Sequence[str]) -> Sequence[str]:
     """SHA-256 of the pictures that the step takes: its upload, else those of the step before; then its mask."""
     given = dict(steps.files(step))
-    taken = [given["upload"]] if "upload" in given else list(pictures if step.takes == "image" else ())
+    taken = [given["upload"]] if "upload" in given else list(pictures if step.takes in ("image", "audio") else ())
     return [*taken, *([given["mask"]] if "mask" in given else [])]
 
 

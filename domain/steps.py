@@ -233,6 +233,79 @@ class TextToText(Step, tag="text_to_text"):
         return frozenset({"top_p", "seed"}) if self.temperature == 0 else frozenset()
 
 
+class TextToSpeech(Step, tag="text_to_speech"):
+    """Speaks a text with a speech model of transformers."""
+
+    label = "Speak"
+    queue = "audio"
+    gives = "audio"
+
+    prompt: Annotated[
+        str,
+        Meta(
+            max_length=MAX_TEXT,
+            title="Text",
+            description=f"What to say, in the language of the model. {_FILLED}",
+            extra_json_schema=_widget("prompt"),
+        ),
+    ] = ""
+    model: ModelName = "speech"
+    voice: Annotated[
+        str,
+        Meta(
+            max_length=80,
+            title="Voice",
+            description="The number of one of the model's voices, from 0. Empty: the first.",
+            extra_json_schema={"placeholder": "the first"},
+        ),
+    ] = ""
+    speed: Annotated[float, Meta(ge=0.25, le=4, title="Speed", description="2 speaks twice as fast.")] = 1.0
+    seed: Annotated[
+        Annotated[int, Meta(ge=0, le=MAX_SEED)] | None,
+        Meta(
+            title="Seed",
+            description="Empty: the run's own seed. The same seed and parameters give the same sound.",
+            extra_json_schema={"placeholder": "the run’s"},
+        ),
+    ] = None
+
+
+class SpeechToText(Step, tag="speech_to_text"):
+    """Writes down what is said in a sound, from an earlier step or an upload, with a Whisper model of transformers."""
+
+    label = "Write down"
+    queue = "audio"
+    takes = "audio"
+    gives = "text"
+
+    upload: Annotated[
+        Sha256 | None,
+        Meta(
+            title="Sound or video",
+            description="Instead of an earlier step's output. WAV, MP3, FLAC, Ogg, M4A, MP4 or WebM.",
+            extra_json_schema=_widget("sound"),
+        ),
+    ] = None
+    model: ModelName = "whisper"
+    language: Annotated[
+        str,
+        Meta(
+            max_length=40,
+            title="Language",
+            description="What is spoken, such as en or ukrainian. Empty: the model finds out.",
+            extra_json_schema={"placeholder": "found out"},
+        ),
+    ] = ""
+    task: Annotated[
+        Literal["transcribe", "translate"],
+        Meta(title="Task", description="Write down what is said, or translate it into English."),
+    ] = "transcribe"
+    layout: Annotated[
+        Literal["text", "srt", "vtt"],
+        Meta(title="Layout", description="The words alone, or subtitles with their times: SubRip or WebVTT."),
+    ] = "text"
+
+
 class TextToImage(Step, tag="text_to_image"):
     """Draws pictures from a prompt with a diffusers text-to-image pipeline."""
 
@@ -510,6 +583,8 @@ class Pick(Step, tag="pick"):
 AnyStep = (
     PromptTemplate
     | TextToText
+    | TextToSpeech
+    | SpeechToText
     | TextToImage
     | ImageToImage
     | Inpaint
@@ -523,6 +598,8 @@ AnyStep = (
 KINDS: dict[str, type[Step]] = {
     "prompt_template": PromptTemplate,
     "text_to_text": TextToText,
+    "text_to_speech": TextToSpeech,
+    "speech_to_text": SpeechToText,
     "text_to_image": TextToImage,
     "image_to_image": ImageToImage,
     "inpaint": Inpaint,
@@ -606,7 +683,7 @@ def digest(recipe: Recipe) -> str:
 
 class Field(Struct, frozen=True):
     """One parameter as a form draws it. `widget` is text, number, choice, prompt, title,
-    model, class, source, upload or mask."""
+    model, class, source, upload, sound or mask."""
 
     name: str
     title: str
@@ -743,7 +820,7 @@ def _words(field: Field, text: str) -> str:
             bounds += ", without a fraction"
         return bounds
     if field.name in FILES:
-        return "Choose the picture again"
+        return "Choose the sound again" if field.widget == "sound" else "Choose the picture again"
     return "Enter a value"
 
 
@@ -804,6 +881,8 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         return {f"{prefix}prompt": "Write what to write"}
     if isinstance(step, TextTo3D) and not step.prompt.strip():
         return {f"{prefix}prompt": "Write what to make"}
+    if isinstance(step, TextToSpeech) and not step.prompt.strip():
+        return {f"{prefix}prompt": "Write what to say"}
     if isinstance(step, TextToImage | ImageToImage | Inpaint):
         for name in ("prompt", "negative_prompt"):
             if fault := emphasis.fault(getattr(step, name)):

@@ -1,5 +1,5 @@
 """Uploaded pictures: told apart by their first bytes, measured before decoding, made anew
-without metadata, and stored like anything else."""
+without metadata, and stored like anything else. Sounds are made anew by `domain/sounds.py`."""
 
 import asyncio
 import io
@@ -13,8 +13,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from domain import artifacts, db
+from domain import artifacts, db, sounds
 from domain.errors import Invalid, TooLarge
+from domain.steps import Medium
 from domain.storage import Storage
 
 if TYPE_CHECKING:
@@ -44,24 +45,24 @@ _OTHERS = (
 
 
 class Uploaded(Struct, frozen=True):
-    """A stored picture: its address and its size in pixels."""
+    """A stored picture: its address and its size in pixels. A sound has none."""
 
     sha256: str
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     filename: str
 
 
-async def add(storage: Storage, person_id: UUID, data: bytes, filename: str = "") -> Uploaded:
-    """Check a picture, make it anew without its metadata, and keep it for the person.
+async def add(
+    storage: Storage, person_id: UUID, data: bytes, filename: str = "", medium: Medium | None = "image"
+) -> Uploaded:
+    """Check a picture or a sound, make it anew without its metadata, and keep it for the person.
 
-    Raises Invalid (field `file`) for what is no whole PNG, JPEG, WebP or GIF, TooLarge past
-    20 MB, 25 megapixels or the person's share.
+    Raises Invalid (field `file`) for what is no whole PNG, JPEG, WebP or GIF, or no sound, TooLarge past
+    20 MB, 25 megapixels, ten minutes or the person's share.
     """
     check_size(len(data))
-    kind = sniff(data)
-    await _check_share(person_id, len(data))
-    made, media_type, width, height = await asyncio.get_running_loop().run_in_executor(_DECODER, remake, data, kind)
+    made, media_type, width, height = await _remade(person_id, data, medium)
     sha256 = await artifacts.record(storage, made, media_type, width, height)
     name = _name(filename)
     async with db.transaction():
@@ -75,6 +76,17 @@ async def add(storage: Storage, person_id: UUID, data: bytes, filename: str = ""
             name,
         )
     return Uploaded(sha256, width, height, name)
+
+
+async def _remade(person_id: UUID, data: bytes, medium: Medium | None) -> tuple[bytes, str, int | None, int | None]:
+    """Bytes, media type, width and height of what is kept."""
+    if medium == "audio":
+        sounds.sniff(data)
+        await _check_share(person_id, len(data))
+        return await sounds.remade(data), "audio/flac", None, None
+    kind = sniff(data)
+    await _check_share(person_id, len(data))
+    return await asyncio.get_running_loop().run_in_executor(_DECODER, remake, data, kind)
 
 
 async def _check_share(person_id: UUID, more: int, sha256: str = "") -> None:

@@ -14,7 +14,14 @@ PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib
 SAFE = ".safetensors"
 LANGUAGE = "language"
 GENERATOR = "generator"
-ALONE = {"ForCausalLM": LANGUAGE, "ConditionalGenerator": GENERATOR}
+SPEECH = "speech"
+HEARING = "hearing"
+ALONE = {
+    "ForCausalLM": LANGUAGE,
+    "ConditionalGenerator": GENERATOR,
+    "VitsModel": SPEECH,
+    "WhisperForConditionalGeneration": HEARING,
+}
 """What a class that config.json names ends with, and what such a model is called where it is no part of a pipeline."""
 REMOTE = ("http://", "https://")
 """What the path of a model begins with that runs elsewhere."""
@@ -32,8 +39,8 @@ def files_of(path: Path) -> dict[str, Path]:
     if not (path / "model_index.json").is_file() and not alone(path):
         raise Invalid(
             {
-                "path": f"{path} is neither a diffusers folder (model_index.json), nor a folder of a causal language "
-                f"model or of a generator (config.json), nor a {SAFE} file"
+                "path": f"{path} is neither a diffusers folder (model_index.json), nor a folder of a model that "
+                f"stands alone ({', '.join(ALONE)} in config.json), nor a {SAFE} file"
             }
         )
     files = {

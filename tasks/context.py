@@ -65,7 +65,16 @@ class Mesh:
     seed: int | None
 
 
-Made = Picture | Animation | Mesh
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """One channel of sound: float32 from -1 to 1, in an array of numpy, so many a second."""
+
+    samples: Any
+    sampling_rate: int
+    seed: int | None
+
+
+Made = Picture | Animation | Sound | Mesh
 """What becomes a file."""
 
 
@@ -109,6 +118,12 @@ class Context:
     def pictures(self, member: int = 0) -> list[Image.Image]:
         """The pictures that come in, RGB, at least one. Raises DomainError."""
         return _all_opened(self._job.members[member].pictures)
+
+    def files(self, member: int = 0) -> Sequence[bytes]:
+        """What comes in as it is stored, at least one file. Raises DomainError."""
+        if not self._job.members[member].pictures:
+            raise DomainError("Nothing came in: the step before made no file.")
+        return self._job.members[member].pictures
 
     def masked(self) -> tuple[list[Image.Image], Image.Image]:
         """The same, and the mask that comes after them, RGB; what is clear of it is black. Raises DomainError."""

@@ -14,8 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 from domain import receipts
 from domain.artifacts import WIDTHS
 from domain.receipts import Receipt
-from tasks import meshes
-from tasks.context import Animation, Made, Mesh
+from tasks import meshes, sounds
+from tasks.context import Animation, Made, Mesh, Sound
 from tasks.messages import File, Rendition
 
 PNG_LEVEL = 4
@@ -33,6 +33,8 @@ def encode(made: Made, receipt: Receipt) -> File:
     """
     if isinstance(made, Mesh):
         return meshes.encode(made, receipt, renditions(made.views[0]))
+    if isinstance(made, Sound):
+        return sounds.encode(made, receipt)
     if isinstance(made, Animation):
         if made.format == "mp4":
             made = replace(made, frames=[_even(frame) for frame in made.frames])

@@ -15,7 +15,7 @@ from typing import Any
 from domain import machine, weights
 from domain.errors import DomainError
 from domain.means import Means
-from tasks import language, means, memory
+from tasks import hearing, language, means, memory, speech
 from tasks.endpoint import Endpoint
 from tasks.messages import ModelRef
 
@@ -165,6 +165,8 @@ def _load(ref: ModelRef, device: str, say: Say) -> Model:
             return _load_language(ref, path, device, dtype, say)
         case weights.GENERATOR:
             return _load_generator(ref, path, device, dtype, say)
+        case weights.SPEECH | weights.HEARING as what:
+            return _load_sound(ref, path, device, what, say)
     pipe = _open_folder(path, dtype) if path.is_dir() else _open_file(path, dtype)
     _check_words(pipe)
     pipe.set_progress_bar_config(disable=True)
@@ -192,6 +194,16 @@ def _load_generator(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say
     say("placing")
     found.generator.to(device)
     return Model(ref, found, None, device, str(dtype).removeprefix("torch."), {}, _bytes_of(found))
+
+
+def _load_sound(ref: ModelRef, path: Path, device: str, what: str, say: Say) -> Model:
+    """In fp32: these models are small, and half of the numbers is heard."""
+    found: speech.Vits | hearing.Whisper
+    found = hearing.open_folder(path) if what == weights.HEARING else speech.open_folder(path)
+    _check_words(found)
+    say("placing")
+    found.model.to(device)
+    return Model(ref, found, None, device, "float32", {}, _bytes_of(found))
 
 
 def warm_up(model: Model) -> None:

@@ -128,8 +128,8 @@ class File(Struct, frozen=True):
 
     data: bytes
     media_type: str
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     seed: int | None
     renditions: list[Rendition]
     forms: list[Form] = []

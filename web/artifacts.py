@@ -27,6 +27,7 @@ ENDINGS = {
     "audio/wav": "wav",
     "audio/mpeg": "mp3",
     "audio/flac": "flac",
+    "audio/ogg": "opus",
     "text/plain": "txt",
     "model/gltf-binary": "glb",
     "application/x-ply": "ply",

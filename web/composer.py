@@ -80,6 +80,13 @@ def pictures(form: Mapping[str, str]) -> list[str]:
     return [sha256 for sha256 in dict.fromkeys(named) if _SHA256.fullmatch(sha256)]
 
 
+def medium_of(form: Mapping[str, str], key: str) -> steps.Medium | None:
+    """What a step's file field takes, such as that of `s2-upload`: what its kind does; a mask is a picture."""
+    number, _, field = key.partition("-")
+    kind = steps.KINDS.get(form.get(f"{number}-kind", ""))
+    return kind.takes if kind and field == "upload" else "image"
+
+
 def kept(form: Mapping[str, str]) -> Form:
     """What a draft keeps of a request: everything typed, without buttons, keys and files."""
     return {

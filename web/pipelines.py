@@ -208,22 +208,24 @@ async def _after(request: _Request, me: Viewer, ref: PipelineRef, run: bool, key
 
 
 async def _take_files(request: _Request, me: Viewer, state: State, typed: Form) -> dict[str, str]:
-    """Store the pictures sent along and put their addresses into the form. Returns words by field."""
+    """Store the files sent along and put their addresses into the form. Returns words by field."""
     errors: dict[str, str] = {}
     for name, file in (await read_files(request, composer.FILES)).items():
         key = composer.FILES[name]
         try:
-            typed[key] = (await take_picture(me, state, file)).sha256
+            typed[key] = (await take_file(me, state, file, composer.medium_of(typed, key))).sha256
         except (Invalid, TooLarge) as error:
             errors[key] = words_of(error)
     return errors
 
 
-async def take_picture(me: Viewer, state: State, file: UploadFile) -> uploads.Uploaded:
-    """Keep an uploaded picture for the person. Raises Invalid or TooLarge."""
+async def take_file(
+    me: Viewer, state: State, file: UploadFile, medium: steps.Medium | None = "image"
+) -> uploads.Uploaded:
+    """Keep an uploaded picture or sound for the person. Raises Invalid or TooLarge."""
     uploads.check_size(file.file.seek(0, os.SEEK_END))
     await file.seek(0)
-    return await uploads.add(state.storage, me.id, await file.read(), file.filename)
+    return await uploads.add(state.storage, me.id, await file.read(), file.filename, medium)
 
 
 def words_of(error: Invalid | TooLarge) -> str:

@@ -14,6 +14,8 @@ from web.filters import number, plural, ratio, seconds
 DOING = {
     "prompt_template": "Writing the prompt",
     "text_to_text": "Writing",
+    "text_to_speech": "Speaking",
+    "speech_to_text": "Listening",
     "text_to_image": "Drawing",
     "image_to_image": "Redrawing",
     "inpaint": "Repainting",
@@ -192,14 +194,20 @@ _FACTS = (
     ("class_label", "Class"),
     ("num_images", "Pictures"),
     ("truncation", "Variety"),
+    ("voice", "Voice"),
+    ("speed", "Speed"),
+    ("language", "Language"),
+    ("task", "Task"),
 )
+COUNTED = {"text_to_text": "Token", "text_to_speech": "Part", "speech_to_text": "Second"}
+"""What a step's progress counts, where that are no passes."""
 
 
 def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
     """The parameters that the stem shows, fewer while the run is alive."""
     pairs: list[tuple[str, str]] = []
     if step.state == "running" and step.progress_total:
-        counted = "Token" if step.kind == "text_to_text" else "Pass"
+        counted = COUNTED.get(step.kind, "Pass")
         pairs += [(counted, f"{step.progress} of {step.progress_total}"), ("Speed", speed(step))]
     for field, label in _FACTS if over else _FACTS[:3] + _FACTS[9:10]:
         value = step.value(field)

@@ -1,4 +1,4 @@
-"""Uploading a picture for a step: htmx gets the step's field back, others JSON."""
+"""Uploading a picture or a sound for a step: htmx gets the step's field back, others JSON."""
 
 from typing import Any
 
@@ -8,30 +8,30 @@ from litestar.datastructures import State
 
 from domain.errors import Invalid, TooLarge
 from web.auth import Viewer
-from web.composer import FILES, kept
+from web.composer import FILES, kept, medium_of
 from web.forms import read_files
-from web.pipelines import MAX_BODY, lay_out, read_composer, take_picture, words_of
+from web.pipelines import MAX_BODY, lay_out, read_composer, take_file, words_of
 from web.render import page, wants_part
 
 
 @post("/uploads", status_code=201, request_max_body_size=MAX_BODY)
 async def create(request: Request[Any, Any, Any], me: Viewer, state: State, field: str = "") -> Response[bytes]:
-    """Keep one picture: the file field `file`, or that of a composer form sent whole, such as `s2-mask-file`."""
+    """Keep one file: a picture in the field `file`, or that of a composer form sent whole, such as `s2-mask-file`."""
     sent, errors = await read_composer(request, ("file",))
     files = await read_files(request, {*FILES, "file"})
     wanted = field or "file"
     if wanted not in files:
-        raise Invalid({wanted: "Choose a picture first"})
+        raise Invalid({wanted: "Choose a file first"})
     if not wants_part(request):
-        made = await take_picture(me, state, files[wanted])
+        made = await take_file(me, state, files[wanted])
         return Response(content=msgspec.json.encode(made), status_code=201, media_type="application/json")
     typed, key = kept(sent), FILES.get(wanted, wanted)
     try:
-        typed[key] = (await take_picture(me, state, files[wanted])).sha256
+        typed[key] = (await take_file(me, state, files[wanted], medium_of(typed, key))).sha256
     except (Invalid, TooLarge) as error:
         errors[key] = words_of(error)
     laid = await lay_out(None, typed, errors, me.id)
     controls = [control for row in laid.rows for control in row.files if control.key == key]
     if not controls:
-        raise Invalid({key: "This step takes no picture"})
+        raise Invalid({key: "This step takes no file"})
     return page(request, "pipelines/file.html", control=controls[0], status=422 if key in errors else 200)

@@ -14,8 +14,10 @@ from tasks.steps import (
     inpaint,
     join,
     prompt_template,
+    speech_to_text,
     text_to_3d,
     text_to_image,
+    text_to_speech,
     text_to_text,
     upscale,
 )
@@ -31,6 +33,8 @@ class Runner(NamedTuple):
 RUNNERS: dict[str, Runner] = {
     "prompt_template": Runner(prompt_template.run),
     "text_to_text": Runner(text_to_text.run),
+    "text_to_speech": Runner(text_to_speech.run),
+    "speech_to_text": Runner(speech_to_text.run),
     "text_to_image": Runner(text_to_image.run, text_to_image.together),
     "image_to_image": Runner(image_to_image.run, image_to_image.together),
     "inpaint": Runner(inpaint.run),

@@ -15,7 +15,7 @@ from tests.make import Make
 
 LogIn = Callable[[httpx.AsyncClient, Person], Awaitable[httpx.AsyncClient]]
 DRAW = steps.TextToImage(prompt="a boat")
-OTHERS = {"mesh": 0}
+OTHERS = {"audio": 0, "mesh": 0}
 
 
 async def counted() -> dict[str, int]:

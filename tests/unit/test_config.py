@@ -22,7 +22,7 @@ def test_defaults_fill_in_what_is_not_set(monkeypatch: pytest.MonkeyPatch, tmp_p
     config = Config.from_env(NEEDED)
     assert (config.host, config.port, config.site_url) == ("127.0.0.1", 8000, "http://127.0.0.1:8000")
     assert config.data_dir == Path(__file__).parents[2] / "var", "the same folder wherever the command is given"
-    assert config.queues == ("light", "image", "text", "mesh")
+    assert config.queues == ("light", "image", "text", "audio", "mesh")
     assert config.seed_examples
     assert not config.secure
     assert config.models == {}
