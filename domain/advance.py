@@ -23,7 +23,8 @@ log = logging.getLogger("runs")
 _STEP = """
 SELECT s.id, s.run_id, s.ordinal, s.kind, s.queue, s.step, s.state, s.receipt, s.attempt, s.crash_count, s.retry_count,
     s.batch_key, r.owner_id, r.inputs, r.seed, r.afresh, v.recipe, coalesce(m.revision, '') AS revision,
-    coalesce(m.means, '{}') AS means
+    coalesce(m.means, '{}') AS means,
+    (SELECT jsonb_object_agg(name, revision) FROM models WHERE kinds @> '{lora}' AND removed_at IS NULL) AS loras
 FROM step_runs s JOIN runs r ON r.id = s.run_id JOIN versions v ON v.id = r.version_id
 LEFT JOIN models m ON m.name = s.model AND m.removed_at IS NULL
 """
@@ -131,7 +132,8 @@ async def try_prepared(step: db.Record) -> tuple[Prepared | None, str]:
         given = await given_to(step)
         if plain.together and (pictures := incoming(plain, given.pictures)):
             given = msgspec.structs.replace(given, sizes=await _sizes(pictures))
-        return prepare(plain, given, step["revision"], msgspec.convert(step["means"], Means)), ""
+        means = msgspec.convert(step["means"], Means)
+        return prepare(plain, given, step["revision"], means, step["loras"]), ""
     except DomainError as error:
         return None, error.message
     except msgspec.ValidationError:
@@ -151,8 +153,9 @@ async def _sizes(pictures: Sequence[str]) -> dict[str, tuple[int, int]]:
 
 
 def resolved(step: db.Record, ready: Prepared) -> dict[str, Any]:
-    """What the run's page shows of a step's parameters: as they are used, with the model's revision."""
-    return ready.parameters | ({"model_revision": step["revision"]} if step["revision"] else {})
+    """What the run's page shows of a step's parameters: as they are used, with the model's revision and LoRAs."""
+    told = {"model_revision": step["revision"], "loras": msgspec.to_builtins(ready.loras)}
+    return ready.parameters | {name: value for name, value in told.items() if value}
 
 
 async def reuse(step: db.Record, ready: Prepared) -> bool:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from domain import advance, db, forecast, steps
 from domain.errors import DomainError
 from domain.means import Means
+from domain.models import loras as loras_known
 from domain.prepare import Given, prepare
 
 
@@ -77,14 +78,15 @@ async def estimate(asks: Sequence[Ask], person_id: UUID, *, beyond: bool = False
 
     Equal steps of several runs count once. Steps behind one that is yet to run count one by one, unless
     `beyond`: then they too are told apart by what they will take in. One query for each place in the recipes
-    where a result may be known, and two more.
+    where a result may be known, and three more.
     """
     ways = [_Way(ask) for ask in asks]
     models = await _models(step for way in ways for step in way.steps)
+    loras = await loras_known()
     to_run: dict[str, dict[str, Any]] = {}
     for number in range(1, max((len(way.steps) for way in ways), default=0) + 1):
         there = [way for way in ways if len(way.steps) >= number]
-        contents = [_content(way, number, models) if beyond or way.known else "" for way in there]
+        contents = [_content(way, number, models, loras) if beyond or way.known else "" for way in there]
         known = await advance.known(set(contents) - {""}, person_id)
         for place, (way, content) in enumerate(zip(there, contents, strict=True)):
             step = way.steps[number - 1]
@@ -102,12 +104,12 @@ async def estimate(asks: Sequence[Ask], person_id: UUID, *, beyond: bool = False
     )
 
 
-def _content(way: _Way, number: int, models: Mapping[str, _Model]) -> str:
+def _content(way: _Way, number: int, models: Mapping[str, _Model], loras: Mapping[str, str]) -> str:
     """The step's input hash, "" when it cannot be prepared."""
     step = way.steps[number - 1]
     model = models.get(getattr(step, "model", ""), _Model())
     try:
-        return prepare(step, way.given(number), model.revision, model.means).input_hash
+        return prepare(step, way.given(number), model.revision, model.means, loras).input_hash
     except DomainError:
         return ""
 

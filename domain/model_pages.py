@@ -28,8 +28,18 @@ class ModelShown(Struct, frozen=True):
     more: bool
 
     @property
+    def asked_by(self) -> list[tuple[str, str]]:
+        """Of a LoRA (title, value): what a prompt asks for it with, and the words that call what it has learned."""
+        if models.LORA not in self.model.kinds:
+            return []
+        called = [("Called by", ", ".join(words)) for _, words in self.model.words]
+        return [("Asked for with", f"<lora:{self.model.name}:0.8>"), *called]
+
+    @property
     def can(self) -> list[str]:
-        """What the page calls the kinds of steps that it runs."""
+        """What the page calls the kinds of steps that it runs, or what a LoRA does."""
+        if models.LORA in self.model.kinds:
+            return ["Changes how other models draw, where a prompt asks for it"]
         return [steps.KINDS[kind].label for kind in self.model.kinds if kind in steps.KINDS]
 
 

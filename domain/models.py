@@ -17,11 +17,14 @@ from domain.vocabulary import Words
 IMAGE_KINDS = ("text_to_image", "image_to_image", "inpaint")
 TEXT_KINDS = ("text_to_text",)
 GAN_KINDS = ("gan_image",)
+LORA = "lora"
+"""What stands in the place of kinds of steps for a LoRA, which runs none by itself."""
 KINDS: dict[str, tuple[str, ...]] = {
     "ForCausalLM": TEXT_KINDS,
     "ConditionalGenerator": GAN_KINDS,
     "VitsModel": ("text_to_speech",),
     "WhisperForConditionalGeneration": ("speech_to_text",),
+    weights.LORA: (LORA,),
     "ShapEPipeline": ("text_to_3d",),
     "ShapEImg2ImgPipeline": ("image_to_3d",),
 }
@@ -202,6 +205,13 @@ def kinds_of(path: Path) -> list[str]:
     return list(next((kinds for ending, kinds in KINDS.items() if family.endswith(ending)), IMAGE_KINDS))
 
 
+def _words_of(path: Path) -> Words:
+    """The words that a model of few knows, the classes of a generator, or what calls a LoRA."""
+    if trigger := weights.trigger_of(path):
+        return [(vocabulary.TRIGGER, trigger)]
+    return vocabulary.read(path) or vocabulary.of_classes(weights.classes_of(path))
+
+
 def place_of(model: Model, own: Mapping[str, Path]) -> str:
     """Where this machine has the model's files: its own MODELS and what comes with the site before what another
     machine registered.
@@ -226,15 +236,28 @@ async def everything() -> list[Model]:
     return [_model(row) for row in rows]
 
 
-async def names(kind: str) -> list[ModelChoice]:
-    """The models that can run steps of this kind, by name, the starter model last."""
+async def offered() -> dict[str, list[ModelChoice]]:
+    """The models that can run steps of each kind, by name, the starter model last; the LoRAs beside them."""
     rows = await db.fetch(
-        """SELECT name, defaults, words FROM models WHERE $1 = ANY (kinds) AND removed_at IS NULL
-           ORDER BY name = $2, name""",
-        kind,
+        """SELECT kind, name, defaults, words FROM models, unnest(kinds) AS kind WHERE removed_at IS NULL
+           ORDER BY name = $1, name""",
         STARTER,
     )
-    return [ModelChoice(*row) for row in rows]
+    found: dict[str, list[ModelChoice]] = {}
+    for kind, *row in rows:
+        found.setdefault(kind, []).append(ModelChoice(*row))
+    return found
+
+
+async def names(kind: str) -> list[ModelChoice]:
+    """The models that can run steps of this kind, as `offered` has them."""
+    return (await offered()).get(kind, [])
+
+
+async def loras() -> dict[str, str]:
+    """The revision of each LoRA on offer, by name."""
+    rows = await db.fetch("SELECT name, revision FROM models WHERE kinds @> '{lora}' AND removed_at IS NULL")
+    return {row["name"]: row["revision"] for row in rows}
 
 
 async def hosts(recipe: Recipe) -> list[str]:
@@ -302,5 +325,5 @@ def inspect(
         defaults=dict(defaults) if defaults is not None else weights.defaults_of(path),
         means=means,
         bytes=weights.size_of(files),
-        words=vocabulary.read(path) or vocabulary.of_classes(weights.classes_of(path)),
+        words=_words_of(path),
     )

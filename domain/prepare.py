@@ -5,8 +5,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from domain import receipts, steps, template
+from domain import loras, receipts, steps, template
 from domain.errors import DomainError
+from domain.loras import Lora
 from domain.means import PLAIN, Means
 
 TEMPLATES = ("template", "system", "prompt", "negative_prompt")
@@ -37,17 +38,24 @@ class Prepared(Struct, frozen=True, kw_only=True):
     """SHA-256 of what comes in."""
     input_hash: str
     batch_key: str
+    loras: list[Lora] = []
 
 
-def prepare(step: steps.AnyStep, given: Given, revision: str, means: Means = PLAIN) -> Prepared:
+def prepare(
+    step: steps.AnyStep, given: Given, revision: str, means: Means = PLAIN, known: Mapping[str, str] | None = None
+) -> Prepared:
     """Fill the step's templates and hash everything that its result depends on.
 
     `revision` is the hash of the model's files, "" for a kind without a model; `means` is how it is
-    run. Raises DomainError naming the field whose template cannot be filled.
+    run; `known` are the revisions of the site's LoRAs by name. Raises DomainError naming the field whose
+    template cannot be filled, and the LoRA that is not there.
     """
+    parameters = _parameters(step, given)
+    asked = loras.resolved(parameters["prompt"], known or {}) if isinstance(step, steps.DRAWING) else []
     if means.look:
         revision = receipts.digest([revision, means.look])
-    parameters = _parameters(step, given)
+    if asked:
+        revision = receipts.digest([revision, [(lora.revision, lora.weight) for lora in asked]])
     kind = steps.kind_of(step)
     pictures = list(incoming(step, given.pictures))
     telling = {name: value for name, value in parameters.items() if name not in step.moot}
@@ -56,6 +64,7 @@ def prepare(step: steps.AnyStep, given: Given, revision: str, means: Means = PLA
         pictures=pictures,
         input_hash=receipts.input_hash(kind, step.code, revision, telling, pictures),
         batch_key="" if means.first_block_cache else _batch_key(step, revision, parameters, _size(pictures, given)),
+        loras=asked,
     )
 
 

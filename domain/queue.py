@@ -15,6 +15,7 @@ from msgspec import Struct
 from domain import advance as advancing
 from domain import db, steps
 from domain.events import note, ring
+from domain.loras import Lora
 from domain.means import Means
 from domain.prepare import Prepared
 
@@ -47,6 +48,7 @@ class Claim(Struct, frozen=True, kw_only=True):
     """As they are used: templates filled, seed chosen."""
     pictures: list[str]
     """SHA-256 of every picture that comes in, in order."""
+    loras: list[Lora]
     model: tuple[str, Means]
     """The revision and means of the model that its input hash speaks of; "" for a kind without one."""
     refused: str
@@ -239,6 +241,7 @@ async def _take(ready: _Ready, owner: str, lease_s: float, turn: int) -> Claim |
         owner=owner,
         step=step["step"],
         parameters={} if prepared is None else prepared.parameters,
+        loras=[] if prepared is None else prepared.loras,
         pictures=[] if prepared is None else prepared.pictures,
         model=(step["revision"], msgspec.convert(step["means"], Means)),
         refused=ready.refused,

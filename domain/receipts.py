@@ -122,11 +122,17 @@ def infotext(receipt: Receipt, seed: int | None, width: int, height: int) -> str
         "Size": f"{width}x{height}",
         "Model hash": receipt.model_revision[:10],
         "Model": receipt.model,
+        "Lora hashes": _lora_hashes(given.get("loras", [])),
         "Denoising strength": given.get("strength"),
         "Version": "Offshoot",
     }
     lines.append(", ".join(f"{name}: {value}" for name, value in facts.items() if value not in (None, "")))
     return "\n".join(lines)
+
+
+def _lora_hashes(loras: Sequence[Mapping[str, Any]]) -> str:
+    told = ", ".join(f"{lora['name']}: {lora['revision'][:12]}" for lora in loras)
+    return f'"{told}"' if told else ""
 
 
 def xmp() -> str:

@@ -27,8 +27,11 @@ _LOCK = "SELECT FROM pipelines WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY
 
 OF_RECIPE = """
 CROSS JOIN LATERAL (
-    SELECT coalesce(array_agg(DISTINCT lower(step ->> 'model')) FILTER (WHERE step ->> 'model' <> ''), '{}')
-            AS models,
+    SELECT array(SELECT DISTINCT lower(name) FROM jsonb_array_elements(p.recipe -> 'steps') one
+            CROSS JOIN LATERAL (
+                SELECT one ->> 'model' UNION ALL
+                SELECT found[1] FROM regexp_matches(one ->> 'prompt', '<lora:([\\w.-]+)', 'gi') found
+            ) named (name) WHERE name <> '') AS models,
         coalesce(array_agg(DISTINCT step ->> 'kind') FILTER (WHERE step ->> 'kind' <> ''), '{}') AS kinds,
         coalesce(array_agg(DISTINCT step ->> 'num_inference_steps')
             FILTER (WHERE step ->> 'num_inference_steps' <> ''), '{}') AS passes,
@@ -46,7 +49,7 @@ CROSS JOIN LATERAL (
     FROM jsonb_array_elements(p.recipe -> 'steps') WITH ORDINALITY AS steps (step, place)
 ) used
 """
-"""What the `recipe` of `p` says: `choices` are the entries of its lists."""
+"""What the `recipe` of `p` says: `models` are its steps' and their LoRAs, `choices` the entries of its lists."""
 
 
 def of_runs(most: int) -> str:

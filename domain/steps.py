@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
-from domain import emphasis
+from domain import emphasis, loras
 from domain.errors import Invalid
 
 MAX_STEPS = 20
@@ -380,6 +380,10 @@ class Inpaint(Step, tag="inpaint"):
     scheduler: SchedulerField = "DDIMScheduler"
     seed: Seed = None
     num_images_per_prompt: Pictures = 1
+
+
+DRAWING = (TextToImage, ImageToImage, Inpaint)
+"""Kinds that draw toward a prompt with a scheduler, whose words can have weights, and with LoRAs."""
 
 
 class GanImage(Step, tag="gan_image"):
@@ -883,15 +887,17 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         return {f"{prefix}prompt": "Write what to make"}
     if isinstance(step, TextToSpeech) and not step.prompt.strip():
         return {f"{prefix}prompt": "Write what to say"}
-    if isinstance(step, TextToImage | ImageToImage | Inpaint):
+    if isinstance(step, DRAWING):
         for name in ("prompt", "negative_prompt"):
             if fault := emphasis.fault(getattr(step, name)):
                 return {f"{prefix}{name}": fault}
+        if fault := loras.fault(step.prompt):
+            return {f"{prefix}prompt": fault}
     if isinstance(step, ImageToImage | Inpaint) and int(step.num_inference_steps * step.strength) == 0:
         return {f"{prefix}strength": _too_weak(step.num_inference_steps)}
     if isinstance(step, Inpaint) and not step.mask:
         return {f"{prefix}mask": "Paint what to repaint, or choose a picture of it"}
-    if isinstance(step, TextToImage | ImageToImage | Inpaint):
+    if isinstance(step, DRAWING):
         most = DISTILLED.get(step.scheduler)
         if most is not None and step.num_inference_steps > most:
             return {f"{prefix}num_inference_steps": f"At most {most} with the {step.scheduler}"}

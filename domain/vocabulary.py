@@ -13,6 +13,8 @@ FILE = "words.txt"
 """In the model's folder: on each line a group's name, a colon, and its words."""
 CLASSES = "Classes"
 """The group that a generator's classes are in."""
+TRIGGER = "Trigger words"
+"""The group of the words that call what a LoRA has learned."""
 MAX_BYTES = 64_000
 MOST = 8
 """Unknown words that are told."""

@@ -12,6 +12,8 @@ from domain.errors import Invalid
 PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".npz", ".h5", ".msgpack"})
 """File endings of formats that can run code when opened, or that diffusers would not read safely."""
 SAFE = ".safetensors"
+LORA = "LoRA"
+"""The family of small changes of a model's weights."""
 LANGUAGE = "language"
 GENERATOR = "generator"
 SPEECH = "speech"
@@ -26,6 +28,7 @@ ALONE = {
 REMOTE = ("http://", "https://")
 """What the path of a model begins with that runs elsewhere."""
 _CHUNK = 1 << 20
+_MOST_HEADER = 32 << 20
 _LATENT_SCALE = 8
 
 
@@ -80,6 +83,30 @@ def classes_of(path: Path) -> list[str]:
     """The classes of pictures that a generator's folder names, in its order."""
     named = _read_json(path / "config.json").get("classes") if alone(path) == GENERATOR else None
     return [str(name) for name in named] if isinstance(named, list) else []
+
+
+def is_lora(path: Path) -> bool:
+    """Whether it is a file whose every tensor is part of a LoRA, as diffusers, peft and kohya's scripts name them."""
+    names = _header(path).keys() - {"__metadata__"} if path.is_file() else set()
+    return bool(names) and all("lora" in name.lower() or name.endswith(".alpha") for name in names)
+
+
+def trigger_of(path: Path) -> list[str]:
+    """The words that call what a LoRA has learned, as its file tells them in the terms of ModelSpec."""
+    told = _header(path).get("__metadata__", {}) if path.is_file() else {}
+    phrase = told.get("modelspec.trigger_phrase", "") if isinstance(told, dict) else ""
+    return [word.strip() for word in str(phrase)[:500].split(",") if word.strip()]
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """What a safetensors file says of its tensors; nothing for one that says more than any real one."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            told = json.loads(file.read(length)) if length <= _MOST_HEADER else {}
+        except ValueError:
+            return {}
+    return told if isinstance(told, dict) else {}
 
 
 def revision_of(hashes: Mapping[str, str]) -> str:
@@ -158,6 +185,8 @@ def parts(path: Path) -> set[str]:
     that stands alone is one part."""
     if what := alone(path):
         return {what}
+    if is_lora(path):
+        return {LORA}
     return {"unet", "vae", "text_encoder"} if path.is_file() else set(_parts_with_weights(path))
 
 
@@ -187,7 +216,7 @@ def _variant_of(file: Path) -> str:
 def family(path: Path) -> str:
     """The class that the folder names: of its pipeline, or of the model that stands alone."""
     if path.is_file():
-        return "single-file"
+        return LORA if is_lora(path) else "single-file"
     if alone(path):
         return _architectures(path)[0]
     return str(_read_json(path / "model_index.json").get("_class_name", "unknown"))
@@ -198,7 +227,7 @@ def defaults_of(path: Path) -> dict[str, Any]:
     them."""
     if what := alone(path):
         return _sampling_of(path) if what == LANGUAGE else {}
-    if family(path).startswith("ShapE"):
+    if family(path) == LORA or family(path).startswith("ShapE"):
         return {}
     defaults: dict[str, Any] = {"width": 512, "height": 512, "num_inference_steps": 30, "guidance_scale": 7.0}
     if path.is_file():

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from domain import steps
+from domain import loras, steps
 from domain.errors import DomainError
 from tasks import emphasis, means
 from tasks.context import Context, Stopped
@@ -166,6 +166,7 @@ def denoise(
         return tensors
 
     arguments = {name: value for name, value in parameters.items() if name in _accepted(pipe)}
+    arguments["prompt"] = _without_loras(arguments["prompt"])
     if not arguments.get("negative_prompt"):
         arguments.pop("negative_prompt", None)
     generators = [torch.Generator("cpu").manual_seed(seed) for seeds in own_seeds for seed in seeds]
@@ -180,6 +181,10 @@ def denoise(
         raise Stopped
     images: list[Image.Image] = made.images
     return [images[first:after] for first, after in pairwise(firsts)]
+
+
+def _without_loras(prompt: str | list[str]) -> str | list[str]:
+    return loras.without(prompt) if isinstance(prompt, str) else [loras.without(one) for one in prompt]
 
 
 def _forget(pipe: Any) -> None:

@@ -18,11 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from domain import machine, receipts, steps
 from domain.errors import DomainError
+from domain.loras import Lora
 from tasks import diffusion, endpoint, files, memory
 from tasks.context import Away, Context, Result, Stopped
 from tasks.encoder import Encoders
@@ -393,7 +395,7 @@ class Child:
         return receipts.Receipt(
             kind=steps.kind_of(step),
             code=step.code,
-            parameters=receipts.shown({**msgspec.to_builtins(step), **result.used}),
+            parameters=receipts.shown({**msgspec.to_builtins(step), **result.used, **_loras(job)}),
             seed=getattr(step, "seed", None),
             model="" if job.model is None else job.model.name,
             model_revision="" if job.model is None else job.model.revision,
@@ -404,6 +406,11 @@ class Child:
             inputs=job.members[member].picture_hashes,
             batch=receipts.Batch(len(job.members), member) if len(job.members) > 1 else None,
         )
+
+
+def _loras(job: Job) -> dict[str, Any]:
+    """The LoRAs as a receipt tells them: by name, weight and revision."""
+    return {"loras": [Lora(one.name, one.weight, one.revision) for one in job.loras]} if job.loras else {}
 
 
 def _versions(model: ModelRef) -> dict[str, str]:

@@ -17,7 +17,7 @@ from domain.errors import DomainError
 from domain.means import Means
 from tasks import hearing, language, means, memory, speech
 from tasks.endpoint import Endpoint
-from tasks.messages import ModelRef
+from tasks.messages import LoraRef, ModelRef
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,8 @@ class Model:
     bytes: int = 0
     """What its parameters and buffers take."""
     others: dict[str, Any] = field(default_factory=dict)
+    loras: list[LoraRef] = field(default_factory=list)
+    """Those that its parts wear now."""
 
     @property
     def multiple(self) -> int:

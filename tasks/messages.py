@@ -23,6 +23,15 @@ class ModelRef(Struct, frozen=True):
         return self.path.startswith(REMOTE)
 
 
+class LoraRef(Struct, frozen=True):
+    """A registered LoRA: where its file lies, the hash it must have, and how much of its change is made."""
+
+    name: str
+    path: str
+    revision: str
+    weight: float
+
+
 class Member(Struct, frozen=True, kw_only=True):
     """One run's step within a job: the step with its parameters filled in, and the bytes of what comes in."""
 
@@ -37,6 +46,7 @@ class Job(Struct, frozen=True, kw_only=True, tag="job"):
     id: str
     members: list[Member]
     model: ModelRef | None
+    loras: list[LoraRef] = []
 
 
 class Warm(Struct, frozen=True, tag="warm"):

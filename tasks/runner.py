@@ -17,12 +17,13 @@ import asyncpg
 from domain import artifacts, db, models, queue, services
 from domain.config import Config
 from domain.errors import DomainError, NotFound, Unavailable
+from domain.loras import Lora
 from domain.queue import Claim, Lost, Made
 from domain.storage import Storage, key_of
 from tasks import dispatcher, encoder, messages
 from tasks.engine import Engine, EngineDied, EngineSilent, EngineTooLarge, Limits
 from tasks.filling import Filling
-from tasks.messages import Done, Ended, Failed, File, Job, Loading, ModelRef, Preview, Progress, Saving
+from tasks.messages import Done, Ended, Failed, File, Job, Loading, LoraRef, ModelRef, Preview, Progress, Saving
 
 log = logging.getLogger("runner")
 T = TypeVar("T")
@@ -391,6 +392,7 @@ class Attempt:
             id=self._job_id,
             members=[await self._member(member.held) for member in self._members],
             model=await self._model(held),
+            loras=[await self._lora(lora) for lora in held.loras],
         )
 
     async def _model(self, held: Claim) -> ModelRef | None:
@@ -402,6 +404,14 @@ class Attempt:
         if (model.revision, model.means) != held.model:
             raise ModelChanged
         return self._ref(model)
+
+    async def _lora(self, lora: Lora) -> LoraRef:
+        """The LoRA as the step was claimed with it, as with the model."""
+        model = await models.require(lora.name, models.LORA)
+        if model.revision != lora.revision:
+            raise ModelChanged
+        ref = self._ref(model)
+        return LoraRef(ref.name, ref.path, ref.revision, lora.weight)
 
     async def _member(self, held: Claim) -> messages.Member:
         return messages.Member(

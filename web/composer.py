@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from domain import diff, licenses, steps, tags, template, versions, vocabulary
+from domain import diff, licenses, loras, steps, tags, template, versions, vocabulary
 from domain.errors import Invalid
-from domain.models import ModelChoice
+from domain.models import LORA, ModelChoice
 from domain.pipelines import VISIBILITIES, Details, clean
 from domain.vocabulary import Unknown
-from web import class_labels
+from web import class_labels, lora_help
 from web.text_starts import STARTS as TEXT_STARTS
 
 Form = dict[str, str]
@@ -440,8 +440,9 @@ def _unknown(
         if row.get("kind") == "prompt_template":
             field, model = "template", reader
         if model in choices and choices[model].words:
-            texts = vocabulary.texts(row.get(field, ""), inputs, recipe.lists)
-            known = choices[model].words
+            prompt = row.get(field, "")
+            texts = vocabulary.texts(loras.without(prompt), inputs, recipe.lists)
+            known = choices[model].words + lora_help.words_of(prompt, models.get(LORA, ()))
             found[f"s{number}-{field}"] = Unknown(model, vocabulary.unknown(texts, known), known)
     return found
 
@@ -463,7 +464,7 @@ def _step_row(
     change = next((step for step in changes.steps if step.after == number), None) if changes else None
     before = _typed(parent.steps[change.before - 1]) if parent and change and change.before else {}
     controls = [
-        _control(field, number, rows, list(models.get(kind, ())), errors, unknown, before, change, seen, made)
+        _control(field, number, rows, _offered(field, kind, models), errors, unknown, before, change, seen, made)
         for field in steps.fields_of(kind)
     ]
     named = list(zip(steps.fields_of(kind), controls, strict=True))
@@ -490,6 +491,13 @@ def _step_row(
 
 def _changed(row: Mapping[str, str], change: diff.StepChange | None) -> str:
     return change.op if change is not None and change.op in ("changed", "moved", "added") else ""
+
+
+def _offered(field: steps.Field, kind: str, models: Mapping[str, Collection[ModelChoice]]) -> list[ModelChoice]:
+    """The models that the field is about: a prompt's LoRAs, else those of the kind."""
+    if field.widget == "prompt":
+        return list(models.get(LORA, ())) if lora_help.takes(kind, field.name) else []
+    return list(models.get(kind, ()))
 
 
 def _control(
@@ -542,6 +550,8 @@ def _choices(
         names = [choice.name for choice in models]
         gone = [(value, f"{value} (gone)" if names else "None on this site")] if value and value not in names else []
         return [*gone, *((name, name) for name in names)]
+    if field.widget == "prompt":
+        return lora_help.choices(models)
     if field.widget == "class":
         return class_labels.choices(models, value)
     if field.widget == "source":

@@ -97,7 +97,7 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
 async def _compose(pipeline_id: UUID, number: int, me: Viewer, sent: Mapping[str, str]) -> Composed:
     form = await run_pages.form(pipeline_id, number_or_404(number), me.id)
     kinds = {steps.kind_of(step) for step in form.recipe.steps}
-    named = {kind: [one.name for one in await models.names(kind)] for kind in kinds if _has_model(kind)}
+    named = {kind: [one.name for one in found] for kind, found in (await models.offered()).items() if kind in kinds}
     targets = grid_axes.targets(form.recipe, named)
     values = {name: value for name, value in sent.items() if name != "do"}
     if values.get("x") not in targets:
@@ -105,10 +105,6 @@ async def _compose(pipeline_id: UUID, number: int, me: Viewer, sent: Mapping[str
     if values.get("y") not in targets:
         values["y"] = ""
     return Composed(form=form, targets=targets, values=values, errors={})
-
-
-def _has_model(kind: str) -> bool:
-    return any(field.widget == "model" for field in steps.fields_of(kind))
 
 
 async def _estimate(composed: Composed, me: Viewer) -> int:

@@ -13,10 +13,9 @@ from litestar.datastructures import State, UploadFile
 
 from domain import artifacts, bookmarks, drafts, lineage, models, pipelines, ratings, runs, services, steps, uploads
 from domain.errors import Invalid, NotFound, TooLarge, TooMany
-from domain.models import ModelChoice
 from domain.pipeline_pages import made_lately
 from domain.pipelines import Details, Editing, PipelinePage, PipelineRef
-from web import class_labels, comments, composer, follows
+from web import class_labels, comments, composer, follows, lora_help
 from web.auth import Viewer, config_of, viewer_of
 from web.composer import Form
 from web.forms import new_key, read_files, read_form, read_typed
@@ -170,9 +169,10 @@ def _adding(sent: Mapping[str, str]) -> Form:
 async def _save(
     request: _Request, me: Viewer, editing: Editing | None, form: Form, errors: dict[str, str], run: bool, key: str
 ) -> Response[bytes]:
-    offered = await _models()
+    offered = await models.offered()
     composed = composer.read(form, {kind: [one.name for one in found] for kind, found in offered.items()})
-    errors = {**class_labels.faults(composed.recipe, offered), **composed.errors, **errors}
+    unknown = class_labels.faults(composed.recipe, offered) | lora_help.faults(composed.recipe, offered)
+    errors = {**unknown, **composed.errors, **errors}
     if not errors:
         try:
             ref = await _keep(me, editing, composed.details, composed.recipe, form.get("note", ""), key)
@@ -287,7 +287,7 @@ async def lay_out(
     seen = await _seen(composer.pictures(form), viewer_id) if viewer_id else set[str]()
     paints = any(name.endswith("-mask") for name in form)
     made = await made_lately(editing.id, viewer_id) if paints and editing and viewer_id else {}
-    return composer.compose(form, await _models(), errors, parent, seen, made)
+    return composer.compose(form, await models.offered(), errors, parent, seen, made)
 
 
 async def _seen(pictures: Collection[str], viewer_id: UUID) -> set[str]:
@@ -313,12 +313,6 @@ def _address(editing: Editing | None) -> str:
 def _saved_form(editing: Editing) -> Form:
     details = Details(editing.title, editing.description, editing.tags, editing.license, editing.visibility)
     return composer.form_of(details, editing.recipe)
-
-
-async def _models() -> dict[str, list[ModelChoice]]:
-    """The models that each kind with a model field may use."""
-    wanted = [kind for kind in steps.KINDS if any(field.widget == "model" for field in steps.fields_of(kind))]
-    return {kind: await models.names(kind) for kind in wanted}
 
 
 def _focus(do: str) -> str:

@@ -22,24 +22,26 @@ def read(folder: Path, side: int) -> tuple[list[str], Tensor, Tensor]:
     """
     if not folder.is_dir():
         raise Unusable(f"{folder} is no folder.")
-    by_class = {inner.name: _files(inner) for inner in sorted(folder.iterdir()) if inner.is_dir()}
+    by_class = {inner.name: files(inner) for inner in sorted(folder.iterdir()) if inner.is_dir()}
     by_class = {name: files for name, files in by_class.items() if files}
-    loose = _files(folder)
+    loose = files(folder)
     if loose and by_class:
         raise Unusable(f"{folder} has both pictures and folders with pictures: put each picture into a folder.")
     if not loose and not by_class:
         raise Unusable(f"{folder} has no pictures ({', '.join(sorted(ENDINGS))}), and no folder in it has any.")
     by_class = by_class or {folder.resolve().name: loose}
-    seen = [_picture(file, side) for files in by_class.values() for file in files]
+    seen = [picture(file, side) for files in by_class.values() for file in files]
     classes = [place for place, files in enumerate(by_class.values()) for _ in files]
     return list(by_class), torch.stack(seen), torch.tensor(classes)
 
 
-def _files(folder: Path) -> list[Path]:
+def files(folder: Path) -> list[Path]:
+    """The pictures that lie in a folder, by name."""
     return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix.lower() in ENDINGS)
 
 
-def _picture(file: Path, side: int) -> Tensor:
+def picture(file: Path, side: int) -> Tensor:
+    """A picture cut to a square around its middle, (3, side, side) in bytes. Raises Unusable."""
     try:
         with Image.open(file) as image:
             upright = ImageOps.exif_transpose(image).convert("RGB")

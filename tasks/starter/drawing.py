@@ -6,7 +6,7 @@ from random import Random
 
 from PIL import Image, ImageDraw, ImageFilter
 
-from tasks.starter.scenes import COLORS, SHAPES, Rgb, Scene, Thing
+from tasks.starter.scenes import COLORS, Rgb, Scene, Thing
 
 SIDE = 256
 """Pixels of a picture's side."""
@@ -34,7 +34,7 @@ def circle(x: float, y: float, radius: float, *, wide: float = 1, high: float = 
 
 def shape(name: str) -> tuple[Outline, Outline]:
     """Outline and hole of a shape around (0, 0), about 1 in radius; the hole may have no points."""
-    return _SHAPES[name](), circle(0, 0, 0.56) if name == "ring" else []
+    return _SHAPES[name](), _HOLES.get(name, [])
 
 
 def _regular(corners: int, radius: float = 1, turned: float = 0) -> Outline:
@@ -54,6 +54,12 @@ def _heart() -> Outline:
         high = 13 * math.cos(turn) - 5 * math.cos(2 * turn) - 2 * math.cos(3 * turn) - math.cos(4 * turn)
         points.append((math.sin(turn) ** 3 * 0.97, -(high + 2.5) / 15.5))
     return points
+
+
+def _fish() -> Outline:
+    """A lens that tapers to the right into a tail of two fins: y = ±0.62 (1 − x²)^0.8."""
+    back = [(place / 20, -0.62 * (1 - (place / 20) ** 2) ** 0.8) for place in range(-20, 19)]
+    return [*back, (1.4, -0.55), (1.2, 0.0), (1.4, 0.55), *((x, -y) for x, y in reversed(back))]
 
 
 def _crescent() -> Outline:
@@ -89,7 +95,10 @@ _SHAPES: dict[str, Callable[[], Outline]] = {
     "hexagon": lambda: _regular(6),
     "cross": _cross,
     "oval": lambda: circle(0, 0, 1, wide=1.12, high=0.66),
+    "fish": _fish,
 }
+_HOLES = {"ring": circle(0, 0, 0.56), "fish": circle(-0.6, -0.1, 0.1)}
+"""Outlines by name, and what is left out of them. The starter model learns those in SHAPES, LoRAs learn the others."""
 
 
 class _Canvas:
@@ -131,7 +140,7 @@ class _Canvas:
 
     def thing(self, thing: Thing) -> None:
         """One thing of the scene."""
-        if thing.name in SHAPES:
+        if thing.name in _SHAPES:
             outline, hole = (_at(thing, points) for points in shape(thing.name))
             self._paint(outline, self._near(COLORS[thing.color]), hole, style=self._style)
         else:
