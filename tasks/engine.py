@@ -410,7 +410,8 @@ class Child:
 
 def _loras(job: Job) -> dict[str, Any]:
     """The LoRAs as a receipt tells them: by name, weight and revision."""
-    return {"loras": [Lora(one.name, one.weight, one.revision) for one in job.loras]} if job.loras else {}
+    worn = [Lora(one.name, one.weight, one.revision) for one in job.loras]
+    return {"loras": msgspec.to_builtins(worn)} if worn else {}
 
 
 def _versions(model: ModelRef) -> dict[str, str]:

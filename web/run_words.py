@@ -217,6 +217,8 @@ def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
         pairs.append(("Size", size(step)))
     if chosen := step.receipt.get("parameters", {}).get("chosen"):
         pairs.append(("Chosen", f"{', '.join(map(str, chosen))} of {step.receipt['parameters']['of']}"))
+    if loras := step.receipt.get("parameters", {}).get("loras"):
+        pairs.append(("LoRAs", ", ".join(f"{lora['name']} {lora['weight']:g}" for lora in loras)))
     if triangles := step.receipt.get("parameters", {}).get("triangles"):
         pairs.append(("Triangles", number(triangles)))
     if not over and step.state in ("waiting", "queued"):
