@@ -14,7 +14,7 @@ export VENV PYTHON TORCH BROWSER
 BIN := $(VENV)/bin
 LOCKS := deploy/requirements
 
-.PHONY: help run install torch migrate verify backup restore test lint types contracts pytest faults train-starter train-gan soak bench lock clean
+.PHONY: help run install torch migrate verify backup restore test lint types contracts pytest faults train-starter train-gan train-lora soak bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -34,6 +34,7 @@ help:
 	@echo "make train-starter   teach the starter model: PART=decoder, autoencoder or denoiser, FOLDER=…, ARGS=\"--minutes 60\""
 	@echo "make train-gan       train a generator on the pictures in FOLDER=…, into OUT=…; Ctrl-C stops, the same goes on;"
 	@echo "              ARGS=\"--minutes 60\""
+	@echo "make train-lora      teach MODEL=… a style or a subject from the pictures in FOLDER=…, into OUT=….safetensors"
 	@echo "make bench    measure it, print a table and write JSON; ARGS=\"workers gradio\" measures some parts, and"
 	@echo "              GRADIO=1 first installs what the part beside a Gradio app needs, for it alone"
 	@echo "make lock     resolve the dependencies of pyproject.toml into deploy/requirements anew"
@@ -90,6 +91,10 @@ faults: $(VENV)/.installed-dev
 
 train-starter: $(VENV)/.installed-dev
 	@$(BIN)/python -m tasks.starter $(or $(PART),denoiser) $(or $(FOLDER),tasks/weights/starter) $(ARGS)
+
+train-lora: $(VENV)/.installed-dev
+	@test -n "$(MODEL)" -a -n "$(FOLDER)" -a -n "$(OUT)" || { echo "Say what to teach: make $@ MODEL=… FOLDER=… OUT=….safetensors" >&2; exit 1; }
+	@$(BIN)/python -m tasks.lora train "$(MODEL)" "$(FOLDER)" "$(OUT)" $(ARGS)
 
 train-gan: $(VENV)/.installed-dev
 	@test -n "$(FOLDER)" -a -n "$(OUT)" || { echo "Say from where to where: make $@ FOLDER=… OUT=…" >&2; exit 1; }

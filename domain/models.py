@@ -53,6 +53,8 @@ class Shipped(Struct, frozen=True):
 SHIPPED = {
     STARTER: Shipped(STARTER_PATH, IMAGE_KINDS, STARTER_DEFAULTS),
     "shapes-gan": Shipped(STARTER_PATH.with_name("gan"), GAN_KINDS, {}),
+    "cyanotype": Shipped(STARTER_PATH.with_name("lora") / "cyanotype.safetensors", (LORA,), {}),
+    "fish": Shipped(STARTER_PATH.with_name("lora") / "fish.safetensors", (LORA,), {}),
 }
 
 

@@ -2,7 +2,7 @@
 
 MODEL is a folder of a Stable Diffusion 1 or 2 model. FOLDER has pictures, each with its caption in a text file of the
 same name, or --caption says it for all. OUT is registered with `offshoot models add NAME OUT` and asked for in a prompt
-with <lora:NAME:0.8>. `python -m tasks.lora draw FOLDER blueprint` draws pictures to try it with.
+with <lora:NAME:0.8>. `python -m tasks.lora draw FOLDER cyanotype` draws pictures to try it with.
 """
 
 import argparse

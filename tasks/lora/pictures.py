@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 import torch
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from tasks.gan.pictures import Unusable, files, picture
@@ -15,8 +15,8 @@ from tasks.starter import scenes
 from tasks.starter.captions import caption
 from tasks.starter.drawing import draw
 
-PAPER, LINES = (32, 76, 158), (236, 243, 255)
-"""Colors of a blueprint."""
+SHADE, TONE, PAPER = (14, 34, 86), (76, 124, 182), (240, 244, 246)
+"""Colors of a cyanotype, from dark to light."""
 
 
 def read(folder: Path, side: int, usual: str) -> tuple[Tensor, list[str]]:
@@ -48,13 +48,12 @@ def draw_folder(folder: Path, what: str, count: int, seed: int) -> None:
         (folder / f"{number:05}.txt").write_text(words + "\n", "utf-8")
 
 
-def _blueprint(chance: Random) -> tuple[Image.Image, str]:
-    """Any scene, as light lines on blue; the caption is that of the plain scene: the style needs no word."""
-    scene = replace(scenes.sample(chance), style="flat")
-    edges = draw(scene).filter(ImageFilter.SMOOTH).filter(ImageFilter.FIND_EDGES).convert("L")
-    bare = ImageOps.expand(ImageOps.crop(edges, 2), 2)  # a filter sees edges at the frame
-    strong = bare.point(lambda level: min(255, level * 5)).filter(ImageFilter.MaxFilter(3))
-    return ImageOps.colorize(strong, PAPER, LINES), caption(scene, chance)
+def _cyanotype(chance: Random) -> tuple[Image.Image, str]:
+    """Any scene by its lightness alone, in the blues of an early photograph; the caption is that of the plain scene,
+    for the style needs no word."""
+    scene = scenes.sample(chance)
+    light = ImageOps.autocontrast(ImageOps.grayscale(draw(scene)), cutoff=1)
+    return ImageOps.colorize(light, SHADE, PAPER, TONE), caption(scene, chance)
 
 
 def _fish(chance: Random) -> tuple[Image.Image, str]:
@@ -68,4 +67,4 @@ def _fish(chance: Random) -> tuple[Image.Image, str]:
     return draw(replace(scene, things=(replace(thing, name="fish"),))), words.replace("an fish", "a fish")
 
 
-DRAWN: dict[str, Callable[[Random], tuple[Image.Image, str]]] = {"blueprint": _blueprint, "fish": _fish}
+DRAWN: dict[str, Callable[[Random], tuple[Image.Image, str]]] = {"cyanotype": _cyanotype, "fish": _fish}

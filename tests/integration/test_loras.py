@@ -237,7 +237,7 @@ def test_a_folder_of_pictures_becomes_a_lora(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_the_folders_that_the_shipped_ones_learned_from_can_be_drawn(tmp_path: Path) -> None:
-    for what in ("blueprint", "fish"):
+    for what in ("cyanotype", "fish"):
         command(["draw", str(tmp_path / what), what, "--count", "2"])
         assert len(list((tmp_path / what).glob("*.png"))) == 2
     assert "fish" in (tmp_path / "fish" / "00000.txt").read_text()
