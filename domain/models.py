@@ -68,6 +68,11 @@ class Model(Struct, frozen=True, kw_only=True):
     words: Words = []
 
     @property
+    def classes(self) -> list[str]:
+        """Of a generator: what it draws pictures of."""
+        return vocabulary.classes(self.words)
+
+    @property
     def remote(self) -> bool:
         """Whether it runs elsewhere: `path` is then the address of an API, # and the model's name there."""
         return self.path.startswith(weights.REMOTE)

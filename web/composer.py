@@ -439,7 +439,7 @@ def _unknown(
             reader = model
         if row.get("kind") == "prompt_template":
             field, model = "template", reader
-        if model in choices and choices[model].words:
+        if field in _OWN.get(row.get("kind", ""), ()) and model in choices and choices[model].words:
             texts = vocabulary.texts(row.get(field, ""), inputs, recipe.lists)
             known = choices[model].words
             found[f"s{number}-{field}"] = Unknown(model, vocabulary.unknown(texts, known), known)
