@@ -9,19 +9,21 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx
 import msgspec
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
-from domain import models, run_pages, runs, steps, weights
+from domain import models, run_pages, runs, steps, vocabulary, weights
 from domain.config import Config
 from domain.errors import DomainError, Invalid
 from domain.means import Means
 from domain.people import Person
 from domain.storage import Storage, key_of
 from tasks.context import Animation, Context, Picture
+from tasks.gan import drawing, shapes
 from tasks.loading import Models
 from tasks.messages import Job, Member, ModelRef
 from tasks.steps import gan_image
@@ -31,6 +33,7 @@ from tests.make import Make
 
 LogIn = Callable[[httpx.AsyncClient, Person], Awaitable[httpx.AsyncClient]]
 SHAPES = "shapes-gan"
+LOADED = Models("cpu")
 MEDIA = {"gif": "image", "webp": "image", "mp4": "video"}
 
 
@@ -89,7 +92,18 @@ async def test_a_walk_is_an_animation_with_its_receipt(make: Make, storage: Stor
     (made,) = await w.pictures(row["id"])
     assert (made["media_type"], made["width"], made["seed"]) == (f"{MEDIA[form]}/{form}", 64, 4)
     assert row["receipt"]["parameters"]["classes"] == ["fox", "owl", "fox"]
-    assert b"offshoot " in await storage.get(key_of(made["sha256"]))
+    file = await storage.get(key_of(made["sha256"]))
+    assert b"offshoot " in file
+    assert shown_for(file, form) == 12 * step.frame_ms
+
+
+def shown_for(file: bytes, form: str) -> float:
+    """Milliseconds: a GIF or WebP may show a frame twice as long instead of another that looks the same."""
+    if form == "mp4":
+        with av.open(io.BytesIO(file)) as video:
+            return 80 * sum(1 for _ in video.decode(video=0))
+    with Image.open(io.BytesIO(file)) as image:
+        return sum(frame.info["duration"] for frame in ImageSequence.all_frames(image))
 
 
 @pytest.mark.usefixtures("ready")
@@ -137,7 +151,7 @@ def changed(step: steps.GanImage, **values: Any) -> steps.GanImage:
 
 def made(folder: Path, step: steps.GanImage) -> list[Picture | Animation]:
     ref = ModelRef("small", str(folder), weights.revision(folder))
-    ctx = Context(Job(id="x", members=[Member(step={})], model=ref), Models("cpu"), lambda _: None, lambda _: True)
+    ctx = Context(Job(id="x", members=[Member(step={})], model=ref), LOADED, lambda _: None, lambda _: True)
     return list(gan_image.run(step, ctx).pictures)
 
 
@@ -154,6 +168,13 @@ def test_each_picture_comes_of_its_seed_alone(small: Path) -> None:
     )
 
 
+def test_a_seed_gives_the_same_picture_alone_and_among_others() -> None:
+    folder = models.SHIPPED[SHAPES].path
+    together = [one for first in (0, 8) for one in images(folder, steps.GanImage(seed=first, num_images=8, factor=1))]
+    assert [images(folder, steps.GanImage(seed=seed, num_images=1, factor=1))[0] for seed in range(16)] == together
+    assert images(folder, steps.GanImage(seed=5, num_images=3, factor=1)) == together[5:8]
+
+
 def test_without_variety_every_seed_gives_the_average_of_its_class(small: Path) -> None:
     flat = steps.GanImage(class_label="fox", truncation=0, num_images=3)
     assert len(set(images(small, flat))) == 1
@@ -164,6 +185,12 @@ def test_a_walk_that_would_not_fit_into_memory_is_refused(tmp_path: Path) -> Non
     large = generators.generator(tmp_path / "large", channels=(4,) * 7)
     with pytest.raises(DomainError, match="at most 512 pixels a side, and this comes to 1,024"):
         made(large, steps.GanImage(layout="walk"))
+
+
+def test_a_gif_that_would_be_written_for_minutes_is_refused(tmp_path: Path) -> None:
+    large = generators.generator(tmp_path / "large", channels=(4,) * 6)
+    with pytest.raises(DomainError, match="A GIF of 512 × 512 pixels has at most 48 frames, and this has 49"):
+        made(large, steps.GanImage(layout="walk", frames=49))
 
 
 def test_a_walk_is_closed_and_passes_through_the_pictures(small: Path) -> None:

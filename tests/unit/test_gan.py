@@ -148,3 +148,11 @@ def test_a_walk_passes_through_each_and_comes_back() -> None:
     assert lengths.min() > 0.9 * latents.norm(dim=1).min()
     steps = (found.roll(-1, 0) - found).norm(dim=1)
     assert steps.max() < 2 * steps.min()
+
+
+@pytest.mark.parametrize("count", range(2, 9))
+def test_a_walk_meets_each_however_many_frames_it_has(count: int) -> None:
+    latents = torch.randn(count, 64, generator=torch.Generator().manual_seed(1))
+    found, _ = drawing.walk(latents, torch.eye(count), 11)
+    assert len(found) == 11
+    assert all(torch.isclose(found, one, atol=1e-4).all(1).any() for one in latents)
