@@ -307,5 +307,5 @@ def inspect(
         defaults=dict(defaults) if defaults is not None else weights.defaults_of(path),
         means=means,
         bytes=weights.size_of(files),
-        words=vocabulary.read(path) or vocabulary.of_classes(weights.classes_of(path)),
+        words=vocabulary.of_classes(weights.classes_of(path)) or vocabulary.read(path),
     )

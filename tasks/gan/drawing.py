@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from domain import weights
 from domain.errors import DomainError
 from tasks.gan.generator import ConditionalGenerator
 from tasks.gan.pictures import image
@@ -56,7 +57,9 @@ class Drawing:
 def open_folder(path: Path, dtype: Any) -> Drawing:
     """Open a folder of diffusers with a generator: safetensors, nothing from elsewhere.
 
-    Raises DomainError for weights that lack some: diffusers would draw them by chance and go on."""
+    Raises DomainError for a config.json that describes none, and for weights that lack some: diffusers would draw them
+    by chance and go on."""
+    weights.check_generator(path)
     generator: Any
     generator, told = ConditionalGenerator.from_pretrained(
         str(path),

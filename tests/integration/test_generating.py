@@ -212,14 +212,66 @@ async def test_a_generator_is_known_by_its_folder(db: Any, small: Path) -> None:
     assert (found.family, found.kinds, found.defaults) == ("ConditionalGenerator", ["gan_image"], {})
     assert found.words == [("Classes", ["fox", "owl"])]
     assert [one.name for one in await models.names("gan_image")] == ["small"]
-    with pytest.raises(Invalid, match="only dtype can be chosen for a generator model"):
+    with pytest.raises(Invalid, match="only dtype can be chosen for a generator"):
         models.inspect("mine", small, "", (), means=Means(compile=True))
 
 
+def told_otherwise(small: Path, folder: Path, **config: Any) -> Path:
+    """A copy of the small model whose config.json says something else."""
+    shutil.copytree(small, folder)
+    told = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**told, **config}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"classes": None}, "1 to 1,000 classes, and these are 0"),
+        ({"classes": [str(number) for number in range(1_001)]}, "1 to 1,000 classes, and these are 1,001"),
+        ({"classes": ["fox", 1]}, "has 1 to 200 characters, and '1' has not"),
+        ({"classes": ["fox", ""]}, "has 1 to 200 characters, and '' has not"),
+        ({"classes": ["fox", "o" * 201]}, "has 1 to 200 characters"),
+        ({"classes": ["fox", "owl\n"]}, r"without spaces around it, and 'owl\\n' is not"),
+        ({"classes": ["fox", "o\0wl"]}, "is text on a line"),
+        ({"classes": ["fox", "fox"]}, "two classes have one name"),
+        ({"channels": []}, "channels are 1 to 7 numbers from 1 to 1,024"),
+        ({"channels": [8] * 8}, "channels are 1 to 7 numbers"),
+        ({"channels": [8, 1_025]}, "channels are 1 to 7 numbers"),
+        ({"channels": [8, True]}, "channels are 1 to 7 numbers"),
+        ({"style_channels": 0}, "latent_channels and style_channels are from 1 to 1,024"),
+        ({"latent_channels": 10**9}, "latent_channels and style_channels are from 1 to 1,024"),
+    ],
+)
+def test_a_config_that_describes_no_generator_is_refused(
+    small: Path, tmp_path: Path, config: dict[str, Any], words: str
+) -> None:
+    folder = told_otherwise(small, tmp_path / "model", **config)
+    with pytest.raises(Invalid, match=words) as refused:
+        models.inspect("mine", folder, "", ())
+    assert list(refused.value.fields) == ["path"]
+    with pytest.raises(Invalid):
+        drawing.open_folder(folder, None)
+
+
+def test_of_several_classes_the_one_that_is_known_counts(small: Path, tmp_path: Path) -> None:
+    folder = told_otherwise(small, tmp_path / "model", architectures=["Helper", "ConditionalGenerator"])
+    found = models.inspect("mine", folder, "", ())
+    assert (found.family, found.kinds) == ("ConditionalGenerator", ["gan_image"])
+
+
+def test_a_list_of_words_does_not_hide_the_classes(small: Path, tmp_path: Path) -> None:
+    folder = told_otherwise(small, tmp_path / "model")
+    (folder / vocabulary.FILE).write_text("Things: star\n")
+    assert models.inspect("mine", folder, "", ()).classes == ["fox", "owl"]
+
+
+def test_the_generator_of_shapes_has_the_classes_that_are_drawn_for_it() -> None:
+    assert weights.classes_of(models.SHIPPED[SHAPES].path) == list(shapes.CLASSES)
+
+
 def test_a_generator_of_another_make_is_said(small: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(small, tmp_path / "model"))
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "channels": [8, 8, 8, 8]}))
+    folder = told_otherwise(small, tmp_path / "model", channels=[8, 8, 8, 8])
     with pytest.raises(DomainError, match="cannot be loaded: its weights are not those"):
         made(folder, steps.GanImage())
 
@@ -252,3 +304,16 @@ async def test_the_composer_offers_classes_and_names_them(
     answer = await client.post("/pipelines", data={**FORM, "s1-truncation": "1.5", "do": "save"})
     assert "From 0 to 1" in answer.text
     assert (await client.post("/pipelines", data={**FORM, "do": "save"})).status_code == 303
+
+
+async def test_a_class_of_two_words_is_chosen_and_kept(
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, db: Any, small: Path, tmp_path: Path
+) -> None:
+    folder = told_otherwise(small, tmp_path / "model", classes=["red fox", "barn owl"])
+    assert (await models.register("birds", folder)).words == [("Classes", ["red fox", "barn owl"])]
+    await log_in(client, await make.person("ada"))
+    sent = {**FORM, "s1-model": "birds", "s1-class_label": "barn owl", "do": "save"}
+    answer = await client.post("/pipelines", data=sent)
+    assert answer.status_code == 303
+    assert "barn owl" in (await client.get(answer.headers["location"])).text
+    assert (await db.fetchval("SELECT recipe FROM versions"))["steps"][0]["class_label"] == "barn owl"
