@@ -1,16 +1,30 @@
 """Training a generator on a folder of pictures: what it leaves, and that it goes on as if it had never stopped."""
 
+import math
 import os
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from tasks.gan import __main__ as command
 from tasks.gan import augmentation, drawing, pictures, shapes
-from tasks.gan.training import Losses, Training
+from tasks.gan.discriminator import Discriminator
+from tasks.gan.training import Losses, Settings, Training
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """So small a model is slower in several."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +73,71 @@ def test_a_training_that_was_stopped_goes_on_exactly(folder: Path, tmp_path: Pat
         "model/diffusion_pytorch_model.safetensors",
     ):
         assert (once / name).read_bytes() == (twice / name).read_bytes(), name
+    lines = (once / "losses.csv").read_text().splitlines()[1:]
+    assert all(math.isfinite(float(value)) for line in lines for value in line.split(","))
+    assert Training.load(once / "training.safetensors", torch.device("cpu")).finite
+
+
+def no_losses(training: Training) -> Losses:
+    return Losses(1.0, math.nan)
+
+
+def no_weights(training: Training) -> Losses:
+    with torch.no_grad():
+        training.generator.start[0, 0] = math.inf
+    return Losses(1.0, 1.0)
+
+
+@pytest.mark.parametrize("broken", [no_losses, no_weights])
+def test_what_ran_away_does_not_replace_what_is_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Callable[[Training], Losses]
+) -> None:
+    out = tmp_path / "out"
+    train(folder, out, *SMALL, "--steps", "2")
+    kept = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+
+    def step(self: Training, *seen: torch.Tensor) -> Losses:
+        self.steps += 1
+        return broken(self)
+
+    monkeypatch.setattr(Training, "step", step)
+    assert "no numbers any more at step 4" in refused("train", str(folder), str(out), "--every", "2")
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == kept
+
+
+def test_pictures_that_are_all_alike_are_learned_from() -> None:
+    model, seen = Discriminator(2, 32), torch.ones(4, 3, 32, 32, requires_grad=True)
+    judged = model(seen, torch.tensor([0, 1, 0, 1]))
+    (slope,) = torch.autograd.grad(judged.sum(), seen, create_graph=True)
+    torch.autograd.backward(slope.square().sum())
+    slopes = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    assert slopes
+    assert all(one.isfinite().all() for one in slopes)
+
+
+def test_the_penalty_changes_what_the_discriminator_learns_and_not_the_loss_that_is_told() -> None:
+    seen, classes = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8), torch.tensor([0, 1, 0, 1])
+    found: list[tuple[float, dict[str, Any]]] = []
+    for penalty in (0.0, 10.0):
+        training = Training(Settings(["fox", "owl"], 32, 4, penalty=penalty, augment=()), torch.device("cpu"))
+        found.append((training.step(seen, classes).discriminator, training.discriminator.state_dict()))
+    (loss, without), (same, held) = found
+    assert loss == same
+    assert not torch.equal(without["steps.0.weight"], held["steps.0.weight"])
+
+
+def test_a_model_that_is_open_stays_whole_while_training_goes_on(folder: Path, tmp_path: Path) -> None:
+    train(folder, tmp_path / "out", *SMALL, "--steps", "2")
+    with (tmp_path / "out" / "model" / "diffusion_pytorch_model.safetensors").open("rb") as file:
+        before = file.read()
+        train(folder, tmp_path / "out", "--steps", "4")
+        file.seek(0)
+        assert file.read() == before
+    assert sorted(one.name for one in (tmp_path / "out" / "model").iterdir()) == [
+        "config.json",
+        "diffusion_pytorch_model.safetensors",
+    ]
+    assert not (tmp_path / "out" / "model.part").exists()
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
@@ -83,11 +162,11 @@ def test_a_signal_stops_it_with_everything_kept(
 def test_lines_of_steps_that_were_lost_are_written_anew(folder: Path, tmp_path: Path) -> None:
     train(folder, tmp_path / "out", *SMALL, "--steps", "2")
     with (tmp_path / "out" / "losses.csv").open("a") as file:
-        file.write("4,0.1,0.1\n")
+        file.write("4,0.1000,0.1000\n\nstep\n2,0.10")
     train(folder, tmp_path / "out", "--steps", "4")
     lines = (tmp_path / "out" / "losses.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["step", "2", "4"]
-    assert not lines[-1].endswith("0.1,0.1")
+    assert not lines[-1].endswith("0.1000,0.1000")
 
 
 def refused(*arguments: str) -> str:
