@@ -23,12 +23,13 @@ class Waiting(Struct, frozen=True):
 
 
 def work(step: Mapping[str, Any]) -> float:
-    """The step's size in arbitrary units: passes × pixels × pictures, or tokens, where the kind has them."""
+    """The step's size in arbitrary units: passes × pixels × pictures or frames, or tokens, where the kind has them."""
     if "max_new_tokens" in step:
         return float(step["max_new_tokens"])
     passes = float(step.get("num_inference_steps", 1)) * float(step.get("strength", 1))
     pixels = float(step.get("width", 256)) * float(step.get("height", 256)) / 65_536
-    pictures = float(step.get("num_images_per_prompt", 1))
+    counted = "frames" if step.get("layout") == "walk" else "num_images"
+    pictures = float(step.get("num_images_per_prompt", step.get(counted, 1)))
     return max(passes * pixels * pictures * float(step.get("factor", 1)) ** 2, 0.01)
 
 

@@ -29,13 +29,15 @@ _APART = re.compile(r",\s|;|\n|\d\s+[\d+-]|\.\.|…|–|\bto\b", re.ASCII | re.I
 EACH = "---"
 """A line of this stands before each value, where one has line breaks or is empty."""
 _EACH = re.compile(rf"^[^\S\n]*{EACH}[^\S\n]*$", re.MULTILINE)
+LISTED = ("choice", "model", "class")
+"""Widgets whose values are ticked."""
 HOW = "Write numbers such as 20, 30, 40, or a range such as 10..50 by 10"
 
 
 class Target(Struct, frozen=True, kw_only=True):
     """Something that a grid can vary. `key` names it in forms: `s2-guidance_scale`, `input-subject`, `seed`.
 
-    `widget` is number, choice, model, prompt or text; `now` is the value that the version has.
+    `widget` is number, choice, model, class, prompt or text; `now` is the value that the version has.
     """
 
     key: str
@@ -55,7 +57,7 @@ class Target(Struct, frozen=True, kw_only=True):
     @property
     def listed(self) -> bool:
         """Whether its values are ticked in a list instead of typed."""
-        return self.widget in ("choice", "model")
+        return self.widget in LISTED
 
 
 class Axis(Struct, frozen=True, kw_only=True):
@@ -88,8 +90,11 @@ def head(title: str, value: Any) -> str:
     return f"{title}{':' if title[-1:].isdigit() else ''} {shown(value)}"
 
 
-def targets(recipe: steps.Recipe, models: Mapping[str, Sequence[str]]) -> dict[str, Target]:
-    """Everything of the recipe that can be varied, by key. `models` are the models' names by kind of step."""
+def targets(
+    recipe: steps.Recipe, models: Mapping[str, Sequence[str]], classes: Mapping[str, Sequence[str]] = {}
+) -> dict[str, Target]:
+    """Everything of the recipe that can be varied, by key. `models` are the models' names by kind of step, `classes`
+    those of pictures by the model that knows them."""
     found = [
         Target(
             key=f"input-{entry.name}",
@@ -119,14 +124,20 @@ def targets(recipe: steps.Recipe, models: Mapping[str, Sequence[str]]) -> dict[s
                         field=field.name,
                         now=getattr(step, field.name),
                         whole=field.whole,
-                        choices=tuple(models.get(kind, ())) if field.widget == "model" else _words(field.choices),
+                        choices=_choices(field, step, models.get(kind, ()), classes),
                     )
                 )
     return {target.key: target for target in found if not target.listed or len(target.choices) > 1}
 
 
-def _words(choices: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(str(choice) for choice in choices)
+def _choices(
+    field: steps.Field, step: steps.Step, models: Sequence[str], classes: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
+    if field.widget == "model":
+        return tuple(models)
+    if field.widget == "class":
+        return tuple(classes.get(getattr(step, "model", ""), ()))
+    return tuple(str(choice) for choice in field.choices)
 
 
 def axis(target: Target, typed: str, ticked: Sequence[str] = (), most: int = MAX_CELLS) -> Axis:

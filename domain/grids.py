@@ -5,7 +5,7 @@ Reuse, batches and fairness come from the runs. What a page shows of a grid is r
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
@@ -60,8 +60,10 @@ def plan(
     inputs: Mapping[str, str],
     seed: int | None,
     most: int = MAX_CELLS,
+    check: Callable[[steps.Recipe], Mapping[str, str]] = versions.check,
 ) -> Plan:
-    """Check a grid over one or two axes of a version's recipe.
+    """Check a grid over one or two axes of a version's recipe. `check` tells, by form field, what is wrong with what
+    a cell runs.
 
     Raises Invalid with the words by form field: `x`, `x-values`, `y-values`, `y`, `seed` and `input-{name}`.
     """
@@ -75,7 +77,7 @@ def plan(
     given = runs.check_inputs(recipe, {**inputs, **varied}, seed)
     found = cells(axes, given, seed)
     for cell in found:
-        wrong = versions.check(applied(recipe, cell.changes))
+        wrong = check(applied(recipe, cell.changes))
         if wrong:
             raise Invalid(_beside(wrong, axes, cell))
     return Plan(version_id=version_id, axes=list(axes), inputs=given, seed=seed, cells=found)

@@ -73,6 +73,11 @@ class Model(Struct, frozen=True, kw_only=True):
     words: Words = []
 
     @property
+    def classes(self) -> list[str]:
+        """Of a generator: what it draws pictures of."""
+        return vocabulary.classes(self.words)
+
+    @property
     def remote(self) -> bool:
         """Whether it runs elsewhere: `path` is then the address of an API, # and the model's name there."""
         return self.path.startswith(weights.REMOTE)
@@ -211,7 +216,7 @@ def _words_of(path: Path) -> Words:
     """The words that a model of few knows, the classes of a generator, or what calls a LoRA."""
     if trigger := weights.trigger_of(path):
         return [(vocabulary.TRIGGER, trigger)]
-    return vocabulary.read(path) or vocabulary.of_classes(weights.classes_of(path))
+    return vocabulary.of_classes(weights.classes_of(path)) or vocabulary.read(path)
 
 
 def place_of(model: Model, own: Mapping[str, Path]) -> str:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ ALONE = {
 """What a class that config.json names ends with, and what such a model is called where it is no part of a pipeline."""
 REMOTE = ("http://", "https://")
 """What the path of a model begins with that runs elsewhere."""
+MOST_CLASSES = 1_000
+LONGEST_CLASS = 200
+"""Characters of a class' name: as many as a step's `class_label` has."""
+MOST_BLOCKS = 7
+"""Of a generator, which draws 256 × 256 pixels then."""
+MOST_CHANNELS = 1_024
+_ODD = ("Cc", "Cs")
+"""Characters that are none, by their Unicode category: line breaks and the like, and bytes that are no UTF-8."""
 _CHUNK = 1 << 20
 _MOST_HEADER = 32 << 20
 _LATENT_SCALE = 8
@@ -58,6 +67,8 @@ def files_of(path: Path) -> dict[str, Path]:
             raise Invalid({"path": f"{relative} is code: this site runs no model's own code"})
         if file.suffix.lower() == SAFE:
             _check_header(file)
+    if alone(path) == GENERATOR:
+        check_generator(path)
     if alone(path) and not any(path.glob(f"*{SAFE}")):
         raise Invalid({"path": f"{path.name} has no {SAFE} file, so its weights cannot be loaded safely"})
     for part in _parts_with_weights(path):
@@ -68,8 +79,14 @@ def files_of(path: Path) -> dict[str, Path]:
 
 def alone(path: Path) -> str:
     """What the model of a folder without a pipeline's index is, of `ALONE`; "" for all else."""
+    return _alone(path)[1]
+
+
+def _alone(path: Path) -> tuple[str, str]:
+    """The same behind the class that says so."""
     named = _architectures(path)
-    return next((what for ending, what in ALONE.items() if any(name.endswith(ending) for name in named)), "")
+    found = ((name, what) for ending, what in ALONE.items() for name in named if name.endswith(ending))
+    return next(found, ("", ""))
 
 
 def _architectures(path: Path) -> list[str]:
@@ -107,6 +124,37 @@ def _header(path: Path) -> dict[str, Any]:
         except ValueError:
             return {}
     return told if isinstance(told, dict) else {}
+
+
+def classes_fault(names: Sequence[Any]) -> str:
+    """What keeps names from being a generator's classes, in words; "" for nothing."""
+    if not 1 <= len(names) <= MOST_CLASSES:
+        return f"there are 1 to {MOST_CLASSES:,} classes, and these are {len(names):,}"
+    wrong = [name for name in names if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_CLASS]
+    if wrong:
+        return f"the name of a class has 1 to {LONGEST_CLASS} characters, and {str(wrong[0])[:20]!a} has not"
+    odd = [name for name in names if name != name.strip() or any(unicodedata.category(one) in _ODD for one in name)]
+    if odd:
+        return f"the name of a class is text on a line, without spaces around it, and {odd[0]!a} is not"
+    return "" if len({*names}) == len(names) else "two classes have one name"
+
+
+def check_generator(path: Path) -> None:
+    """Raise Invalid where config.json describes no generator, or one larger than any that is opened."""
+    config = _read_json(path / "config.json")
+    classes, channels = config.get("classes"), config.get("channels")
+    sizes = [config.get(name, 1) for name in ("latent_channels", "style_channels")]
+    fault = classes_fault(classes if isinstance(classes, list) else [])
+    if not isinstance(channels, list) or not 1 <= len(channels) <= MOST_BLOCKS or not all(map(_counts, channels)):
+        fault = fault or f"channels are 1 to {MOST_BLOCKS} numbers from 1 to {MOST_CHANNELS:,}"
+    if not all(map(_counts, sizes)):
+        fault = fault or f"latent_channels and style_channels are from 1 to {MOST_CHANNELS:,}"
+    if fault:
+        raise Invalid({"path": f"config.json of {path.name} is no generator's: {fault}"})
+
+
+def _counts(channels: Any) -> bool:
+    return type(channels) is int and 1 <= channels <= MOST_CHANNELS
 
 
 def revision_of(hashes: Mapping[str, str]) -> str:
@@ -217,8 +265,8 @@ def family(path: Path) -> str:
     """The class that the folder names: of its pipeline, or of the model that stands alone."""
     if path.is_file():
         return LORA if is_lora(path) else "single-file"
-    if alone(path):
-        return _architectures(path)[0]
+    if named := _alone(path)[0]:
+        return named
     return str(_read_json(path / "model_index.json").get("_class_name", "unknown"))
 
 

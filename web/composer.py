@@ -439,7 +439,7 @@ def _unknown(
             reader = model
         if row.get("kind") == "prompt_template":
             field, model = "template", reader
-        if model in choices and choices[model].words:
+        if field in _OWN.get(row.get("kind", ""), ()) and model in choices and choices[model].words:
             prompt = row.get(field, "")
             texts = vocabulary.texts(loras.without(prompt), inputs, recipe.lists)
             known = choices[model].words + lora_help.words_of(prompt, models.get(LORA, ()))

@@ -4,21 +4,36 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from litestar import Request, Response, get, post
 from msgspec import Struct
 
-from domain import contact_sheet, estimates, forecast, grid_axes, grid_pages, grids, models, run_pages, runs, steps
+from domain import (
+    contact_sheet,
+    estimates,
+    forecast,
+    grid_axes,
+    grid_pages,
+    grids,
+    models,
+    run_pages,
+    runs,
+    steps,
+    versions,
+    vocabulary,
+)
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.estimates import Estimate
 from domain.grid_axes import Axis, Target
 from domain.grid_pages import GridPage
 from domain.grids import Plan
+from domain.models import ModelChoice
 from domain.run_pages import RunForm
 from domain.storage import Storage
-from web import grid_words, private_feeds, run_words, unchanged
+from web import class_labels, grid_words, private_feeds, run_words, unchanged
 from web.auth import Viewer, config_of
 from web.forms import new_key, read_form, read_typed, sent_key
 from web.pipelines import number_or_404
@@ -42,6 +57,8 @@ class Composed(Struct, kw_only=True):
     """The form as it stands: what can be varied, what was typed, and what came of reading it."""
 
     form: RunForm
+    models: dict[str, list[ModelChoice]]
+    """By kind of step."""
     targets: dict[str, Target]
     values: dict[str, str]
     errors: dict[str, str]
@@ -97,14 +114,16 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
 async def _compose(pipeline_id: UUID, number: int, me: Viewer, sent: Mapping[str, str]) -> Composed:
     form = await run_pages.form(pipeline_id, number_or_404(number), me.id)
     kinds = {steps.kind_of(step) for step in form.recipe.steps}
-    named = {kind: [one.name for one in found] for kind, found in (await models.offered()).items() if kind in kinds}
-    targets = grid_axes.targets(form.recipe, named)
+    offered = {kind: found for kind, found in (await models.offered()).items() if kind in kinds}
+    named = {kind: [one.name for one in found] for kind, found in offered.items()}
+    classes = {one.name: vocabulary.classes(one.words) for found in offered.values() for one in found}
+    targets = grid_axes.targets(form.recipe, named, classes)
     values = {name: value for name, value in sent.items() if name != "do"}
     if values.get("x") not in targets:
         values["x"] = grid_words.first_choice(targets)
     if values.get("y") not in targets:
         values["y"] = ""
-    return Composed(form=form, targets=targets, values=values, errors={})
+    return Composed(form=form, models=offered, targets=targets, values=values, errors={})
 
 
 async def _estimate(composed: Composed, me: Viewer) -> int:
@@ -123,7 +142,8 @@ async def _estimate(composed: Composed, me: Viewer) -> int:
         if composed.errors:
             runs.check_inputs(form.recipe, inputs, seed)
         else:
-            composed.plan = grids.plan(form.version_id, form.recipe, axes, inputs, seed)
+            check = partial(_faults, composed.models)
+            composed.plan = grids.plan(form.version_id, form.recipe, axes, inputs, seed, check=check)
     except Invalid as error:
         composed.errors = {**error.fields, **composed.errors}
     if composed.errors or composed.plan is None:
@@ -131,6 +151,11 @@ async def _estimate(composed: Composed, me: Viewer) -> int:
     composed.estimate = await estimates.estimate(composed.plan.asks(form.recipe), me.id, beyond=True)
     composed.waiting = await forecast.waiting()
     return 200
+
+
+def _faults(offered: Mapping[str, list[ModelChoice]], recipe: steps.Recipe) -> dict[str, str]:
+    """What is wrong with what a cell runs: also a class that its model does not have."""
+    return versions.check(recipe) | class_labels.faults(recipe, offered)
 
 
 def _axis(composed: Composed, name: str) -> Axis | None:

@@ -199,7 +199,7 @@ _FACTS = (
     ("language", "Language"),
     ("task", "Task"),
 )
-COUNTED = {"text_to_text": "Token", "text_to_speech": "Part", "speech_to_text": "Second"}
+COUNTED = {"text_to_text": "Token", "text_to_speech": "Part", "speech_to_text": "Second", "gan_image": "Picture"}
 """What a step's progress counts, where that are no passes."""
 
 
@@ -207,7 +207,7 @@ def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
     """The parameters that the stem shows, fewer while the run is alive."""
     pairs: list[tuple[str, str]] = []
     if step.state == "running" and step.progress_total:
-        counted = COUNTED.get(step.kind, "Pass")
+        counted = "Frame" if step.value("layout") == "walk" else COUNTED.get(step.kind, "Pass")
         pairs += [(counted, f"{step.progress} of {step.progress_total}"), ("Speed", speed(step))]
     for field, label in _FACTS if over else _FACTS[:3] + _FACTS[9:10]:
         value = step.value(field)
@@ -250,7 +250,7 @@ def resume_at(run: RunPage) -> int:
 
 def alt(step: StepPage) -> str:
     """What a screen reader says of a step's picture."""
-    asked = prompt(step)
+    asked = prompt(step) or str(step.value("class_label") or "")
     return f"{step.label}: {asked[:200]}" if asked else f"Result of step {step.ordinal}, {step.label.lower()}"
 
 

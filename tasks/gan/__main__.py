@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from domain.steps import MAX_SEED
 from tasks.gan import pictures, shapes
 from tasks.gan.augmentation import WAYS
 from tasks.gan.pictures import Unusable
@@ -44,13 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train_.add_argument("--rate", type=float, help="rate of learning; 0.001")
     train_.add_argument("--penalty", type=float, help="weight of R1; 0.2")
     train_.add_argument("--augment", type=_ways, help=f"any of {','.join(WAYS)}, or none; all of them")
-    train_.add_argument("--seed", type=int, help="where chance starts; 1")
+    train_.add_argument("--seed", type=_seed, help="where chance starts; 1")
     draw = ways.add_parser("draw", help="draw simple shapes to learn from")
     draw.set_defaults(do=lambda given: shapes.write(given.folder, given.count, given.side, given.seed))
     draw.add_argument("folder", type=Path)
     draw.add_argument("--count", type=_count, default=1_000, help="pictures of each shape")
     draw.add_argument("--side", type=int, choices=SIDES, default=64)
-    draw.add_argument("--seed", type=int, default=1)
+    draw.add_argument("--seed", type=_seed, default=1)
     given = asked.parse_args(arguments)
     try:
         given.do(given)
@@ -95,6 +96,12 @@ def begun(given: argparse.Namespace) -> tuple[Training, torch.Tensor, torch.Tens
 def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) > MAX_SEED:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {MAX_SEED:,}, without a fraction")
     return int(text)
 
 

@@ -35,7 +35,7 @@ class Discriminator(nn.Module):
         found = pictures
         for step in self.steps:
             found = functional.leaky_relu(step(found), SLOPE)
-        spread = found.std(0, correction=0).mean().expand(len(found), 1, 4, 4)
+        spread = (found.var(0, correction=0) + 1e-8).sqrt().mean().expand(len(found), 1, 4, 4)
         found = functional.leaky_relu(self.last(torch.cat([found, spread], 1)), SLOPE)
         found = functional.leaky_relu(self.seen(found.flatten(1)), SLOPE)
         judged: Tensor = self.real(found).squeeze(1) + (self.classes(classes) * found).sum(1)

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from domain import weights
 from domain.errors import DomainError
 from tasks.gan.generator import ConditionalGenerator
 from tasks.gan.pictures import image
@@ -56,7 +57,9 @@ class Drawing:
 def open_folder(path: Path, dtype: Any) -> Drawing:
     """Open a folder of diffusers with a generator: safetensors, nothing from elsewhere.
 
-    Raises DomainError for weights that lack some: diffusers would draw them by chance and go on."""
+    Raises DomainError for a config.json that describes none, and for weights that lack some: diffusers would draw them
+    by chance and go on."""
+    weights.check_generator(path)
     generator: Any
     generator, told = ConditionalGenerator.from_pretrained(
         str(path),
@@ -75,11 +78,13 @@ def walk(latents: Tensor, shares: Tensor, frames: int) -> tuple[Tensor, Tensor]:
     """Latents and shares of each frame of a walk from the first to the next and so on, and back to the first.
 
     Latents turn as they move (spherical interpolation, White 2016, https://arxiv.org/abs/1609.04468), for those in the
-    middle of a straight line are shorter than any that the generator was trained with.
+    middle of a straight line are shorter than any that the generator was trained with. Some stretches have a frame
+    more than others where they cannot all have as many, so that each latent is met.
     """
-    at = torch.arange(frames) * len(latents) / frames
-    first = at.long()
-    then, part = (first + 1) % len(latents), (at - first)[:, None]
+    count = len(latents)
+    lengths = [frames * (place + 1) // count - frames * place // count for place in range(count)]
+    first = torch.arange(count).repeat_interleave(torch.tensor(lengths))
+    then, part = (first + 1) % count, torch.cat([torch.arange(length) / length for length in lengths])[:, None]
     return _turned(latents[first], latents[then], part), torch.lerp(shares[first], shares[then], part)
 
 

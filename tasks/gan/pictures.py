@@ -1,13 +1,19 @@
 """A folder of pictures as what a generator learns from."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from domain import weights
+
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
+
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises at a file that is no whole picture."""
 
 
 class Unusable(Exception):
@@ -18,37 +24,59 @@ def read(folder: Path, side: int) -> tuple[list[str], Tensor, Tensor]:
     """The names of the classes, the pictures (count, 3, side, side) in bytes and the class of each (count,).
 
     Each folder in `folder` is a class; pictures that lie in `folder` itself are one, called like it. Each picture is
-    cut to a square around its middle. Raises Unusable where there is nothing to learn, or a file is no picture.
+    cut to a square around its middle. Raises Unusable where there is nothing to learn, a file is no picture, or a
+    folder's name is none for a class.
     """
     if not folder.is_dir():
         raise Unusable(f"{folder} is no folder.")
-    by_class = {inner.name: files(inner) for inner in sorted(folder.iterdir()) if inner.is_dir()}
-    by_class = {name: files for name, files in by_class.items() if files}
+    inside = sorted(inner for inner in folder.iterdir() if inner.is_dir() and not _hidden(inner))
+    by_class = {inner.name: files(inner) for inner in inside}
+    by_class = {name: found for name, found in by_class.items() if found}
     loose = files(folder)
     if loose and by_class:
         raise Unusable(f"{folder} has both pictures and folders with pictures: put each picture into a folder.")
     if not loose and not by_class:
         raise Unusable(f"{folder} has no pictures ({', '.join(sorted(ENDINGS))}), and no folder in it has any.")
     by_class = by_class or {folder.resolve().name: loose}
-    seen = [picture(file, side) for files in by_class.values() for file in files]
-    classes = [place for place, files in enumerate(by_class.values()) for _ in files]
-    return list(by_class), torch.stack(seen), torch.tensor(classes)
+    if fault := weights.classes_fault(list(by_class)):
+        raise Unusable(f"{folder} names no classes: {fault}.")
+    every = [(file, place) for place, found in enumerate(by_class.values()) for file in found]
+    seen = torch.empty(len(every), 3, side, side, dtype=torch.uint8)
+    for row, (file, _) in zip(seen, every, strict=True):
+        row.copy_(picture(file, side))
+    return list(by_class), seen, torch.tensor([place for _, place in every])
 
 
 def files(folder: Path) -> list[Path]:
     """The pictures that lie in a folder, by name."""
-    return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix.lower() in ENDINGS)
+    found = (file for file in folder.iterdir() if file.is_file() and not _hidden(file))
+    return sorted(file for file in found if file.suffix.lower() in ENDINGS)
+
+
+def _hidden(path: Path) -> bool:
+    """Whether it is what systems leave beside people's files."""
+    return path.name.startswith(".") or path.name == "__MACOSX"
 
 
 def picture(file: Path, side: int) -> Tensor:
     """A picture cut to a square around its middle, (3, side, side) in bytes. Raises Unusable."""
     try:
         with Image.open(file) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            upright = _opaque(ImageOps.exif_transpose(image))
             whole = ImageOps.fit(upright, (side, side), Image.Resampling.LANCZOS)
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+    except _BROKEN as error:
         raise Unusable(f"{file} cannot be opened as a picture.") from error
     return torch.from_numpy(np.array(whole)).permute(2, 0, 1)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """In RGB, on white where it is transparent, as the steps take pictures."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        clear = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
+    return image.convert("RGB")
 
 
 def unit(pictures: Tensor) -> Tensor:

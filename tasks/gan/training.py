@@ -52,7 +52,7 @@ class Training:
     """A generator, its mean, its discriminator and their optimizers, after `steps` steps.
 
     Chance starts anew in each step from the settings' seed and the step's number, so that a training that was stopped
-    goes on exactly as if it had not been.
+    goes on exactly as if it had not been, on a CPU with as many threads.
     """
 
     def __init__(self, settings: Settings, device: torch.device) -> None:
@@ -68,6 +68,11 @@ class Training:
             name: torch.optim.Adam(part.parameters(), lr=settings.rate, betas=BETAS)
             for name, part in (("generator", self.generator), ("discriminator", self.discriminator))
         }
+
+    @property
+    def finite(self) -> bool:
+        """Whether everything that was learned is a number."""
+        return all(bool(tensor.isfinite().all()) for _, tensor in self._tensors())
 
     def step(self, pictures: Tensor, classes: Tensor) -> Losses:
         """One step with some of the pictures (count, 3, side, side), in bytes, and their classes (count,)."""
@@ -131,7 +136,7 @@ class Training:
                 told = msgspec.json.decode(kept.metadata()["training"], type=tuple[Settings, int])
                 found = cls(told[0], device)
                 found.steps = told[1]
-                found._take({name: kept.get_tensor(name).to(device) for name in kept.keys()})  # noqa: SIM118
+                found._take({name: kept.get_tensor(name) for name in kept.keys()})  # noqa: SIM118
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError, msgspec.MsgspecError) as error:
             raise Unusable(f"{file} is no training that this version can go on with.") from error
         return found

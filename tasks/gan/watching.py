@@ -1,12 +1,14 @@
 """What a training leaves to look at: losses, grids of samples, and the generator as it is."""
 
+import math
+import re
 import time
 from pathlib import Path
 
 import torch
 from PIL import Image
 
-from tasks.gan.pictures import image
+from tasks.gan.pictures import Unusable, image
 from tasks.gan.training import Losses, Training
 
 ACROSS = 8
@@ -14,6 +16,7 @@ ACROSS = 8
 DOWN = 4
 """Rows where there is one class only."""
 COLUMNS = ("step", "discriminator", "generator")
+_LINE = re.compile(r"(\d+),\d+\.\d{4},\d+\.\d{4}", re.ASCII)
 
 
 class Watch:
@@ -33,9 +36,10 @@ class Watch:
         self._forget_later(folder / "losses.csv")
 
     def _forget_later(self, file: Path) -> None:
-        """Drop lines of steps that were made but not kept."""
-        lines = file.read_text("utf-8").splitlines()[1:] if file.is_file() else []
-        kept = [line for line in lines if int(line.partition(",")[0]) <= self._training.steps]
+        """Drop lines of steps that were made but not kept, and what was not written to its end."""
+        lines = file.read_text("utf-8", "replace").splitlines() if file.is_file() else []
+        whole = filter(None, map(_LINE.fullmatch, lines))
+        kept = [line[0] for line in whole if int(line[1]) <= self._training.steps]
         file.write_text("\n".join([",".join(COLUMNS), *kept, ""]), "utf-8")
 
     @property
@@ -48,20 +52,38 @@ class Watch:
         self._seen.append(losses)
 
     def keep(self) -> str:
-        """Write everything after steps that were seen, and tell in a line how it goes."""
+        """Write everything after steps that were seen, and tell in a line how it goes.
+
+        Raises Unusable where numbers ran away, and leaves what was kept before as it is: nothing can be learned after
+        that.
+        """
         training, count = self._training, len(self._seen)
         discriminator, generator = (sum(getattr(one, name) for one in self._seen) / count for name in COLUMNS[1:])
+        if not (math.isfinite(discriminator) and math.isfinite(generator) and training.finite):
+            raise Unusable(
+                f"The losses are no numbers any more at step {training.steps}, and {self._folder} stays as it was "
+                "before. Begin anew in another folder, with a lower --rate or a higher --penalty."
+            )
         with (self._folder / "losses.csv").open("a", encoding="utf-8") as file:
             file.write(f"{training.steps},{discriminator:.4f},{generator:.4f}\n")
         self._seen.clear()
         training.mean.find_centers()
         samples(training).save(self._folder / "samples" / f"{training.steps:06}.png")
-        training.mean.save_pretrained(self._folder / "model")
+        self._save_model()
         training.save(self._folder / "training.safetensors")
         minutes = (time.monotonic() - self._start) / 60
         return (
             f"{training.steps} steps, {minutes:.1f} min: discriminator {discriminator:.3f}, generator {generator:.3f}"
         )
+
+    def _save_model(self) -> None:
+        """Beside it and then in its place, so that whoever opens it meanwhile finds each file whole."""
+        beside, folder = self._folder / "model.part", self._folder / "model"
+        self._training.mean.save_pretrained(beside)
+        folder.mkdir(exist_ok=True)
+        for file in beside.iterdir():
+            file.replace(folder / file.name)
+        beside.rmdir()
 
 
 @torch.no_grad()

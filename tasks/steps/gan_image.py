@@ -12,9 +12,11 @@ from tasks import diffusion
 from tasks.context import Animation, Context, Picture, Result
 
 AT_ONCE = 8
-"""Pictures of one call."""
+"""Pictures of each call, always as many: in a smaller one the same picture comes out slightly different."""
 MAX_SIDE = 512
 """Pixels of a walk's side: all of its frames are in memory at once."""
+MOST_GIF = 48 * MAX_SIDE**2
+"""Pixels of all frames of a GIF: their colors are chosen in some ten seconds, which nothing can stop."""
 
 
 def run(step: GanImage, ctx: Context) -> Result:
@@ -22,7 +24,7 @@ def run(step: GanImage, ctx: Context) -> Result:
     animation of `frames` frames that passes through all of them. The receipt tells the classes where each seed had its
     own.
 
-    Raises DomainError for a class that the model does not have, and for a walk that is too large.
+    Raises DomainError for a class that the model does not have, and for a walk that is too large or too long.
     """
     model = ctx.model()
     seeds = diffusion.seeds(step.seed or 0, step.num_images)
@@ -32,13 +34,22 @@ def run(step: GanImage, ctx: Context) -> Result:
     if step.layout == "pictures":
         drawn = _drawn(step, ctx, latents, shares)
         return Result(pictures=[Picture(one, seed) for one, seed in zip(drawn, seeds, strict=True)], used=used)
-    if (side := model.pipe.side * step.factor) > MAX_SIDE:
-        raise DomainError(f"A walk has at most {MAX_SIDE} pixels a side, and this comes to {side:,}. Enlarge it less.")
+    _check_walk(step, model.pipe.side * step.factor)
     from tasks.gan import drawing
 
     frames = list(_drawn(step, ctx, *drawing.walk(latents, shares, step.frames)))
     made = Animation(frames, step.frame_ms, step.loop, seeds[0], step.format)
     return Result(pictures=[made], used=used)
+
+
+def _check_walk(step: GanImage, side: int) -> None:
+    if side > MAX_SIDE:
+        raise DomainError(f"A walk has at most {MAX_SIDE} pixels a side, and this comes to {side:,}. Enlarge it less.")
+    if step.format == "gif" and step.frames > (most := MOST_GIF // side**2):
+        raise DomainError(
+            f"A GIF of {side} × {side} pixels has at most {most} frames, and this has {step.frames}. Take fewer, "
+            "enlarge it less, or choose WebP or MP4."
+        )
 
 
 def _classes(step: GanImage, model: str, known: list[str], seeds: list[int]) -> list[str]:
@@ -51,12 +62,12 @@ def _classes(step: GanImage, model: str, known: list[str], seeds: list[int]) -> 
 
 
 def _drawn(step: GanImage, ctx: Context, latents: Any, shares: Any) -> Iterator[Image.Image]:
-    """A picture of each latent, a few at once."""
+    """A picture of each latent, a few at once: the last one is repeated where there are fewer."""
     pipe, total = ctx.model().pipe, len(latents)
     ctx.progress(0, total)
     for start in range(0, total, AT_ONCE):
-        here = slice(start, start + AT_ONCE)
-        drawn = pipe.draw(latents[here], shares[here], step.truncation)
+        here = [min(place, total - 1) for place in range(start, start + AT_ONCE)]
+        drawn = pipe.draw(latents[here], shares[here], step.truncation)[: total - start]
         done = start + len(drawn)
         ctx.progress(done, total)
         ctx.preview(done, total, partial(_shown, drawn[-1]))

@@ -9,19 +9,21 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx
 import msgspec
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
-from domain import models, run_pages, runs, steps, weights
+from domain import models, run_pages, runs, steps, vocabulary, weights
 from domain.config import Config
 from domain.errors import DomainError, Invalid
 from domain.means import Means
 from domain.people import Person
 from domain.storage import Storage, key_of
 from tasks.context import Animation, Context, Picture
+from tasks.gan import drawing, shapes
 from tasks.loading import Models
 from tasks.messages import Job, Member, ModelRef
 from tasks.steps import gan_image
@@ -31,6 +33,7 @@ from tests.make import Make
 
 LogIn = Callable[[httpx.AsyncClient, Person], Awaitable[httpx.AsyncClient]]
 SHAPES = "shapes-gan"
+LOADED = Models("cpu")
 MEDIA = {"gif": "image", "webp": "image", "mp4": "video"}
 
 
@@ -89,7 +92,18 @@ async def test_a_walk_is_an_animation_with_its_receipt(make: Make, storage: Stor
     (made,) = await w.pictures(row["id"])
     assert (made["media_type"], made["width"], made["seed"]) == (f"{MEDIA[form]}/{form}", 64, 4)
     assert row["receipt"]["parameters"]["classes"] == ["fox", "owl", "fox"]
-    assert b"offshoot " in await storage.get(key_of(made["sha256"]))
+    file = await storage.get(key_of(made["sha256"]))
+    assert b"offshoot " in file
+    assert shown_for(file, form) == 12 * step.frame_ms
+
+
+def shown_for(file: bytes, form: str) -> float:
+    """Milliseconds: a GIF or WebP may show a frame twice as long instead of another that looks the same."""
+    if form == "mp4":
+        with av.open(io.BytesIO(file)) as video:
+            return 80 * sum(1 for _ in video.decode(video=0))
+    with Image.open(io.BytesIO(file)) as image:
+        return sum(frame.info["duration"] for frame in ImageSequence.all_frames(image))
 
 
 @pytest.mark.usefixtures("ready")
@@ -137,7 +151,7 @@ def changed(step: steps.GanImage, **values: Any) -> steps.GanImage:
 
 def made(folder: Path, step: steps.GanImage) -> list[Picture | Animation]:
     ref = ModelRef("small", str(folder), weights.revision(folder))
-    ctx = Context(Job(id="x", members=[Member(step={})], model=ref), Models("cpu"), lambda _: None, lambda _: True)
+    ctx = Context(Job(id="x", members=[Member(step={})], model=ref), LOADED, lambda _: None, lambda _: True)
     return list(gan_image.run(step, ctx).pictures)
 
 
@@ -154,6 +168,13 @@ def test_each_picture_comes_of_its_seed_alone(small: Path) -> None:
     )
 
 
+def test_a_seed_gives_the_same_picture_alone_and_among_others() -> None:
+    folder = models.SHIPPED[SHAPES].path
+    together = [one for first in (0, 8) for one in images(folder, steps.GanImage(seed=first, num_images=8, factor=1))]
+    assert [images(folder, steps.GanImage(seed=seed, num_images=1, factor=1))[0] for seed in range(16)] == together
+    assert images(folder, steps.GanImage(seed=5, num_images=3, factor=1)) == together[5:8]
+
+
 def test_without_variety_every_seed_gives_the_average_of_its_class(small: Path) -> None:
     flat = steps.GanImage(class_label="fox", truncation=0, num_images=3)
     assert len(set(images(small, flat))) == 1
@@ -164,6 +185,12 @@ def test_a_walk_that_would_not_fit_into_memory_is_refused(tmp_path: Path) -> Non
     large = generators.generator(tmp_path / "large", channels=(4,) * 7)
     with pytest.raises(DomainError, match="at most 512 pixels a side, and this comes to 1,024"):
         made(large, steps.GanImage(layout="walk"))
+
+
+def test_a_gif_that_would_be_written_for_minutes_is_refused(tmp_path: Path) -> None:
+    large = generators.generator(tmp_path / "large", channels=(4,) * 6)
+    with pytest.raises(DomainError, match="A GIF of 512 × 512 pixels has at most 48 frames, and this has 49"):
+        made(large, steps.GanImage(layout="walk", frames=49))
 
 
 def test_a_walk_is_closed_and_passes_through_the_pictures(small: Path) -> None:
@@ -189,10 +216,62 @@ async def test_a_generator_is_known_by_its_folder(db: Any, small: Path) -> None:
         models.inspect("mine", small, "", (), means=Means(compile=True))
 
 
+def told_otherwise(small: Path, folder: Path, **config: Any) -> Path:
+    """A copy of the small model whose config.json says something else."""
+    shutil.copytree(small, folder)
+    told = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**told, **config}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"classes": None}, "1 to 1,000 classes, and these are 0"),
+        ({"classes": [str(number) for number in range(1_001)]}, "1 to 1,000 classes, and these are 1,001"),
+        ({"classes": ["fox", 1]}, "has 1 to 200 characters, and '1' has not"),
+        ({"classes": ["fox", ""]}, "has 1 to 200 characters, and '' has not"),
+        ({"classes": ["fox", "o" * 201]}, "has 1 to 200 characters"),
+        ({"classes": ["fox", "owl\n"]}, r"without spaces around it, and 'owl\\n' is not"),
+        ({"classes": ["fox", "o\0wl"]}, "is text on a line"),
+        ({"classes": ["fox", "fox"]}, "two classes have one name"),
+        ({"channels": []}, "channels are 1 to 7 numbers from 1 to 1,024"),
+        ({"channels": [8] * 8}, "channels are 1 to 7 numbers"),
+        ({"channels": [8, 1_025]}, "channels are 1 to 7 numbers"),
+        ({"channels": [8, True]}, "channels are 1 to 7 numbers"),
+        ({"style_channels": 0}, "latent_channels and style_channels are from 1 to 1,024"),
+        ({"latent_channels": 10**9}, "latent_channels and style_channels are from 1 to 1,024"),
+    ],
+)
+def test_a_config_that_describes_no_generator_is_refused(
+    small: Path, tmp_path: Path, config: dict[str, Any], words: str
+) -> None:
+    folder = told_otherwise(small, tmp_path / "model", **config)
+    with pytest.raises(Invalid, match=words) as refused:
+        models.inspect("mine", folder, "", ())
+    assert list(refused.value.fields) == ["path"]
+    with pytest.raises(Invalid):
+        drawing.open_folder(folder, None)
+
+
+def test_of_several_classes_the_one_that_is_known_counts(small: Path, tmp_path: Path) -> None:
+    folder = told_otherwise(small, tmp_path / "model", architectures=["Helper", "ConditionalGenerator"])
+    found = models.inspect("mine", folder, "", ())
+    assert (found.family, found.kinds) == ("ConditionalGenerator", ["gan_image"])
+
+
+def test_a_list_of_words_does_not_hide_the_classes(small: Path, tmp_path: Path) -> None:
+    folder = told_otherwise(small, tmp_path / "model")
+    (folder / vocabulary.FILE).write_text("Things: star\n")
+    assert models.inspect("mine", folder, "", ()).classes == ["fox", "owl"]
+
+
+def test_the_generator_of_shapes_has_the_classes_that_are_drawn_for_it() -> None:
+    assert weights.classes_of(models.SHIPPED[SHAPES].path) == list(shapes.CLASSES)
+
+
 def test_a_generator_of_another_make_is_said(small: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(small, tmp_path / "model"))
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "channels": [8, 8, 8, 8]}))
+    folder = told_otherwise(small, tmp_path / "model", channels=[8, 8, 8, 8])
     with pytest.raises(DomainError, match="cannot be loaded: its weights are not those"):
         made(folder, steps.GanImage())
 
@@ -225,3 +304,16 @@ async def test_the_composer_offers_classes_and_names_them(
     answer = await client.post("/pipelines", data={**FORM, "s1-truncation": "1.5", "do": "save"})
     assert "From 0 to 1" in answer.text
     assert (await client.post("/pipelines", data={**FORM, "do": "save"})).status_code == 303
+
+
+async def test_a_class_of_two_words_is_chosen_and_kept(
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, db: Any, small: Path, tmp_path: Path
+) -> None:
+    folder = told_otherwise(small, tmp_path / "model", classes=["red fox", "barn owl"])
+    assert (await models.register("birds", folder)).words == [("Classes", ["red fox", "barn owl"])]
+    await log_in(client, await make.person("ada"))
+    sent = {**FORM, "s1-model": "birds", "s1-class_label": "barn owl", "do": "save"}
+    answer = await client.post("/pipelines", data=sent)
+    assert answer.status_code == 303
+    assert "barn owl" in (await client.get(answer.headers["location"])).text
+    assert (await db.fetchval("SELECT recipe FROM versions"))["steps"][0]["class_label"] == "barn owl"

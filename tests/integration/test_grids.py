@@ -1,9 +1,12 @@
 """Grids: accepting all cells or none, reuse between them, stopping, publishing, their pages and files."""
 
 import io
+import json
 import re
 import secrets
+import shutil
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -548,6 +551,26 @@ async def test_errors_stand_beside_their_field(
 
 async def test_a_field_that_the_form_has_not(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
     assert (await client.post(FORM.format(pipeline.id), data={"z-values": "1"})).status_code == 422
+
+
+async def test_classes_are_ticked_and_judged_by_the_model_of_their_cell(
+    client: httpx.AsyncClient, make: Make, ada: Person, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(models.SHIPPED["shapes-gan"].path, tmp_path / "small"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "classes": ["star", "barn owl"]}))
+    await models.register_all({"small": folder})
+    step = steps.GanImage(model="small", class_label="star")
+    path = FORM.format((await make.pipeline(ada, steps=[step])).id)
+    page = (await client.get(path, params={"x": "s1-class_label"})).text
+    assert 'name="x-0" value="star"' in page
+    assert 'name="x-1" value="barn owl"' in page
+    sent = {"x": "s1-class_label", "x-for": "s1-class_label", "x-0": "star", "x-1": "barn owl", "do": "estimate"}
+    assert "Run 2 cells" in (await client.post(path, data=sent)).text
+    both = {"y": "s1-model", "y-for": "s1-model", "y-0": "shapes-gan", "y-1": "small"}
+    answer = await client.post(path, data=sent | both)
+    assert answer.status_code == 422
+    assert "barn owl: shapes-gan has no such class. It has: circle, crescent" in answer.text
 
 
 async def test_another_parameter_brings_its_own_values(client: httpx.AsyncClient, pipeline: Pipeline) -> None:

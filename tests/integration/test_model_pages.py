@@ -17,7 +17,14 @@ async def test_a_model_tells_what_it_can_and_shows_the_best(db: Any, client: Any
     await models.register_all({})
     empty = await client.get("/models")
     assert empty.status_code == 200
-    for words in ("Draw, Redraw, Repaint a part", "Apache-2.0", "StableDiffusionPipeline", "Knows ", "turquoise"):
+    for words in (
+        "Draw, Redraw, Repaint a part",
+        "Apache-2.0",
+        "StableDiffusionPipeline",
+        "Knows ",
+        "turquoise",
+        "Has 8 classes",
+    ):
         assert words in empty.text
     assert "Nobody has published anything made with it yet." in empty.text
     for n in range(6):

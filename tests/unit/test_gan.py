@@ -1,16 +1,30 @@
 """Training a generator on a folder of pictures: what it leaves, and that it goes on as if it had never stopped."""
 
+import math
 import os
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from tasks.gan import __main__ as command
 from tasks.gan import augmentation, drawing, pictures, shapes
-from tasks.gan.training import Losses, Training
+from tasks.gan.discriminator import Discriminator
+from tasks.gan.training import Losses, Settings, Training
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """So small a model is slower in several."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +73,71 @@ def test_a_training_that_was_stopped_goes_on_exactly(folder: Path, tmp_path: Pat
         "model/diffusion_pytorch_model.safetensors",
     ):
         assert (once / name).read_bytes() == (twice / name).read_bytes(), name
+    lines = (once / "losses.csv").read_text().splitlines()[1:]
+    assert all(math.isfinite(float(value)) for line in lines for value in line.split(","))
+    assert Training.load(once / "training.safetensors", torch.device("cpu")).finite
+
+
+def no_losses(training: Training) -> Losses:
+    return Losses(1.0, math.nan)
+
+
+def no_weights(training: Training) -> Losses:
+    with torch.no_grad():
+        training.generator.start[0, 0] = math.inf
+    return Losses(1.0, 1.0)
+
+
+@pytest.mark.parametrize("broken", [no_losses, no_weights])
+def test_what_ran_away_does_not_replace_what_is_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Callable[[Training], Losses]
+) -> None:
+    out = tmp_path / "out"
+    train(folder, out, *SMALL, "--steps", "2")
+    kept = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+
+    def step(self: Training, *seen: torch.Tensor) -> Losses:
+        self.steps += 1
+        return broken(self)
+
+    monkeypatch.setattr(Training, "step", step)
+    assert "no numbers any more at step 4" in refused("train", str(folder), str(out), "--every", "2")
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == kept
+
+
+def test_pictures_that_are_all_alike_are_learned_from() -> None:
+    model, seen = Discriminator(2, 32), torch.ones(4, 3, 32, 32, requires_grad=True)
+    judged = model(seen, torch.tensor([0, 1, 0, 1]))
+    (slope,) = torch.autograd.grad(judged.sum(), seen, create_graph=True)
+    torch.autograd.backward(slope.square().sum())
+    slopes = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    assert slopes
+    assert all(one.isfinite().all() for one in slopes)
+
+
+def test_the_penalty_changes_what_the_discriminator_learns_and_not_the_loss_that_is_told() -> None:
+    seen, classes = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8), torch.tensor([0, 1, 0, 1])
+    found: list[tuple[float, dict[str, Any]]] = []
+    for penalty in (0.0, 10.0):
+        training = Training(Settings(["fox", "owl"], 32, 4, penalty=penalty, augment=()), torch.device("cpu"))
+        found.append((training.step(seen, classes).discriminator, training.discriminator.state_dict()))
+    (loss, without), (same, held) = found
+    assert loss == same
+    assert not torch.equal(without["steps.0.weight"], held["steps.0.weight"])
+
+
+def test_a_model_that_is_open_stays_whole_while_training_goes_on(folder: Path, tmp_path: Path) -> None:
+    train(folder, tmp_path / "out", *SMALL, "--steps", "2")
+    with (tmp_path / "out" / "model" / "diffusion_pytorch_model.safetensors").open("rb") as file:
+        before = file.read()
+        train(folder, tmp_path / "out", "--steps", "4")
+        file.seek(0)
+        assert file.read() == before
+    assert sorted(one.name for one in (tmp_path / "out" / "model").iterdir()) == [
+        "config.json",
+        "diffusion_pytorch_model.safetensors",
+    ]
+    assert not (tmp_path / "out" / "model.part").exists()
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
@@ -83,11 +162,11 @@ def test_a_signal_stops_it_with_everything_kept(
 def test_lines_of_steps_that_were_lost_are_written_anew(folder: Path, tmp_path: Path) -> None:
     train(folder, tmp_path / "out", *SMALL, "--steps", "2")
     with (tmp_path / "out" / "losses.csv").open("a") as file:
-        file.write("4,0.1,0.1\n")
+        file.write("4,0.1000,0.1000\n\nstep\n2,0.10")
     train(folder, tmp_path / "out", "--steps", "4")
     lines = (tmp_path / "out" / "losses.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["step", "2", "4"]
-    assert not lines[-1].endswith("0.1,0.1")
+    assert not lines[-1].endswith("0.1000,0.1000")
 
 
 def refused(*arguments: str) -> str:
@@ -106,6 +185,78 @@ def test_what_cannot_be_learned_from_is_refused_in_words(folder: Path, tmp_path:
     Image.new("RGB", (9, 9)).save(empty / "inner" / "one.png")
     assert "both pictures and folders with pictures" in refused("train", str(empty), out)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("given", [str(2**32), "-1", "1.5"])
+def test_seeds_are_those_of_the_steps(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    assert refused("train", str(folder), str(tmp_path / "out"), f"--seed={given}") == "2"
+    assert f"{given} is not from 0 to 4,294,967,295" in capsys.readouterr().err
+
+
+def test_what_systems_leave_beside_pictures_is_passed_over(folder: Path, tmp_path: Path) -> None:
+    for name in ("fox/._0.png", "fox/.hidden.png", "__MACOSX/0.png", ".thumbnails/0.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"no picture")
+    Image.new("RGB", (32, 32)).save(tmp_path / "fox" / "0.png")
+    names, seen, _ = pictures.read(tmp_path, 32)
+    assert (names, len(seen)) == (["fox"], 1)
+
+
+@pytest.mark.parametrize("name", [b"fo\xff", b"o" * 201, b"fox\n", b" fox"])
+def test_a_folder_whose_name_is_none_for_a_class_is_refused(tmp_path: Path, name: bytes) -> None:
+    inner = tmp_path / os.fsdecode(name)
+    inner.mkdir()
+    Image.new("RGB", (32, 32)).save(inner / "0.png")
+    with pytest.raises(pictures.Unusable, match="names no classes: the name of a class"):
+        pictures.read(tmp_path, 32)
+
+
+WHITE, GRAY, RED = (255, 255, 255), (128, 128, 128), (255, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("image", "color"),
+    [
+        (Image.new("RGB", (32, 32), RED), RED),
+        (Image.new("L", (32, 32), 128), GRAY),
+        (Image.new("1", (32, 32), 1), WHITE),
+        (Image.new("P", (32, 32), RED), RED),
+        (Image.new("RGBA", (32, 32), (255, 0, 0, 0)), WHITE),
+        (Image.new("LA", (32, 32), (0, 0)), WHITE),
+        (Image.new("LA", (32, 32), (128, 255)), GRAY),
+        (Image.fromarray(np.full((32, 32), 0x8080, np.uint16)), GRAY),
+    ],
+    ids=lambda given: given.mode if isinstance(given, Image.Image) else "",
+)
+def test_pictures_of_every_mode_are_read(tmp_path: Path, image: Image.Image, color: tuple[int, ...]) -> None:
+    image.save(tmp_path / "0.png")
+    seen = pictures.picture(tmp_path / "0.png", 32)
+    assert (seen.shape, tuple(seen[:, 9, 9].tolist())) == ((3, 32, 32), color)
+
+
+def test_a_clear_color_is_white_and_a_turned_picture_upright(tmp_path: Path) -> None:
+    Image.new("P", (32, 32), RED).save(tmp_path / "clear.gif", transparency=0)
+    assert pictures.picture(tmp_path / "clear.gif", 32).min() == 255
+    half = Image.new("RGB", (32, 32))
+    half.paste(WHITE, (0, 0, 16, 32))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    half.save(tmp_path / "turned.png", exif=exif)
+    seen = pictures.picture(tmp_path / "turned.png", 32)
+    assert (seen[:, :16].min(), seen[:, 16:].max()) == (255, 0)
+
+
+def test_a_file_that_breaks_off_in_the_middle_is_refused(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.png"
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (256, 256, 3), np.uint8)).save(whole)
+    data = whole.read_bytes()
+    at = data.index(b"IDAT", data.index(b"IDAT") + 4)
+    for broken in (data[: len(data) // 2], data[:at] + b"\0\0\0\0" + data[at + 4 :], data[:20]):
+        (tmp_path / "broken.png").write_bytes(broken)
+        with pytest.raises(pictures.Unusable, match=r"broken\.png cannot be opened as a picture"):
+            pictures.picture(tmp_path / "broken.png", 32)
 
 
 def test_it_goes_on_with_what_it_was_begun_with_alone(folder: Path, tmp_path: Path) -> None:
@@ -148,3 +299,11 @@ def test_a_walk_passes_through_each_and_comes_back() -> None:
     assert lengths.min() > 0.9 * latents.norm(dim=1).min()
     steps = (found.roll(-1, 0) - found).norm(dim=1)
     assert steps.max() < 2 * steps.min()
+
+
+@pytest.mark.parametrize("count", range(2, 9))
+def test_a_walk_meets_each_however_many_frames_it_has(count: int) -> None:
+    latents = torch.randn(count, 64, generator=torch.Generator().manual_seed(1))
+    found, _ = drawing.walk(latents, torch.eye(count), 11)
+    assert len(found) == 11
+    assert all(torch.isclose(found, one, atol=1e-4).all(1).any() for one in latents)

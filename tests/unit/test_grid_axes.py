@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import grid_axes, steps
-from domain.changes import applied, told
-from domain.grid_axes import HOW, Axis, Target
+from domain.changes import FIXED, applied, told
+from domain.grid_axes import HOW, LISTED, Axis, Target
+from web import grid_words
 
 RECIPE = steps.Recipe(
     inputs=[
@@ -52,6 +53,19 @@ def test_everything_but_names_and_sources_can_be_varied() -> None:
 )
 def test_numbers_are_lists_and_ranges(typed: str, values: list[int]) -> None:
     assert read("s2-num_inference_steps", typed) == values
+
+
+def test_classes_are_those_of_the_steps_model() -> None:
+    recipe = steps.Recipe(steps=[steps.GanImage(model="small"), steps.GanImage(model="other")])
+    found = grid_axes.targets(recipe, {}, {"small": ["fox", "barn owl"], "other": ["star"]})
+    assert found["s1-class_label"].choices == ("fox", "barn owl")
+    assert grid_axes.axis(found["s1-class_label"], "", ("fox", "barn owl")).values == ["fox", "barn owl"]
+    assert "s2-class_label" not in found
+
+
+def test_whatever_is_typed_has_a_hint() -> None:
+    widgets = {field.widget for kind in steps.KINDS for field in steps.fields_of(kind)}
+    assert widgets - {*FIXED, *LISTED} <= grid_words.HINTS.keys()
 
 
 def test_tenths_come_out_exactly() -> None:

@@ -81,6 +81,20 @@ def test_work_grows_with_passes_pixels_pictures_and_factor() -> None:
     assert forecast.work({**plain, "width": 256}) == 2 * forecast.work(plain)
     assert forecast.work({"kind": "upscale", "factor": 4}) == 4 * forecast.work({"kind": "upscale", "factor": 2})
     assert forecast.work({"kind": "prompt_template"}) > 0
+    several = {"kind": "gan_image", "num_images": 4, "frames": 48, "layout": "pictures"}
+    assert forecast.work({**several, "layout": "walk"}) == 12 * forecast.work(several)
+    assert forecast.work(several) == 2 * forecast.work({**several, "num_images": 2})
+
+
+@pytest.mark.parametrize(("layout", "counted"), [("pictures", "Picture"), ("walk", "Frame")])
+def test_a_generator_counts_what_it_draws(layout: str, counted: str) -> None:
+    step = _step(kind="gan_image", step={"layout": layout}, progress=2, progress_total=8)
+    assert run_words.facts(step, over=False)[0] == (counted, "2 of 8")
+
+
+def test_a_picture_of_a_class_is_said_by_its_name() -> None:
+    assert run_words.alt(_step(label="Generate", step={"class_label": "star"})) == "Generate: star"
+    assert run_words.alt(_step(label="Generate", step={"class_label": ""})) == "Result of step 2, generate"
 
 
 def test_a_sum_with_an_unknown_part_is_unknown() -> None:
