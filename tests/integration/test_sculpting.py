@@ -151,7 +151,7 @@ async def test_the_folder_tells_what_the_model_can_do(db: Any, folders: dict[str
     assert (found.kinds, found.defaults) == (["image_to_3d"], {})
     with pytest.raises(Invalid, match="cannot do this kind"):
         await models.require("words", "text_to_image")
-    with pytest.raises(Invalid, match="only dtype and offload"):
+    with pytest.raises(Invalid, match="only dtype can be chosen"):
         models.inspect("mine", folders["words"], "", (), means=Means(compile=True))
 
 
