@@ -13,7 +13,7 @@ FEW: dict[str, tuple[str, tuple[str, ...]]] = {
     weights.GENERATOR: ("a generator", ("dtype",)),
     weights.SPEECH: ("a model that speaks, for it runs in fp32", ()),
     weights.HEARING: ("a model that listens, for it runs in fp32", ()),
-    "shap_e_renderer": ("a model of 3D objects", ("dtype",)),
+    weights.RENDERER: ("a model of 3D objects", ("dtype",)),
 }
 """Parts whose models can have these means alone, and what such a model is called."""
 FLAGS = ("channels_last", "fuse", "compile", "offload", "vae_slicing", "vae_tiling")
