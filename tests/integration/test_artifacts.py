@@ -299,6 +299,7 @@ async def test_a_signed_address_opens_another_form_for_pages_of_the_site(
         answer = await client.get(f"/signed/{sign(config.secret_key, sha256)}/{sha256}{query}")
         assert (answer.status_code, answer.content) == (200, data)
         assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
     assert (await client.get(f"/signed/x/{glb.sha256}?form=stl")).status_code == 404
 
 
