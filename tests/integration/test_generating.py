@@ -185,7 +185,7 @@ async def test_a_generator_is_known_by_its_folder(db: Any, small: Path) -> None:
     assert (found.family, found.kinds, found.defaults) == ("ConditionalGenerator", ["gan_image"], {})
     assert found.words == [("Classes", ["fox", "owl"])]
     assert [one.name for one in await models.names("gan_image")] == ["small"]
-    with pytest.raises(Invalid, match="only dtype can be chosen for a generator model"):
+    with pytest.raises(Invalid, match="only dtype can be chosen for a generator"):
         models.inspect("mine", small, "", (), means=Means(compile=True))
 
 
