@@ -120,6 +120,7 @@ class Picture(Struct, frozen=True):
     """A file of the last step."""
 
     sha256: str
+    media_type: str
     width: int | None
     height: int | None
 
@@ -271,7 +272,8 @@ SELECT seed, fewer_id, other_id FROM found ORDER BY greatest(fewer_id, other_id)
 _RESULTS = f"""
 SELECT r.id AS run_id, r.number, r.visibility = 'published' AS published, o.handle,
     {times.run("r.id")} AS seconds, s.ordinal, s.output_text,
-    (SELECT jsonb_agg(jsonb_build_object('sha256', a.sha256, 'width', a.width, 'height', a.height) ORDER BY f.position)
+    (SELECT jsonb_agg(jsonb_build_object('sha256', a.sha256, 'media_type', a.media_type, 'width', a.width,
+            'height', a.height) ORDER BY f.position)
         FROM outputs f JOIN artifacts a ON a.sha256 = f.sha256 WHERE f.step_run_id = s.id) AS pictures
 FROM runs r JOIN people o ON o.id = r.owner_id JOIN step_runs s ON s.run_id = r.id
 WHERE r.id = ANY($1) ORDER BY s.ordinal

@@ -14,7 +14,7 @@ FEW: dict[str, tuple[str, tuple[str, ...]]] = {
     weights.SPEECH: ("a model that speaks, for it runs in fp32", ()),
     weights.HEARING: ("a model that listens, for it runs in fp32", ()),
     weights.LORA: ("a LoRA", ()),
-    "shap_e_renderer": ("a model of 3D objects", ("dtype", "offload")),
+    weights.RENDERER: ("a model of 3D objects", ("dtype",)),
 }
 """Parts whose models can have these means alone, and what such a model is called."""
 FLAGS = ("channels_last", "fuse", "compile", "offload", "vae_slicing", "vae_tiling")

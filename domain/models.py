@@ -28,7 +28,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "ShapEPipeline": ("text_to_3d",),
     "ShapEImg2ImgPipeline": ("image_to_3d",),
 }
-"""What models can do whose class ends with these words; all others draw."""
+"""What models of these classes can do; the class of one that stands alone may only end so. All others draw."""
 ENDPOINT = "endpoint"
 """The family of models that run elsewhere."""
 STARTER = "starter"
@@ -209,7 +209,8 @@ def _model(row: db.Record) -> Model:
 def kinds_of(path: Path) -> list[str]:
     """The kinds of steps that what lies there can do."""
     family = weights.family(path)
-    return list(next((kinds for ending, kinds in KINDS.items() if family.endswith(ending)), IMAGE_KINDS))
+    alike = (family, *(ending for ending in weights.ALONE if family.endswith(ending)))
+    return list(next((KINDS[name] for name in alike if name in KINDS), IMAGE_KINDS))
 
 
 def _words_of(path: Path) -> Words:

@@ -26,6 +26,9 @@ ALONE = {
     "WhisperForConditionalGeneration": HEARING,
 }
 """What a class that config.json names ends with, and what such a model is called where it is no part of a pipeline."""
+SHAP_E = ("ShapEPipeline", "ShapEImg2ImgPipeline")
+RENDERER = "shap_e_renderer"
+"""The part of a ShapE folder that makes surfaces and pictures."""
 REMOTE = ("http://", "https://")
 """What the path of a model begins with that runs elsewhere."""
 MOST_CLASSES = 1_000
@@ -275,7 +278,7 @@ def defaults_of(path: Path) -> dict[str, Any]:
     them."""
     if what := alone(path):
         return _sampling_of(path) if what == LANGUAGE else {}
-    if family(path) == LORA or family(path).startswith("ShapE"):
+    if family(path) in (LORA, *SHAP_E):
         return {}
     defaults: dict[str, Any] = {"width": 512, "height": 512, "num_inference_steps": 30, "guidance_scale": 7.0}
     if path.is_file():

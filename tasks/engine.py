@@ -25,8 +25,8 @@ import msgspec
 from domain import machine, receipts, steps
 from domain.errors import DomainError
 from domain.loras import Lora
-from tasks import diffusion, endpoint, files, memory
-from tasks.context import Away, Context, Result, Stopped
+from tasks import diffusion, endpoint, files, memory, meshes
+from tasks.context import Away, Context, Mesh, Result, Stopped
 from tasks.encoder import Encoders
 from tasks.leash import die_with_parent
 from tasks.loading import Models, warm_up
@@ -402,7 +402,7 @@ class Child:
             device="" if model is None else model.device,
             dtype="" if model is None else model.dtype,
             means={} if model is None else model.means,
-            versions={} if model is None else _versions(model.ref),
+            versions={} if model is None else _versions(model.ref, result),
             inputs=job.members[member].picture_hashes,
             batch=receipts.Batch(len(job.members), member) if len(job.members) > 1 else None,
         )
@@ -414,9 +414,10 @@ def _loras(job: Job) -> dict[str, Any]:
     return {"loras": msgspec.to_builtins(worn)} if worn else {}
 
 
-def _versions(model: ModelRef) -> dict[str, str]:
+def _versions(model: ModelRef, result: Result) -> dict[str, str]:
     """The libraries that decide what a result looks like."""
-    return endpoint.versions() if model.remote else diffusion.versions()
+    found = endpoint.versions() if model.remote else diffusion.versions()
+    return found | meshes.versions() if any(isinstance(one, Mesh) for one in result.pictures) else found
 
 
 def _device_is_lost(error: Exception) -> bool:

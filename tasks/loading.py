@@ -228,12 +228,17 @@ def _check(ref: ModelRef, path: Path, say: Say) -> None:
 
 
 def _open_folder(path: Path, dtype: Any) -> Any:
+    """ShapE's renderer in fp32, whatever the rest is in: in 16 bits places run into each other."""
+    import torch
     from diffusers import DiffusionPipeline
 
     _check_parts(path)
+    renderer = weights.every_part(path).get(weights.RENDERER)
+    if renderer not in (None, "ShapERenderer"):
+        raise DomainError(f"its {weights.RENDERER} is of the class {renderer}, and must be a ShapERenderer.")
     return DiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call]
         str(path),
-        dtype=dtype,
+        dtype={"default": dtype, weights.RENDERER: torch.float32} if renderer else dtype,
         variant=weights.variant(path),
         use_safetensors=True,
         local_files_only=True,

@@ -16,8 +16,17 @@ from tasks.messages import File, Form, Rendition
 
 ROUGHNESS = 0.9
 """Of the material in the GLB, which is no metal: its colors come out as they are."""
+PLY_LINE = 880
+"""Characters of the receipt in one line of a PLY's head: some readers take lines of up to 1023 alone."""
 STL_HEADER = 80
 """Bytes at the start of an STL that say what one likes."""
+
+
+def versions() -> dict[str, str]:
+    """The library that writes the files."""
+    import trimesh
+
+    return {"trimesh": str(trimesh.__version__)}
 
 
 def encode(made: Mesh, receipt: Receipt, renditions: list[Rendition]) -> File:
@@ -51,13 +60,15 @@ def _glb(made: Mesh, receipt: Receipt) -> bytes:
 
 
 def _ply(made: Mesh, receipt: Receipt) -> bytes:
-    """Z up, with colors as screens show them. The receipt is a comment in its head."""
+    """Z up, with colors as screens show them. The receipt is in comments in its head."""
     exported: bytes = _trimesh(made.vertices, made.faces, _srgb(made.colors)).export(
         file_type="ply", vertex_normal=False
     )
-    first, _, rest = exported.partition(b"\n")
-    comment = "comment offshoot " + json.dumps(msgspec.to_builtins(receipt))  # ASCII, as PLY wants its head
-    return b"\n".join([first, comment.encode(), rest])
+    name, format, rest = exported.split(b"\n", 2)  # in this order before all else, as some readers want them
+    told = json.dumps(msgspec.to_builtins(receipt))  # ASCII, as PLY wants its head
+    parts = [told[at : at + PLY_LINE] for at in range(0, len(told), PLY_LINE)]
+    comments = ["comment offshoot " + parts[0], *("comment offshoot+ " + part for part in parts[1:])]
+    return b"\n".join([name, format, *(comment.encode() for comment in comments), rest])
 
 
 def _stl(made: Mesh, sha256: str) -> bytes:

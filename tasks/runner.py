@@ -488,17 +488,18 @@ class Attempt:
         return list(await asyncio.gather(*(self._save_one(file) for file in files)))
 
     async def _save_one(self, file: File) -> Made:
-        original, *small = await asyncio.gather(
+        original, *rest = await asyncio.gather(
             artifacts.record(self._storage, file.data, file.media_type, file.width, file.height),
             *(
                 artifacts.record(self._storage, each.data, "image/webp", each.width, each.height)
                 for each in file.renditions
             ),
+            *(artifacts.record(self._storage, form.data, form.media_type) for form in file.forms),
         )
-        for each, sha256 in zip(file.renditions, small, strict=True):
+        small = len(file.renditions)
+        for each, sha256 in zip(file.renditions, rest[:small], strict=True):
             await artifacts.add_rendition(original, each.name, sha256)
-        for form in file.forms:
-            sha256 = await artifacts.record(self._storage, form.data, form.media_type)
+        for form, sha256 in zip(file.forms, rest[small:], strict=True):
             await artifacts.add_form(original, form.name, sha256)
         return Made(original, file.seed)
 

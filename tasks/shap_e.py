@@ -44,10 +44,10 @@ def make(
         ctx.progress(part * total + done, parts * total)
 
     latents = _denoised(model, step, asked, seed, tell)
-    renderer = pipe.shap_e_renderer.float()  # in 16 bits places run into each other
+    renderer = pipe.shap_e_renderer
     found = _surface(renderer, latents.float(), model, step.grid_size, tell)
     tell()
-    views = _turned(renderer, model.device, step.frame_size, tell)
+    views = _turned(renderer, model.device, step.frame_size, seed, tell)
     return Mesh(
         vertices=found.verts.float().cpu().numpy(),
         faces=found.faces.cpu().numpy(),
@@ -100,13 +100,15 @@ def _colors(found: Any) -> Any:
     return numpy.clip(numpy.stack(channels, axis=1), 0, 1)
 
 
-def _turned(renderer: Any, device: str, size: int, tell: Callable[[], None]) -> list[Image.Image]:
-    """Pictures of size × size pixels from all around what the renderer has read, the front first."""
+def _turned(renderer: Any, device: str, size: int, seed: int, tell: Callable[[], None]) -> list[Image.Image]:
+    """Pictures of size × size pixels from all around what the renderer has read, the front first. Rays are sampled
+    with torch's own chance: from the seed here, and as it was afterwards."""
     import torch
     from diffusers.pipelines.shap_e.renderer import StratifiedRaySampler
 
     seen = []
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.random.fork_rng([device] if device.startswith("cuda") else []):
+        torch.manual_seed(seed)
         for rays in _rays(size).to(device).split(RAYS, dim=1):
             _, where, coarse = renderer.render_rays(rays, StratifiedRaySampler(), SAMPLES)
             colors, _, _ = renderer.render_rays(rays, where, MORE_SAMPLES, prev_model_out=coarse)

@@ -3,6 +3,7 @@
 Built here rather than shipped. What is drawn means nothing, but the blob differs with prompt, picture and seed.
 """
 
+import shutil
 import warnings
 from itertools import pairwise, product
 from pathlib import Path
@@ -19,8 +20,8 @@ LINEAR = 10.0
 """Far enough to the right that the activation is a straight line."""
 
 
-def text_folder(path: Path, *, layers: int = 1, empty: bool = False) -> Path:
-    """A ShapEPipeline. `layers` make it slow, `empty` gives it a renderer that finds nothing inside."""
+def text_folder(path: Path) -> Path:
+    """A ShapEPipeline."""
     from diffusers import ShapEPipeline
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -36,14 +37,26 @@ def text_folder(path: Path, *, layers: int = 1, empty: bool = False) -> Path:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    prior = _prior(layers)
+    prior = _prior()
     ShapEPipeline(
         prior=prior,
         text_encoder=CLIPTextModelWithProjection(config),
         tokenizer=tokenizer,
         scheduler=_scheduler(),
-        shap_e_renderer=_renderer(empty),
+        shap_e_renderer=_renderer(),
     ).save_pretrained(path)
+    return path
+
+
+def emptied(folder: Path, path: Path) -> Path:
+    """A copy of the folder whose renderer finds nothing inside."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folder, path)
+    file = path / "shap_e_renderer" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    tensors["mlp.mlp.1.bias"][0] -= 1000.0
+    save_file(tensors, file, {"format": "pt"})
     return path
 
 
@@ -61,7 +74,7 @@ def image_folder(path: Path) -> Path:
         num_attention_heads=2,
         projection_dim=LATENT,
     )
-    prior = _prior(1)
+    prior = _prior()
     ShapEImg2ImgPipeline(
         prior=prior,
         image_encoder=CLIPVisionModel(config),
@@ -74,7 +87,7 @@ def image_folder(path: Path) -> Path:
     return path
 
 
-def _prior(layers: int) -> Any:
+def _prior() -> Any:
     import torch
     from diffusers import PriorTransformer
 
@@ -86,7 +99,7 @@ def _prior(layers: int) -> Any:
         num_embeddings=HIDDEN,
         embedding_proj_dim=LATENT,
         time_embed_dim=32,
-        num_layers=layers,
+        num_layers=1,
         clip_embed_dim=2 * LATENT,
         additional_embeddings=0,
         time_embed_act_fn="gelu",
@@ -111,7 +124,7 @@ def _scheduler() -> Any:
         )
 
 
-def _renderer(empty: bool = False) -> Any:
+def _renderer() -> Any:
     """Inside is where the sum of the cosines of a place is large, bent by the latents; colors go with the place."""
     import torch
     from diffusers.pipelines.shap_e import ShapERenderer
@@ -141,7 +154,7 @@ def _renderer(empty: bool = False) -> Any:
         last.bias.fill_(0.0)
         for output, scale in ((0, 4.0), (1, 40.0), (2, 40.0)):  # signed distance, densities
             last.weight[output, :3] = scale
-            last.bias[output] = scale * (-3 * LINEAR - (99 if empty else 2.8))
+            last.bias[output] = scale * (-3 * LINEAR - 2.8)
         for output in range(3, 12):  # colors
             last.weight[output, 3 + output % 3] = 3.0
             last.bias[output] = -3.0 * LINEAR

@@ -79,7 +79,8 @@ async def _answer(
     found = await artifacts.visible(sha256, viewer.id if viewer else None, width, form, allowed=allowed)
     headers = _headers(request, found)
     if allowed:
-        headers["Access-Control-Allow-Origin"] = "*"  # the address is the right; the painter of masks reads the pixels
+        # the address is the right: pages of another site show it, and the painter of masks reads the pixels
+        headers |= {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
     if _matches(request.headers.get("if-none-match"), found.sha256):
         return _empty(304, headers, found)
     start, end, status = 0, found.bytes, 200

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from tests import meshes
 from tests.browser.conftest import PHONE, OpenPage
@@ -54,6 +54,7 @@ async def test_an_object_is_made_turned_and_shown(open_page: OpenPage, sculptor:
     assert not any("model-viewer" in url for url in fetched)
     await page.get_by_role("button", name="Turn it freely").click()
     await expect(page.get_by_text("Arrow keys turn it")).to_be_visible(timeout=60_000)
+    await expect(page.get_by_role("button", name="Turn it freely")).to_be_hidden()
     before = await page.evaluate(ORBIT)
     await page.keyboard.press("ArrowLeft")
     for _ in range(50):
@@ -73,6 +74,7 @@ async def test_an_object_is_made_turned_and_shown(open_page: OpenPage, sculptor:
     await expect(facts).to_contain_text("Views32 × 32")
     await expect(facts).not_to_contain_text("None")
     pipeline = page.url.split("?")[0]
+    await _without_the_viewer(page)
 
     visitor = await open_page(javascript=False, viewport=PHONE)
     await visitor.goto("/?kind=mesh")
@@ -90,3 +92,23 @@ async def test_an_object_is_made_turned_and_shown(open_page: OpenPage, sculptor:
 
     entries = (await visitor.request.get("/gallery/feed.rss?kind=mesh")).text
     assert 'type="model/gltf-binary"' in await entries()
+
+
+async def _without_the_viewer(page: Page) -> None:
+    """The views stay and the reason is told where the viewer does not come, or the browser cannot draw with it."""
+    button, views = page.get_by_role("button", name="Turn it freely"), page.locator(".object img")
+    await page.route("**/model-viewer*", lambda route: route.abort())
+    await button.click()
+    await expect(page.get_by_text("It could not be fetched. Load the page again.")).to_be_visible()
+    await expect(button).to_be_focused()
+    await expect(button).to_be_enabled()
+    await expect(views).to_be_visible()
+    await page.unroute("**/model-viewer*")
+    await page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+    await page.reload()
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url))
+    await button.click()
+    await expect(page.get_by_text("This browser cannot show it.")).to_be_visible()
+    await expect(views).to_be_visible()
+    assert not any("model-viewer" in url for url in fetched)

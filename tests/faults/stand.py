@@ -301,7 +301,8 @@ def _published(step: db.Record) -> str:
 
 async def _unreadable(storage: Storage) -> list[str]:
     rows = await db.fetch(
-        """SELECT sha256 FROM outputs UNION SELECT r.sha256 FROM renditions r JOIN outputs o ON o.sha256 = r.source"""
+        """SELECT sha256 FROM outputs UNION SELECT r.sha256 FROM renditions r JOIN outputs o ON o.sha256 = r.source
+           UNION SELECT f.sha256 FROM forms f JOIN outputs o ON o.sha256 = f.source"""
     )
     slots = asyncio.Semaphore(8)
 

@@ -156,6 +156,37 @@ async def test_a_file_without_renditions_answers_itself(client: httpx.AsyncClien
     assert (await client.get(f"/artifacts/{file.sha256}/320")).content == DATA
 
 
+# other forms
+
+
+async def _formed(db: Any, make: Make, *, published: bool) -> tuple[Artifact, Artifact, Any]:
+    """A 3D object that a run gave, its STL, and the run."""
+    glb, run = await _output(db, make, b"glTF and more", "model/gltf-binary", published=published)
+    stl = await make.artifact(b"offshoot, then triangles", "model/stl", stored=True)
+    await artifacts.add_form(glb.sha256, "stl", stl.sha256)
+    return glb, stl, run
+
+
+async def test_another_form_is_for_those_who_may_see_the_first(
+    client: httpx.AsyncClient, clients: Any, db: Any, make: Make, log_in: LogIn
+) -> None:
+    glb, stl, run = await _formed(db, make, published=False)
+    owner = Person(**dict(await db.fetchrow("SELECT id, email, handle, name, about, role, created_at FROM people")))
+    await log_in(client, owner)
+    stranger = await log_in(clients(), await make.person("stranger"))
+    paths = (f"/artifacts/{stl.sha256}", f"/artifacts/{glb.sha256}?form=stl")
+    for path in paths:
+        assert (await client.get(path)).content == stl.data
+        for other in (stranger, clients()):
+            assert (await other.get(path)).status_code == 404
+    await db.execute("UPDATE runs SET visibility = 'published' WHERE id = $1", run.id)
+    for path in paths:
+        answer = await stranger.get(path)
+        assert (answer.content, answer.headers["content-type"]) == (stl.data, "model/stl")
+        assert answer.headers["content-disposition"].endswith('.stl"')
+    assert (await stranger.get(f"/artifacts/{glb.sha256}?form=obj")).status_code == 404
+
+
 # names and types
 
 
@@ -258,6 +289,18 @@ async def test_a_signed_address_opens_a_private_file_without_a_session(
     foreign = sign("another secret, as long as the first one", file.sha256)
     for wrong in (yesterday, other, foreign, token[:-1], "x", "-", "é-é", token.replace("-", "")):
         assert (await client.get(f"/signed/{wrong}/{file.sha256}")).status_code == 404, wrong
+
+
+async def test_a_signed_address_opens_another_form_for_pages_of_the_site(
+    client: httpx.AsyncClient, config: Any, db: Any, make: Make
+) -> None:
+    glb, stl, _ = await _formed(db, make, published=False)
+    for sha256, query, data in ((glb.sha256, "?form=stl", stl.data), (glb.sha256, "", glb.data)):
+        answer = await client.get(f"/signed/{sign(config.secret_key, sha256)}/{sha256}{query}")
+        assert (answer.status_code, answer.content) == (200, data)
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert (await client.get(f"/signed/x/{glb.sha256}?form=stl")).status_code == 404
 
 
 async def test_a_signature_is_no_secret_for_public_files(client: httpx.AsyncClient, file: Artifact) -> None:

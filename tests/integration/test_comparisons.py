@@ -414,6 +414,22 @@ async def test_each_picture_keeps_its_ratio(client: httpx.AsyncClient, make: Mak
     assert re.findall(r'class="pic(?: over)?" data-ar="([\d:]+)"', page.text) == ["16:9", "2:3"]
 
 
+async def test_only_a_picture_is_offered_whole(client: httpx.AsyncClient, make: Make, db: Any) -> None:
+    """Objects and films are compared by still pictures of them."""
+    pair = await family(make)
+    made = []
+    for one, media_type in zip(pair, ("model/gltf-binary", "image/png"), strict=True):
+        run = await make.run(one, state="succeeded", published=True)
+        file = await make.artifact(png("teal", (512, 512)) + media_type.encode(), media_type)
+        await db.execute("UPDATE artifacts SET width = 512, height = 512 WHERE sha256 = $1", file.sha256)
+        await db.execute("UPDATE outputs SET sha256 = $2 WHERE step_run_id = $1", run.step_runs[-1], file.sha256)
+        made.append(file.sha256)
+    page = await client.get(address(*(one.version_id for one in pair)))
+    mesh, picture = re.findall(r'srcset="([^"]+)"', page.text)[:2]
+    assert mesh == f"/artifacts/{made[0]}/320 320w"
+    assert picture == f"/artifacts/{made[1]}/320 320w, /artifacts/{made[1]} 512w"
+
+
 async def test_inputs_must_agree(make: Make) -> None:
     """Either both were given the same, or both took what their version gives."""
     subject = [Input(name="subject", default="boat")]

@@ -73,6 +73,17 @@ async def test_a_missing_and_a_wrong_file_are_named_with_those_who_use_them(
     assert "checked 3, missing 1, wrong 2, unreferenced 0, 13 bytes" in said
 
 
+async def test_a_lost_form_is_named_with_the_run_of_its_object(db: Any, make: Make, bucket: Storage) -> None:
+    glb, run = await _used(db, make, bucket)
+    stl = await artifacts.record(bucket, b"triangles", "model/stl")
+    await artifacts.add_form(glb, "stl", stl)
+    await bucket.delete(key_of(stl))
+    report = await verify(bucket)
+    found = [(each.sha256, each.how, each.users) for each in report.broken]
+    assert found == [(stl, "missing", [f"run 1 of “Fox” (/runs/{run.id})"])]
+    assert report.unreferenced == 0
+
+
 async def test_what_is_swept_up_meanwhile_is_no_loss(db: Any, bucket: Storage) -> None:
     sha256 = await artifacts.record(bucket, b"going", "image/png")
     kept = await artifacts.record(bucket, b"staying", "image/png")
