@@ -239,6 +239,7 @@ class TextToSpeech(Step, tag="text_to_speech"):
     label = "Speak"
     queue = "audio"
     gives = "audio"
+    code = 2
 
     prompt: Annotated[
         str,
@@ -277,6 +278,7 @@ class SpeechToText(Step, tag="speech_to_text"):
     queue = "audio"
     takes = "audio"
     gives = "text"
+    code = 2
 
     upload: Annotated[
         Sha256 | None,
@@ -631,6 +633,11 @@ def files(step: Step) -> list[tuple[str, str]]:
     """The files of people's that a step names: the field, and the SHA-256."""
     named = [(name, getattr(step, name, None)) for name in FILES]
     return [(name, sha256) for name, sha256 in named if sha256]
+
+
+def taken_by(kind: type[Step], field: str) -> Medium | None:
+    """What a field that names a file takes: what its kind does; a mask is a picture."""
+    return kind.takes if field == "upload" else "image"
 
 
 def kind_of(step: Step) -> str:
