@@ -99,7 +99,7 @@ class Whisper:
         return next((token.strip("<|>") for token, number in known.items() if number == found), "en")
 
     def _said(self, segment: Any, most: float) -> Said:
-        """A piece, cut where the sound ends: one that starts in the silence which Whisper hears after it has no length."""
+        """A piece, cut where the sound ends: one from the silence that Whisper hears after it has no length."""
         text = storable(self.processor.tokenizer.decode(segment["tokens"], skip_special_tokens=True)).strip()
         return Said(min(float(segment["start"]), most), min(float(segment["end"]), most), text)
 
