@@ -21,9 +21,9 @@ from web.unchanged import Unchanged
 MAX_VERSION = 2**31 - 1
 TEXTS = {
     "srt": "application/x-subrip; charset=utf-8",
-    "vtt": "text/vtt; charset=utf-8",
-    "md": "text/markdown; charset=utf-8",
-    "txt": "text/plain; charset=utf-8",
+    "vtt": "text/vtt",
+    "md": "text/markdown",
+    "txt": "text/plain",
 }
 """The media type of a text, by the ending of its file."""
 _Request = Request[Any, Any, Any]

@@ -242,7 +242,8 @@ async def test_what_is_said_is_written_down_from_a_step_and_from_a_video(
     assert f'<source src="/artifacts/{row["receipt"]["inputs"][0]}?form=opus"' in page
     assert '<svg viewBox="0 0 384 60"' in page
     assert f"<dt>Language</dt><dd>{found}, found out</dd>" in page
-    assert f'href="/runs/{run_id}/texts/3"' in page
+    assert f'href="/runs/{run_id}/texts/2">' in page
+    assert f'href="/runs/{run_id}/texts/3">' in page
     saved = await client.get(f"/runs/{run_id}/texts/2")
     assert (saved.status_code, saved.text) == (200, row["output_text"] + "\n")
     assert saved.headers["content-type"] == "application/x-subrip; charset=utf-8"
