@@ -497,12 +497,16 @@ async def test_a_failure_of_ours_is_no_damaged_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "domain").mkdir()
-    (tmp_path / "domain" / "sounds.py").write_text("raise ImportError('PyAV is away')")
+    program = tmp_path / "domain" / "sounds.py"
     monkeypatch.setattr(domain.sounds, "ROOT", tmp_path)
+    program.write_text("raise ImportError('PyAV is away')")
     with pytest.raises(Unavailable):
         await domain.sounds.remade(plain(1), uuid4())
     assert "ended with 1" in caplog.text
     assert "PyAV is away" in caplog.text
+    program.write_text("import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(Invalid, match="cut off or damaged"):
+        await domain.sounds.remade(plain(1), uuid4())
 
 
 async def test_a_step_takes_an_upload_of_its_medium_alone(make: Make, storage: Storage) -> None:
