@@ -112,6 +112,8 @@ class Result(Struct, frozen=True, kw_only=True):
     published: bool
     seconds: float | None
     pictures: list["Picture"]
+    peaks: str
+    """How loud a sound is from beginning to end, as its receipt has it."""
     texts: dict[int, str]
     """What its steps wrote, by step number."""
 
@@ -168,6 +170,7 @@ class Cell(Struct, frozen=True, kw_only=True):
     percent: int = 0
     mine: bool = False
     sha256: str | None = None
+    media_type: str | None = None
     width: int | None = None
     height: int | None = None
     text: str = ""
@@ -272,6 +275,7 @@ SELECT seed, fewer_id, other_id FROM found ORDER BY greatest(fewer_id, other_id)
 _RESULTS = f"""
 SELECT r.id AS run_id, r.number, r.visibility = 'published' AS published, o.handle,
     {times.run("r.id")} AS seconds, s.ordinal, s.output_text,
+    coalesce(s.receipt -> 'parameters' ->> 'peaks', '') AS peaks,
     (SELECT jsonb_agg(jsonb_build_object('sha256', a.sha256, 'media_type', a.media_type, 'width', a.width,
             'height', a.height) ORDER BY f.position)
         FROM outputs f JOIN artifacts a ON a.sha256 = f.sha256 WHERE f.step_run_id = s.id) AS pictures
@@ -280,7 +284,8 @@ WHERE r.id = ANY($1) ORDER BY s.ordinal
 """  # noqa: S608 - only constants are put in
 
 _CELLS = """
-SELECT asked.place, run.*, made.sha256, made.width, made.height, coalesce(said.output_text, '') AS text,
+SELECT asked.place, run.*, made.sha256, made.media_type, made.width, made.height,
+    coalesce(said.output_text, '') AS text,
     (SELECT avg(CASE WHEN s.state IN ('succeeded', 'reused') THEN 100.0
             WHEN s.state = 'running' AND s.progress_total > 0 THEN 100.0 * s.progress / s.progress_total
             ELSE 0 END)::int FROM step_runs s WHERE s.run_id = run.run_id) AS percent
@@ -294,7 +299,7 @@ CROSS JOIN LATERAL (
     ORDER BY r.state = 'succeeded' DESC, r.finished_at IS NULL DESC, r.id DESC LIMIT 1
 ) run
 LEFT JOIN LATERAL (
-    SELECT a.sha256, a.width, a.height FROM step_runs s
+    SELECT a.sha256, a.media_type, a.width, a.height FROM step_runs s
     JOIN outputs f ON f.step_run_id = s.id JOIN artifacts a ON a.sha256 = f.sha256
     WHERE s.run_id = run.run_id AND run.state = 'succeeded' ORDER BY s.ordinal DESC, f.position LIMIT 1
 ) made ON true
@@ -448,6 +453,7 @@ def _result(rows: Sequence[db.Record], run_id: UUID) -> Result:
         published=mine[-1]["published"],
         seconds=mine[-1]["seconds"],
         pictures=msgspec.convert(mine[-1]["pictures"] or [], list[Picture]),
+        peaks=mine[-1]["peaks"],
         texts={row["ordinal"]: row["output_text"] for row in mine if row["output_text"] is not None},
     )
 

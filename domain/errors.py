@@ -64,7 +64,7 @@ class TooLarge(DomainError):
 
 
 class TooMany(DomainError):
-    """More at once than one person may have."""
+    """More at once than one person may have, or than the site can do."""
 
     status = 429
     title = "That is enough for now"

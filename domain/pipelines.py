@@ -243,26 +243,32 @@ def _check_license(chosen: str, parent: str | None, own: bool) -> None:
 
 
 async def _check_uploads(recipe: steps.Recipe, person_id: UUID, before: dict[str, object] | None) -> None:
-    """Files in a recipe are the person's own uploads, or were in the recipe it grew from."""
-    wanted = {
-        f"s{number}-{name}": sha256 for number, step in enumerate(recipe.steps, 1) for name, sha256 in steps.files(step)
-    }
+    """Files in a recipe are the person's own uploads, or were in the recipe it grew from, each where its kind fits."""
+    wanted = _files(recipe)
     if not wanted:
         return
     rows = await db.fetch(
-        """SELECT u.sha256 FROM uploads u JOIN artifacts a USING (sha256)
+        """SELECT split_part(a.media_type, '/', 1) AS medium, u.sha256 FROM uploads u JOIN artifacts a USING (sha256)
            WHERE u.person_id = $1 AND u.sha256 = ANY($2::text[]) FOR KEY SHARE""",
         person_id,
-        list(wanted.values()),
+        [sha256 for _, sha256 in wanted.values()],
     )
-    known = {row["sha256"] for row in rows}
+    known = {(row["medium"], row["sha256"]) for row in rows}
     if before is not None:
-        known |= {sha256 for step in steps.convert(before).steps for _, sha256 in steps.files(step)}
-    heard = {f"s{number}-upload" for number, step in enumerate(recipe.steps, 1) if step.takes == "audio"}
+        known |= set(_files(steps.convert(before)).values())
     errors = {
-        key: f"Choose the {'sound' if key in heard else 'picture'} again"
-        for key, sha256 in wanted.items()
-        if sha256 not in known
+        key: f"Choose the {'sound' if medium == 'audio' else 'picture'} again"
+        for key, (medium, sha256) in wanted.items()
+        if (medium, sha256) not in known
     }
     if errors:
         raise Invalid(errors)
+
+
+def _files(recipe: steps.Recipe) -> dict[str, tuple[steps.Medium | None, str]]:
+    """The files that a recipe names, by form field: what each has to be, and its SHA-256."""
+    return {
+        f"s{number}-{name}": (steps.taken_by(type(step), name), sha256)
+        for number, step in enumerate(recipe.steps, 1)
+        for name, sha256 in steps.files(step)
+    }

@@ -637,6 +637,11 @@ def files(step: Step) -> list[tuple[str, str]]:
     return [(name, sha256) for name, sha256 in named if sha256]
 
 
+def taken_by(kind: type[Step], field: str) -> Medium | None:
+    """What a field that names a file takes: what its kind does; a mask is a picture."""
+    return kind.takes if field == "upload" else "image"
+
+
 def kind_of(step: Step) -> str:
     """The kind's name as URLs, JSON and the database spell it."""
     return str(type(step).__struct_config__.tag)

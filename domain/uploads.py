@@ -59,7 +59,7 @@ async def add(
     """Check a picture or a sound, make it anew without its metadata, and keep it for the person.
 
     Raises Invalid (field `file`) for what is no whole PNG, JPEG, WebP or GIF, or no sound, TooLarge past
-    20 MB, 25 megapixels, ten minutes or the person's share.
+    20 MB, 25 megapixels, ten minutes or the person's share, TooMany while other sounds are read.
     """
     check_size(len(data))
     made, media_type, width, height = await _remade(person_id, data, medium)
@@ -83,7 +83,7 @@ async def _remade(person_id: UUID, data: bytes, medium: Medium | None) -> tuple[
     if medium == "audio":
         sounds.sniff(data)
         await _check_share(person_id, len(data))
-        return await sounds.remade(data), "audio/flac", None, None
+        return await sounds.remade(data, person_id), "audio/flac", None, None
     kind = sniff(data)
     await _check_share(person_id, len(data))
     return await asyncio.get_running_loop().run_in_executor(_DECODER, remake, data, kind)

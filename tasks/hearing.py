@@ -20,6 +20,11 @@ FRAMES = 100
 """Frames a second that it counts in."""
 
 
+NO_SPEECH, UNSURE = 0.6, -1.0
+"""As OpenAI's own code has it: half a minute is left out where the model thinks more likely than the first that nobody
+speaks, and gives its words a smaller average log probability than the second."""
+
+
 class Said(NamedTuple):
     """A piece of what was said: from when to when, in seconds, and the words."""
 
@@ -58,13 +63,16 @@ class Whisper:
                 features,
                 return_timestamps=True,
                 return_segments=True,
+                no_speech_threshold=NO_SPEECH,
+                logprob_threshold=UNSURE,
+                temperature=0.0,
                 monitor_progress=lambda frames: ctx.progress(min(int(frames[0, 0]) // FRAMES, seconds), seconds),
                 stopping_criteria=[_until_stopped(ctx)],
                 **({"language": spoken, "task": step.task} if spoken else {}),
             )
         ctx.progress(seconds, seconds)
         pieces = [self._said(one, len(heard.samples) / RATE) for one in made["segments"][0]]
-        return [piece for piece in pieces if piece.text], spoken
+        return [piece for piece in pieces if piece.text and piece.start < piece.end], spoken
 
     def _language(self, step: SpeechToText, features: Any) -> str:
         """The code of the language that is spoken: as given, else the likeliest in the first half minute."""
@@ -77,6 +85,11 @@ class Whisper:
             if given or step.task == "translate":
                 raise DomainError("This model knows English alone: leave Language empty, and translate nothing.")
             return ""
+        if not known:
+            raise DomainError(
+                "The model does not say which languages it knows: its generation_config.json has no lang_to_id. "
+                "The host has to add a newer copy of it."
+            )
         if given:
             code = TO_LANGUAGE_CODE.get(given, given)
             if f"<|{code}|>" not in known:
@@ -86,6 +99,7 @@ class Whisper:
         return next((token.strip("<|>") for token, number in known.items() if number == found), "en")
 
     def _said(self, segment: Any, most: float) -> Said:
+        """A piece, cut where the sound ends: one from the silence that Whisper hears after it has no length."""
         text = storable(self.processor.tokenizer.decode(segment["tokens"], skip_special_tokens=True)).strip()
         return Said(min(float(segment["start"]), most), min(float(segment["end"]), most), text)
 

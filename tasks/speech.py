@@ -19,6 +19,9 @@ PART = 300
 """Characters that a model speaks in one go: attention over more takes memory, and training saw less."""
 PAUSE = 0.2
 """Seconds of silence between two parts."""
+_TYPED = {"'": "‘’‚‛‹›", '"': "“”„‟«»", "-": "‐‑‒–—―", "...": "…", " ": "\u00a0"}
+_PLAIN = str.maketrans({mark: typed for typed, marks in _TYPED.items() for mark in marks})
+"""Marks that typesetting brings, and what is typed for them."""
 _ENDS = re.compile(r"(?<=[.!?…;:])\s+|(?<=[。！？])|\s*\n\s*")
 
 
@@ -57,15 +60,22 @@ class Vits:
 
     def _readable(self, text: str) -> list[str]:
         """The parts of the text that have anything the model can read. Raises DomainError for none."""
-        if self.tokenizer.is_uroman and not text.isascii():
-            raise DomainError("This model reads Latin letters alone. Write the text in Latin letters.")
-        known = set(self.tokenizer.get_vocab()) - set(self.tokenizer.all_special_tokens)
-        found = [
-            part for part in parts_of(text) if any(char in known or char.lower() in known for char in part.strip())
-        ]
+        known = set(self.tokenizer.get_vocab())
+        if self.tokenizer.is_uroman:
+            text = text.translate(_PLAIN)
+            if not text.isascii():
+                raise DomainError("This model reads Latin letters alone. Write the text in Latin letters.")
+        text = "".join(char if char in known else char.translate(_PLAIN) for char in text)
+        found = [part for part in parts_of(text) if self._is_read(part)]
         if not found:
             raise DomainError("The model knows none of the letters of this text: it may speak another language.")
         return found
+
+    def _is_read(self, part: str) -> bool:
+        """Whether the tokenizer leaves anything of it that is spoken."""
+        left: str = self.tokenizer.prepare_for_tokenization(part)[0]
+        known = set(self.tokenizer.get_vocab()) - set(self.tokenizer.all_special_tokens)
+        return any(char.isalnum() and char in known for char in left)
 
 
 def parts_of(text: str) -> list[str]:

@@ -45,7 +45,10 @@ def vits(folder: Path, *, voices: int = 1, **tokenizer: Any) -> Path:
 
 
 def whisper(folder: Path, *, tokens: int = 24) -> Path:
-    """Make one of some 60,000 parameters that knows English and Ukrainian and writes up to so many tokens at once."""
+    """Make one of some 60,000 parameters that knows English and Ukrainian and writes up to so many tokens at once.
+
+    It hears two seconds at a time, lest all that it writes down were later than a short sound ends.
+    """
     import torch
     from tokenizers import pre_tokenizers
     from transformers import (
@@ -58,10 +61,12 @@ def whisper(folder: Path, *, tokens: int = 24) -> Path:
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     marks = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|uk|>", "<|translate|>", "<|transcribe|>"]
-    marks += ["<|startofprev|>", "<|nospeech|>", "<|notimestamps|>", *(f"<|{at / 50:.2f}|>" for at in range(1501))]
-    number = {token: at for at, token in enumerate([*letters, *marks])}
+    marks += ["<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
+    times = [f"<|{at / 50:.2f}|>" for at in range(1501)]
+    number = {token: at for at, token in enumerate([*letters, *marks, *times])}
     tokenizer: Any = WhisperTokenizer(vocab={letter: number[letter] for letter in letters}, merges=[])
     tokenizer.add_tokens(marks, special_tokens=True)
+    tokenizer.add_tokens(times)
     assert tokenizer.convert_tokens_to_ids("<|0.00|>") == number["<|0.00|>"]
     tokenizer.save_pretrained(str(folder))
     WhisperFeatureExtractor(feature_size=80).save_pretrained(str(folder))
@@ -96,7 +101,7 @@ def whisper(folder: Path, *, tokens: int = 24) -> Path:
         task_to_id={"transcribe": number["<|transcribe|>"], "translate": number["<|translate|>"]},
         max_initial_timestamp_index=50,
         begin_suppress_tokens=[end],
-        suppress_tokens=[number[letter] for letter in letters if not letter.isalpha() or not letter.isascii()],
+        suppress_tokens=[number[one] for one in [*letters, *times[101:]] if not (one.isalpha() and one.isascii())],
     )
     model.save_pretrained(str(folder))
     return folder

@@ -153,6 +153,7 @@ ROUTES: list[Any] = [
     runs.show,
     runs.progress,
     runs.preview,
+    runs.text,
     runs.stop,
     runs.cancel,
     runs.choose,

@@ -81,10 +81,10 @@ def pictures(form: Mapping[str, str]) -> list[str]:
 
 
 def medium_of(form: Mapping[str, str], key: str) -> steps.Medium | None:
-    """What a step's file field takes, such as that of `s2-upload`: what its kind does; a mask is a picture."""
+    """What a step's file field takes, such as that of `s2-upload`."""
     number, _, field = key.partition("-")
     kind = steps.KINDS.get(form.get(f"{number}-kind", ""))
-    return kind.takes if kind and field == "upload" else "image"
+    return steps.taken_by(kind, field) if kind else "image"
 
 
 def kept(form: Mapping[str, str]) -> Form:

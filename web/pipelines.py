@@ -214,7 +214,7 @@ async def _take_files(request: _Request, me: Viewer, state: State, typed: Form) 
         key = composer.FILES[name]
         try:
             typed[key] = (await take_file(me, state, file, composer.medium_of(typed, key))).sha256
-        except (Invalid, TooLarge) as error:
+        except (Invalid, TooLarge, TooMany) as error:
             errors[key] = words_of(error)
     return errors
 
@@ -222,13 +222,13 @@ async def _take_files(request: _Request, me: Viewer, state: State, typed: Form) 
 async def take_file(
     me: Viewer, state: State, file: UploadFile, medium: steps.Medium | None = "image"
 ) -> uploads.Uploaded:
-    """Keep an uploaded picture or sound for the person. Raises Invalid or TooLarge."""
+    """Keep an uploaded picture or sound for the person. Raises Invalid, TooLarge or TooMany."""
     uploads.check_size(file.file.seek(0, os.SEEK_END))
     await file.seek(0)
     return await uploads.add(state.storage, me.id, await file.read(), file.filename, medium)
 
 
-def words_of(error: Invalid | TooLarge) -> str:
+def words_of(error: Invalid | TooLarge | TooMany) -> str:
     """The words for beside the file field."""
     return next(iter(error.fields.values()), error.message) if isinstance(error, Invalid) else error.message
 

@@ -213,6 +213,8 @@ def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
         value = step.value(field)
         if value is not None:
             pairs.append((label, number(value) if field == "seed" else _plain(value)))
+    if not step.value("language") and (found := step.receipt.get("parameters", {}).get("language")):
+        pairs.append(("Language", f"{found}, found out"))
     if over and size(step):
         pairs.append(("Size", size(step)))
     if chosen := step.receipt.get("parameters", {}).get("chosen"):
@@ -265,6 +267,14 @@ def file_name(run: RunPage) -> str:
     """A name for a downloaded result, without its ending."""
     title = re.sub(r"[^a-z0-9]+", "-", run.pipeline_title.lower()).strip("-")[:60]
     return f"{title or 'offshoot'}-run-{run.number}"
+
+
+def ending(step: StepPage) -> str:
+    """What the file of a step's text is called at its end."""
+    layout = step.value("layout")
+    if step.kind == "speech_to_text" and layout in ("srt", "vtt"):
+        return str(layout)
+    return "md" if step.kind == "text_to_text" else "txt"
 
 
 def expected_ratio(run: RunPage) -> str:

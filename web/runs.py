@@ -19,6 +19,13 @@ from web.render import page, see_other, wants_part
 from web.unchanged import Unchanged
 
 MAX_VERSION = 2**31 - 1
+TEXTS = {
+    "srt": "application/x-subrip; charset=utf-8",
+    "vtt": "text/vtt",
+    "md": "text/markdown",
+    "txt": "text/plain",
+}
+"""The media type of a text, by the ending of its file."""
 _Request = Request[Any, Any, Any]
 
 
@@ -242,6 +249,23 @@ async def preview(run_id: UUID, step_run_id: UUID, viewer: Viewer | None) -> Res
     policy = "default-src 'none'; frame-ancestors 'none'; sandbox"
     headers = {"Cache-Control": "private, no-store", "Content-Security-Policy": policy}
     return Response(content=data, media_type=media_type, headers=headers)
+
+
+@get("/runs/{run_id:uuid}/texts/{ordinal:int}")
+async def text(run_id: UUID, ordinal: int, viewer: Viewer | None) -> Response[bytes]:
+    """What a step wrote, as a file to save."""
+    run = await runs.progress(run_id, viewer.id if viewer else None)
+    step = next((step for step in run.steps if step.ordinal == ordinal and step.output_text), None)
+    if step is None:
+        raise NotFound("There is no such text.")
+    ending = run_words.ending(step)
+    name = run_words.file_name(run) + (f"-step-{ordinal}" if step is not run_words.shown_step(run) else "")
+    headers = {
+        "Cache-Control": "private, no-store",
+        "Content-Disposition": f'attachment; filename="{name}.{ending}"',
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+    }
+    return Response(content=step.output_text.encode() + b"\n", media_type=TEXTS[ending], headers=headers)
 
 
 @get("/runs/{run_id:uuid}/cancellation")

@@ -6,7 +6,7 @@ import msgspec
 from litestar import Request, Response, post
 from litestar.datastructures import State
 
-from domain.errors import Invalid, TooLarge
+from domain.errors import Invalid, TooLarge, TooMany
 from web.auth import Viewer
 from web.composer import FILES, kept, medium_of
 from web.forms import read_files
@@ -16,19 +16,22 @@ from web.render import page, wants_part
 
 @post("/uploads", status_code=201, request_max_body_size=MAX_BODY)
 async def create(request: Request[Any, Any, Any], me: Viewer, state: State, field: str = "") -> Response[bytes]:
-    """Keep one file: a picture in the field `file`, or that of a composer form sent whole, such as `s2-mask-file`."""
+    """Keep one file: a picture in the field `file`, or that of a composer form sent whole, such as `s2-mask-file`.
+
+    The form's `s2-kind` says whether that is a picture or a sound."""
     sent, errors = await read_composer(request, ("file",))
     files = await read_files(request, {*FILES, "file"})
     wanted = field or "file"
     if wanted not in files:
         raise Invalid({wanted: "Choose a file first"})
-    if not wants_part(request):
-        made = await take_file(me, state, files[wanted])
-        return Response(content=msgspec.json.encode(made), status_code=201, media_type="application/json")
     typed, key = kept(sent), FILES.get(wanted, wanted)
+    medium = medium_of(typed, key)
+    if not wants_part(request):
+        made = await take_file(me, state, files[wanted], medium)
+        return Response(content=msgspec.json.encode(made), status_code=201, media_type="application/json")
     try:
-        typed[key] = (await take_file(me, state, files[wanted], medium_of(typed, key))).sha256
-    except (Invalid, TooLarge) as error:
+        typed[key] = (await take_file(me, state, files[wanted], medium)).sha256
+    except (Invalid, TooLarge, TooMany) as error:
         errors[key] = words_of(error)
     laid = await lay_out(None, typed, errors, me.id)
     controls = [control for row in laid.rows for control in row.files if control.key == key]

@@ -29,15 +29,25 @@ def _plain(said: Sequence[Said]) -> str:
 def _srt(said: Sequence[Said]) -> str:
     """SubRip: numbered pieces, a comma before the milliseconds."""
     return "\n\n".join(
-        f"{number}\n{_time(piece.start, ',')} --> {_time(piece.end, ',')}\n{piece.text}"
+        f"{number}\n{_time(piece.start, ',')} --> {_time(piece.end, ',')}\n{_cue(piece.text)}"
         for number, piece in enumerate(said, 1)
     )
 
 
 def _vtt(said: Sequence[Said]) -> str:
     """WebVTT: a heading, and a point before the milliseconds."""
-    pieces = (f"{_time(piece.start, '.')} --> {_time(piece.end, '.')}\n{piece.text}" for piece in said)
+    pieces = (f"{_time(piece.start, '.')} --> {_time(piece.end, '.')}\n{_escaped(piece.text)}" for piece in said)
     return "\n\n".join(["WEBVTT", *pieces])
+
+
+def _cue(text: str) -> str:
+    """On one line, without what would begin the next piece."""
+    return " ".join(text.split()).replace("-->", "->")
+
+
+def _escaped(text: str) -> str:
+    """WebVTT reads `<` as markup and `&` as the name of a character."""
+    return _cue(text).replace("&", "&amp;").replace("<", "&lt;")
 
 
 _LAYOUTS = {"text": _plain, "srt": _srt, "vtt": _vtt}

@@ -53,6 +53,7 @@ async def test_a_text_is_heard_and_written_down_again(open_page: OpenPage, tmp_p
     await sign_up(page, f"speaker{javascript}".lower())
     await only(page, "text_to_speech", "Say it")
     await page.locator("[name=s1-prompt]").fill("boats lift from the sand")
+    await page.locator("[name=s1-speed]").fill("0.25")
     await run(page, javascript)
 
     player = page.locator("#preview audio")
@@ -76,6 +77,9 @@ async def test_a_text_is_heard_and_written_down_again(open_page: OpenPage, tmp_p
     await page.locator("[name=s1-layout]").select_option("vtt")
     await run(page, javascript)
     await expect(page.locator("#preview .prompttext")).to_contain_text("WEBVTT")
+    written = page.get_by_role("link", name="Download as VTT")
+    answer = await page.request.get(await written.get_attribute("href") or "")
+    assert (answer.headers["content-type"], (await answer.text())[:6]) == ("text/vtt; charset=utf-8", "WEBVTT")
     await page.get_by_role("button", name="Publish and show the pipeline to everyone").click()
     await page.get_by_role("link", name="its page").click()
     await expect(page.get_by_label("The sound that step 1 writes down")).to_be_visible()

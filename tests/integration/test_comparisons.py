@@ -11,13 +11,13 @@ import httpx
 import msgspec
 import pytest
 
-from domain import comparisons, grid_axes, grids, models, pipelines, queue, run_pages, runs
+from domain import comparisons, db, grid_axes, grids, models, pipelines, queue, run_pages, runs
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.estimates import Ask, Estimate, estimate
 from domain.people import Person
 from domain.queue import Made
-from domain.steps import ImageToImage, Input, PromptTemplate, Recipe, TextToImage, Upscale
-from tests.make import Make, Pipeline, png
+from domain.steps import ImageToImage, Input, PromptTemplate, Recipe, TextToImage, TextToSpeech, Upscale
+from tests.make import Make, Pipeline, Run, png
 from tests.queries import Queries
 
 DUSK = TextToImage(prompt="a small harbor at dusk")
@@ -51,7 +51,27 @@ async def work(make: Make) -> int:
     return done
 
 
+async def spoken(make: Make, run: Run, data: bytes) -> None:
+    """Give a run of one step a sound."""
+    sound = await make.artifact(data, "audio/wav")
+    await db.execute("INSERT INTO outputs VALUES ($1, 1, $2, 5)", run.step_runs[0], sound.sha256)
+    told = {"parameters": {"peaks": "10ff"}}
+    await db.execute("UPDATE step_runs SET receipt = $2 WHERE id = $1", run.step_runs[0], told)
+
+
 # -- the page ---------------------------------------------------------------------------------
+
+
+async def test_sounds_are_heard_beside_each_other(client: httpx.AsyncClient, make: Make) -> None:
+    pipeline = await make.pipeline(steps=[TextToSpeech(prompt="a boat")])
+    second = await make.version(pipeline, steps=[TextToSpeech(prompt="two boats")])
+    for of, data in ((pipeline, b"one"), (second, b"two")):
+        await spoken(make, await make.run(of, pipeline.owner_id, state="succeeded", published=True), data)
+    page = (await client.get(address(pipeline.version_id, second.id))).text
+    assert (page.count("<audio controls"), page.count('<svg viewBox="0 0 8 60"')) == (2, 2)
+    assert "Slider" not in page
+    page = (await client.get(f"/comparisons/runs?left={pipeline.version_id}&right={second.id}&seeds=5")).text
+    assert page.count("<audio controls") == 2
 
 
 async def test_an_offshoot_is_compared_with_its_parent(client: httpx.AsyncClient, make: Make) -> None:

@@ -39,6 +39,7 @@ ASKED: list[tuple[str, str, dict[str, str]]] = [
     ("POST", "/runs/{run}/collections", {"collection": "new", "title": "Mine"}),
     ("GET", "/runs/{run}", {}),
     ("GET", "/runs/{run}/progress", {}),
+    ("GET", "/runs/{run}/texts/1", {}),
     ("GET", "/runs/{run}/cancellation", {}),
     ("POST", "/runs/{run}/cancellation", {}),
     ("POST", "/runs/{run}/choices/1", {"picture": "1"}),

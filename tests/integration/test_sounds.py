@@ -1,26 +1,35 @@
 """Texts that are spoken and sounds that are written down, through Redis and dramatiq into a worker, with small models
 of random weights."""
 
+import asyncio
 import io
 import json
 import re
 import shutil
+import subprocess
+import sys
+import wave
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
+import psutil
 import pytest
 
 import domain.sounds
-from domain import artifacts, models, runs, steps, uploads
+from domain import artifacts, models, pipelines, runs, steps, uploads
 from domain.config import Config
-from domain.errors import DomainError, Invalid, TooLarge
+from domain.errors import DomainError, Invalid, TooLarge, TooMany, Unavailable
 from domain.means import Means
 from domain.people import Person
 from domain.receipts import Receipt
 from domain.storage import Storage, key_of
-from tasks import sounds
+from tasks import hearing, sounds, speech
 from tasks.context import Context, Sound, Stopped
 from tasks.hearing import Said
 from tasks.loading import Models
@@ -61,8 +70,8 @@ def tone(seconds: int, rate: int = 16_000) -> Sound:
     return Sound(np.sin(np.arange(rate * seconds, dtype=np.float32) / 20) * 0.3, rate, None)
 
 
-def video(*, silent: bool = False) -> bytes:
-    """Two seconds of MP4, with AAC unless it is silent."""
+def video(*, silent: bool = False, late: int = 0) -> bytes:
+    """Two seconds of MP4, with AAC unless it is silent, which begins so many seconds late."""
     import av
     from PIL import Image
 
@@ -78,9 +87,58 @@ def video(*, silent: bool = False) -> bytes:
         if sound:
             with av.open(io.BytesIO(sounds._written(tone(2), PLAIN, "wav"))) as spoken:
                 for frame in spoken.decode(audio=0):
+                    frame.pts += late * frame.sample_rate
                     file.mux(sound.encode(frame))
             file.mux(sound.encode(None))
     return buffer.getvalue()
+
+
+def tones(*starts: int) -> bytes:
+    """Matroska with a second of sound from each of these seconds on."""
+    import av
+    import numpy as np
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as file:
+        stream = file.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        for start in starts:
+            whole = (tone(1).samples * 32_767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(whole[np.newaxis], format="s16", layout="mono")
+            frame.sample_rate, frame.time_base, frame.pts = 16_000, Fraction(1, 16_000), start * 16_000
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def mp3() -> bytes:
+    """Four seconds."""
+    import av
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp3") as file:
+        stream = file.add_stream("libmp3lame", rate=16_000, layout="mono")
+        with av.open(io.BytesIO(sounds._written(tone(4), PLAIN, "wav"))) as made:
+            for frame in made.decode(audio=0):
+                file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def plain(seconds: float, rate: int = 8_000, channels: int = 1) -> bytes:
+    """A WAV of silence."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((channels, 2, rate, 0, "NONE", ""))
+        file.writeframes(bytes(round(seconds * rate) * channels * 2))
+    return buffer.getvalue()
+
+
+def loud(data: bytes) -> list[bool]:
+    """Of each second of a file whether there is sound in most of it."""
+    import numpy as np
+
+    samples = abs(sounds.opened(data, 16_000).samples)
+    return [float(np.median(samples[at : at + 16_000])) > 0.01 for at in range(0, len(samples) - 8_000, 16_000)]
 
 
 def heard(data: bytes) -> tuple[str, int, int, dict[str, str]]:
@@ -163,19 +221,34 @@ async def test_it_stops_in_the_middle(make: Make, db: Any, small: Path) -> None:
 
 @pytest.mark.usefixtures("site")
 async def test_what_is_said_is_written_down_from_a_step_and_from_a_video(
-    make: Make, storage: Storage, small: Path, listener: Path, db: Any
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, storage: Storage, small: Path, listener: Path, db: Any
 ) -> None:
     await models.register("small", small)
     await models.register("whisper", listener)
     ada = await make.person("ada")
     then = steps.PromptTemplate(template="It said: {text}")
-    pipeline = await make.pipeline(ada, steps=[SAID, steps.SpeechToText(layout="srt"), then])
-    state, (spoken, row, last) = await w.ended(await w.accept(pipeline))
+    slowly = steps.TextToSpeech(prompt=SAID.prompt, model="small", speed=0.25)
+    pipeline = await make.pipeline(ada, steps=[slowly, steps.SpeechToText(layout="srt"), then])
+    state, (spoken, row, last) = await w.ended(run_id := await w.accept(pipeline))
     assert (state, row["error_message"]) == ("succeeded", None)
     assert re.match(r"1\n00:00:\d\d,\d{3} --> 00:00:\d\d,\d{3}\n\w", row["output_text"])
     assert last["output_text"] == f"It said: {row['output_text']}"
     assert row["receipt"]["inputs"] == [one["sha256"] for one in await w.pictures(spoken["id"])]
-    assert row["receipt"]["parameters"]["language"] in ("en", "uk")
+    found = row["receipt"]["parameters"]["language"]
+    assert found in ("en", "uk")
+
+    await log_in(client, ada)
+    page = (await client.get(f"/runs/{run_id}")).text
+    assert f'<source src="/artifacts/{row["receipt"]["inputs"][0]}?form=opus"' in page
+    assert '<svg viewBox="0 0 384 60"' in page
+    assert f"<dt>Language</dt><dd>{found}, found out</dd>" in page
+    assert f'href="/runs/{run_id}/texts/2">' in page
+    assert f'href="/runs/{run_id}/texts/3">' in page
+    saved = await client.get(f"/runs/{run_id}/texts/2")
+    assert (saved.status_code, saved.text) == (200, row["output_text"] + "\n")
+    assert saved.headers["content-type"] == "application/x-subrip; charset=utf-8"
+    assert re.fullmatch(r'attachment; filename="[a-z0-9-]+-run-1-step-2\.srt"', saved.headers["content-disposition"])
+    assert (await client.get(f"/runs/{run_id}/texts/1")).status_code == 404
 
     kept = await uploads.add(storage, ada.id, video(), "talk.mp4", "audio")
     step = steps.SpeechToText(upload=kept.sha256, language="Ukrainian", task="translate")
@@ -192,9 +265,15 @@ async def test_what_is_said_is_written_down_from_a_step_and_from_a_video(
 # models
 
 
+@cache
+def opened() -> Models:
+    """The models of this module, each opened once."""
+    return Models("cpu")
+
+
 def context(folder: Path, wanted: Callable[[int], bool] = lambda _: True) -> Context:
     ref = ModelRef("small", str(folder), models.inspect("small", folder, "", ()).revision)
-    return Context(Job(id="x", members=[Member(step={})], model=ref), Models("cpu"), lambda _: None, wanted)
+    return Context(Job(id="x", members=[Member(step={})], model=ref), opened(), lambda _: None, wanted)
 
 
 def said(folder: Path, **values: Any) -> list[float]:
@@ -218,12 +297,25 @@ def test_seed_voice_and_speed_count(small: Path) -> None:
         ({"voice": "3"}, "the voices 0 to 2, and no “3”"),
         ({"voice": "anna"}, "the voices 0 to 2, and no “anna”"),
         ({"prompt": "човен"}, "knows none of the letters"),
+        ({"prompt": "12 34"}, "knows none of the letters"),
+        ({"prompt": "🎉 🎉"}, "knows none of the letters"),
         ({"prompt": "a " * 3000}, "has 6,000 characters; at most 5,000"),
     ],
 )
 def test_what_cannot_be_said_fails_in_words(small: Path, values: dict[str, Any], words: str) -> None:
     with pytest.raises(DomainError, match=words):
         said(small, **values)
+
+
+def test_sentences_without_letters_are_left_out(small: Path) -> None:
+    assert said(small, prompt="A boat. 12 34. 🎉 🎉") == said(small, prompt="A boat.")
+
+
+def test_typographic_marks_are_no_foreign_letters(tmp_path: Path) -> None:
+    pipe = speech.open_folder(speakers.vits(tmp_path / "model", is_uroman=True))
+    assert pipe._readable("“Don’t” – he said…") == ['"Don\'t" - he said...']
+    with pytest.raises(DomainError, match="reads Latin letters alone"):
+        pipe._readable("Її")
 
 
 def test_a_tokenizer_that_wants_a_phonemizer_is_refused(small: Path, tmp_path: Path) -> None:
@@ -241,11 +333,47 @@ def test_writing_down_stops_in_the_middle_of_a_half_minute(listener: Path) -> No
         ctx.model().pipe.write_down(steps.SpeechToText(), tone(3), ctx)
 
 
+def write_down(folder: Path, heard: Sound) -> list[Said]:
+    ctx = context(folder)
+    found: list[Said] = ctx.model().pipe.write_down(steps.SpeechToText(), heard, ctx)[0]
+    return found
+
+
+def test_a_long_sound_is_written_down_to_its_end(listener: Path) -> None:
+    found = write_down(listener, tone(33))
+    assert 30 < found[-1].start < found[-1].end <= 33
+    assert found == sorted(found)
+
+
+def test_what_is_heard_behind_the_end_is_left_out(listener: Path) -> None:
+    assert all(
+        piece.start < 1.9 and piece.end == 1.9
+        for piece in write_down(listener, Sound(tone(2).samples[:30_400], 16_000, None))
+    )
+    assert write_down(listener, tone(1)) == []
+
+
+def test_where_nobody_speaks_nothing_is_written(listener: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hearing, "NO_SPEECH", 0.0)
+    assert write_down(listener, tone(3)) == []
+
+
+def test_a_model_that_does_not_tell_its_languages_fails_in_words(
+    listener: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context(listener).model().pipe.model.generation_config, "lang_to_id", None)
+    with pytest.raises(DomainError, match="has no lang_to_id"):
+        write_down(listener, tone(3))
+
+
 def test_subtitles_have_their_times() -> None:
     pieces = [Said(0, 1.5, "Hello."), Said(3661.25, 3662, "Bye.")]
     assert _LAYOUTS["srt"](pieces).endswith("\n\n2\n01:01:01,250 --> 01:01:02,000\nBye.")
     assert _LAYOUTS["vtt"](pieces).startswith("WEBVTT\n\n00:00:00.000 --> 00:00:01.500\nHello.")
     assert _LAYOUTS["text"](pieces) == "Hello. Bye."
+    odd = [Said(0, 1, "a\n\nb --> c & <i>")]
+    assert _LAYOUTS["srt"](odd).endswith("\na b -> c & <i>")
+    assert _LAYOUTS["vtt"](odd).endswith("\na b -> c &amp; &lt;i>")
 
 
 async def test_the_registry_knows_them_by_their_files(db: Any, small: Path, listener: Path) -> None:
@@ -266,11 +394,12 @@ async def test_the_registry_knows_them_by_their_files(db: Any, small: Path, list
         (b"#EXTM3U\nfile:///etc/passwd", "no sound we can read"),
         (b"fLaC" + b"x" * 200, "cut off or damaged"),
         (png(), "no sound we can read"),
+        ("A text".encode("utf-16"), "no sound we can read"),
     ],
 )
 async def test_what_is_no_sound_is_refused(data: bytes, words: str) -> None:
     with pytest.raises(Invalid) as error:
-        await domain.sounds.remade(data)
+        await domain.sounds.remade(data, uuid4())
     assert words in error.value.fields["file"]
 
 
@@ -278,15 +407,124 @@ def test_any_layout_becomes_flac_of_one_channel() -> None:
     for data in (video(), *(sounds._written(tone(1, 48_000), PLAIN, layout) for layout in ("wav", "ogg"))):
         wrong, made = domain.sounds.convert(data, domain.sounds.sniff(data))
         assert (wrong, heard(made)[:2]) == (0, ("flac", 16_000))
-    assert domain.sounds.convert(video(silent=True), "mov")[0] != domain.sounds.convert(b"fLaC", "flac")[0] != 0
+    assert domain.sounds.sniff(b"\0\0\0\x08wide\0\0\0\x08mdat") == "mov"
+
+
+def test_what_is_wrong_with_a_file_is_told_apart() -> None:
+    wrong = {
+        domain.sounds._BROKEN: (b"fLaC", "flac"),
+        domain.sounds._SILENT: (video(silent=True), "mov"),
+        domain.sounds._LONG: (tones(0, 700), "matroska"),
+        domain.sounds._RICH: (plain(0.1, rate=200_000), "wav"),
+    }
+    assert {code: domain.sounds.convert(*given) for code, given in wrong.items()} == {
+        code: (code, b"") for code in wrong
+    }
+    assert domain.sounds.convert(plain(0.1, channels=9), "wav")[0] == domain.sounds._RICH
+
+
+def test_what_comes_late_and_what_pauses_keeps_its_time() -> None:
+    _, late = domain.sounds.convert(video(late=1), "mov")
+    _, paused = domain.sounds.convert(tones(2, 3, 6), "matroska")
+    assert (loud(late), loud(paused)) == ([False, True, True], [True, True, False, False, True])
+
+
+def test_a_little_damage_is_passed_over() -> None:
+    whole = mp3()
+    wrong, made = domain.sounds.convert(whole + b"\xff\xfb" + b"x" * 3_000, "mp3")
+    assert (wrong, loud(made)) == (0, [True] * 4)
+    torn = b"".join(whole[at : at + 400] + b"\xff\xfb" + b"x" * 400 for at in range(0, len(whole), 800))
+    assert domain.sounds.convert(torn, "mp3")[0] == domain.sounds._BROKEN
+
+
+@pytest.mark.parametrize(
+    ("words", "layout"), [("#EXTM3U\n#EXTINF:1,\n{}\n", "hls"), ("ffconcat version 1.0\nfile {}\n", "concat")]
+)
+def test_a_list_of_files_opens_none_of_them(tmp_path: Path, words: str, layout: str) -> None:
+    (tmp_path / "secret.wav").write_bytes(plain(1))
+    given = words.format(tmp_path / "secret.wav").encode()
+    assert domain.sounds.convert(given, layout) == (domain.sounds._BROKEN, b"")
+
+
+@pytest.mark.parametrize(
+    ("does", "ended", "told"),
+    [
+        ("open('/etc/passwd')", 1, "Too many open files"),
+        ("import socket; socket.socket()", 1, "Too many open files"),
+        ("bytearray(3 << 30)", 1, "MemoryError"),
+        ("print(sorted(os.environ))", 0, ""),
+        ("sum(1 for _ in iter(int, 1))", -9, ""),
+    ],
+)
+def test_the_process_gives_up_what_it_does_not_need(does: str, ended: int, told: str) -> None:
+    code = f"import os; from domain import sounds; sounds.SECONDS_OF_WORK = 1; sounds.confine(); {does}"
+    process = subprocess.run([sys.executable, "-c", code], cwd=w.ROOT, env={}, capture_output=True, timeout=30)
+    assert (process.returncode, told in process.stderr.decode()) == (ended, True)
+    assert process.stdout in (b"", b"['LC_CTYPE']\n")
 
 
 async def test_silent_videos_and_long_sounds_are_refused() -> None:
     with pytest.raises(Invalid) as error:
-        await domain.sounds.remade(video(silent=True))
+        await domain.sounds.remade(video(silent=True), uuid4())
     assert error.value.fields["file"] == "There is no sound in this file"
     with pytest.raises(TooLarge, match="longer than 10 minutes"):
-        await domain.sounds.remade(sounds._written(tone(601, 8_000), PLAIN, "wav"))
+        await domain.sounds.remade(plain(601), uuid4())
+
+
+async def test_nobody_waits_long_for_the_sounds_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domain.sounds, "SECONDS_OF_WAIT", 0.05)
+    ada, bo = uuid4(), uuid4()
+    async with domain.sounds._turn(ada):
+        with pytest.raises(TooMany, match="Your last sound is still being read"):
+            await domain.sounds.remade(plain(1), ada)
+        with pytest.raises(TooMany, match="Other sounds are being read"):
+            await domain.sounds.remade(plain(1), bo)
+    assert heard(await domain.sounds.remade(plain(1), bo))[0] == "flac"
+
+
+async def test_a_cancelled_upload_leaves_no_process() -> None:
+    upload = asyncio.create_task(domain.sounds.remade(plain(60), uuid4()))
+    await asyncio.sleep(0.1)
+    found = [one for one in psutil.Process().children() if "domain.sounds" in one.cmdline()]
+    assert found
+    upload.cancel()
+    with suppress(asyncio.CancelledError):
+        await upload
+    assert not any(one.is_running() for one in found)
+
+
+async def test_a_failure_of_ours_is_no_damaged_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "domain").mkdir()
+    program = tmp_path / "domain" / "sounds.py"
+    monkeypatch.setattr(domain.sounds, "ROOT", tmp_path)
+    program.write_text("raise ImportError('PyAV is away')")
+    with pytest.raises(Unavailable):
+        await domain.sounds.remade(plain(1), uuid4())
+    assert "ended with 1" in caplog.text
+    assert "PyAV is away" in caplog.text
+    program.write_text("import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(Invalid, match="cut off or damaged"):
+        await domain.sounds.remade(plain(1), uuid4())
+
+
+async def test_a_step_takes_an_upload_of_its_medium_alone(make: Make, storage: Storage) -> None:
+    ada = await make.person("ada")
+    sound = (await uploads.add(storage, ada.id, plain(1), "a.wav", "audio")).sha256
+    picture = (await uploads.add(storage, ada.id, png(), "a.png")).sha256
+    fitting = steps.Recipe(steps=[steps.SpeechToText(upload=sound), steps.Inpaint(upload=picture, mask=picture)])
+    wrong = steps.Recipe(steps=[steps.SpeechToText(upload=picture), steps.Inpaint(upload=sound, mask=sound)])
+    details = pipelines.Details("Minutes")
+    made = await pipelines.create(ada.id, details, fitting)
+    for parent in (None, made.version_id):
+        with pytest.raises(Invalid) as error:
+            await pipelines.create(ada.id, details, wrong, parent)
+        assert error.value.fields == {
+            "s1-upload": "Choose the sound again",
+            "s2-upload": "Choose the picture again",
+            "s2-mask": "Choose the picture again",
+        }
 
 
 async def test_who_was_recorded_where_stays_with_the_person(make: Make, storage: Storage, db: Any) -> None:
@@ -299,7 +537,7 @@ async def test_who_was_recorded_where_stays_with_the_person(make: Make, storage:
 
 
 async def test_the_composer_takes_a_sound_and_plays_it(
-    client: httpx.AsyncClient, make: Make, log_in: LogIn, listener: Path
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, listener: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await models.register("whisper", listener)
     await log_in(client, await make.person("ada"))
@@ -312,6 +550,12 @@ async def test_the_composer_takes_a_sound_and_plays_it(
             headers={"HX-Request": "true", "HX-Request-Type": "partial"},
         )
         assert (sent.status_code, words in sent.text) == (200 if words.startswith("<") else 422, True)
+    sent = await client.post("/uploads?field=s1-upload-file", data=form, files={"s1-upload-file": ("a.wav", plain(1))})
+    assert (sent.status_code, sent.json()["width"]) == (201, None)
+    async with domain.sounds._turn((await make.person("bo")).id):
+        monkeypatch.setattr(domain.sounds, "SECONDS_OF_WAIT", 0.05)
+        sent = await client.post("/pipelines", data=form, files={"s1-upload-file": ("a.wav", plain(1))})
+    assert (sent.status_code, "Upload it again in a minute" in sent.text) == (422, True)
     sent = await client.post(
         "/pipelines", data={**form, "do": "save", "visibility": "private"}, files={"s1-upload-file": ("a", png())}
     )
