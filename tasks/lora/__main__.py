@@ -1,8 +1,9 @@
 """Teaches a model a style or a subject: `python -m tasks.lora train MODEL FOLDER OUT.safetensors --minutes 30`.
 
 MODEL is a folder of a Stable Diffusion 1 or 2 model. FOLDER has pictures, each with its caption in a text file of the
-same name, or --caption says it for all. OUT is registered with `offshoot models add NAME OUT` and asked for in a prompt
-with <lora:NAME:0.8>. `python -m tasks.lora draw FOLDER cyanotype` draws pictures to try it with.
+same name, or --caption says it for all. Where OUT is there already, it goes on from it. OUT is registered with
+`offshoot models add NAME OUT` and asked for in a prompt with <lora:NAME:0.8>. `python -m tasks.lora draw FOLDER fish`
+draws pictures to try it with.
 """
 
 import argparse
@@ -64,6 +65,7 @@ def train(given: argparse.Namespace) -> None:
     side = given.side or pipe.unet.config.sample_size * pipe.vae_scale_factor
     seen, captions = pictures.read(given.folder, side, given.caption)
     print(f"{len(seen)} pictures of {side} × {side}, such as “{captions[0]}”", flush=True)
+    known = training.load(given.out, given.rank) if given.out.is_file() else None
     tensors = training.train(
         pipe,
         training.encoded(pipe, seen, device),
@@ -75,6 +77,7 @@ def train(given: argparse.Namespace) -> None:
         batch=given.batch,
         seed=given.seed,
         device=device,
+        known=known,
         say=lambda words: print(words, flush=True),
     )
     given.out.parent.mkdir(parents=True, exist_ok=True)

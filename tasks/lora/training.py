@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tasks.gan.pictures import Unusable
 from tasks.starter.schedule import Clock
 
 UNET_LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "conv1", "conv2", "proj_in", "proj_out")
@@ -42,23 +43,28 @@ def train(
     batch: int = 16,
     seed: int = 1,
     device: torch.device,
+    known: dict[str, Tensor] | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Tensor]:
-    """The LoRA's tensors, named as diffusers names them, learned from latents and the caption of each.
+    """The LoRA's tensors, named as diffusers names them, learned from latents and the caption of each; `known` are
+    those that it goes on from.
 
     The changes are those of Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", B A with A
     (rank, in) and B (out, rank), at attention, feed-forward and convolution layers of the U-Net and at those of the
     text encoder. The loss is the model's own: of noise or of velocity, whichever its scheduler says it predicts.
     """
     from diffusers import DDPMScheduler
-    from peft import LoraConfig, get_peft_model_state_dict
+    from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 
     torch.manual_seed(seed)
     chance = Random(seed)
     unet, encoder = pipe.unet.to(device).train(), pipe.text_encoder.to(device).train()
-    for model, layers in ((unet, UNET_LAYERS), (encoder, TEXT_LAYERS)):
+    for part, model, layers in (("unet.", unet, UNET_LAYERS), ("text_encoder.", encoder, TEXT_LAYERS)):
         model.requires_grad_(False)
         model.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(layers)))
+        own = {name.removeprefix(part): one.float() for name, one in (known or {}).items() if name.startswith(part)}
+        if own:
+            set_peft_model_state_dict(model, own)
     weights = [one for model in (unet, encoder) for one in model.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=0.01)
     noising = DDPMScheduler.from_config(pipe.scheduler.config)  # type: ignore[no-untyped-call]
@@ -91,6 +97,17 @@ def _tokens(pipe: Any, words: Sequence[str], device: torch.device) -> Tensor:
     found = pipe.tokenizer(list(words), padding="max_length", truncation=True, return_tensors="pt")
     ids: Tensor = found.input_ids
     return ids.to(device)
+
+
+def load(path: Path, rank: int) -> dict[str, Tensor]:
+    """The tensors of a LoRA to go on from. Raises Unusable where they have another rank."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(path)
+    ranks = {len(tensor) for name, tensor in tensors.items() if name.endswith("lora_A.weight")}
+    if ranks != {rank}:
+        raise Unusable(f"{path} is no LoRA of rank {rank} that this command has made: choose another name.")
+    return tensors
 
 
 def save(path: Path, tensors: dict[str, Tensor], name: str, trigger: str) -> None:

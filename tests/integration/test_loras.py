@@ -232,6 +232,8 @@ def test_a_folder_of_pictures_becomes_a_lora(tmp_path: Path, capsys: pytest.Capt
     command([*given, "--caption", "a fish", "--trigger", "fish", "--rank", "2"])
     assert "2 pictures of 64 × 64, such as “a red circle”" in capsys.readouterr().out
     assert (weights.family(out), weights.trigger_of(out)) == ("LoRA", ["fish"])
+    with pytest.raises(SystemExit, match="no LoRA of rank 4"):
+        command([*given, "--caption", "a fish", "--rank", "4"])
     with pytest.raises(SystemExit, match=r"must end in \.safetensors"):
         command(["train", str(STARTER_PATH), str(tmp_path), str(tmp_path / "mine.pt")])
 
