@@ -9,17 +9,20 @@ from itertools import groupby
 from typing import Any
 
 import nh3
+from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
 from domain import search_marks
 from domain.mentions import HANDLE, MARKDOWN, outside_links
+from web.code_colors import CLASSES, FENCES, colored
 
 RATIOS = {"16:9": 1.7778, "3:2": 1.5, "4:3": 1.3333, "1:1": 1.0, "4:5": 0.8, "2:3": 0.6667, "9:16": 0.5625}
 WIDTHS = (320, 640, 1280)
 """Renditions that the worker makes, in pixels."""
 
-_TAGS = frozenset("a b blockquote br code del em h3 h4 h5 h6 hr i li ol p pre s strong ul".split())  # noqa: SIM905
+_COLORED = MarkdownIt("commonmark", {"highlight": colored})
+_TAGS = frozenset("a b blockquote br code del em h3 h4 h5 h6 hr i li ol p pre s span strong ul".split())  # noqa: SIM905
 
 
 def ago(when: datetime | None, now: datetime | None = None) -> Markup:
@@ -83,6 +86,15 @@ def markdown(text: str) -> Markup:
     is rebuilt from a list of allowed tags: no `on*`, `style`, `hx-*` or `data-hx-*` survives.
     """
     return _rebuilt(MARKDOWN.parse(text))
+
+
+@lru_cache(maxsize=256)
+def answer(text: str) -> Markup:
+    """A result's Markdown as safe HTML, the first code in it colored."""
+    tokens = MARKDOWN.parse(text)
+    for fence in [token for token in tokens if token.type == "fence"][FENCES:]:
+        fence.info = ""
+    return _rebuilt(tokens, _COLORED)
 
 
 @lru_cache(maxsize=1024)
@@ -152,14 +164,15 @@ def _linked(token: Token, known: Mapping[str, str]) -> list[Token]:
     return [*parts, Token("text", "", 0, content=token.content[done:])] if parts else [token]
 
 
-def _rebuilt(tokens: list[Token]) -> Markup:
+def _rebuilt(tokens: list[Token], renderer: MarkdownIt = MARKDOWN) -> Markup:
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
-    html = MARKDOWN.renderer.render(tokens, MARKDOWN.options, {})
+    html = renderer.renderer.render(tokens, renderer.options, {})
     clean = nh3.clean(
         html,
         tags=set(_TAGS),
+        allowed_classes={"span": set(CLASSES.values())},
         attributes={"a": {"href", "title"}, "ol": {"start"}},
         url_schemes={"http", "https", "mailto"},
         link_rel="nofollow ugc noopener",
@@ -242,6 +255,7 @@ FILTERS: dict[str, Any] = {
     "plural": plural,
     "initial": initial,
     "markdown": markdown,
+    "answer": answer,
     "plain": plain,
     "said": said,
     "marked": marked,

@@ -1,0 +1,45 @@
+"""Code in Markdown is colored, and nothing comes through that was not meant to."""
+
+import re
+from html import unescape
+
+import pytest
+
+from web import code_colors
+from web.filters import answer, markdown
+
+PYTHON = "```python\n# a comment\ndef draw(count: int) -> str:\n    return 'circle' * 2\n```"
+
+
+def test_words_of_a_known_language_have_their_classes() -> None:
+    html = str(answer(PYTHON))
+    for css, word in (("co", "# a comment"), ("kw", "def"), ("fn", "draw"), ("nu", "2")):
+        assert f'<span class="{css}">{word}</span>' in html
+    assert re.search(r'<span class="st">.*circle', html)
+
+
+def test_the_code_itself_stays_as_it_was_written() -> None:
+    code = "\n\n  if a < b && c:\n\tprint('<script>alert(1)</script>')\n\n"
+    html = str(answer(f"```py\n{code}```"))
+    assert "<script" not in html
+    assert unescape(re.sub("<[^>]*>", "", html)).rstrip() == code.rstrip()
+
+
+@pytest.mark.parametrize("fence", ["", "brainfuck", "../etc", "kw onload=x"])
+def test_other_languages_stay_plain(fence: str) -> None:
+    html = str(answer(f"```{fence}\ndef draw(): pass\n```"))
+    assert "<span" not in html
+    assert "onload" not in html
+
+
+def test_only_the_first_and_short_code_of_results_is_colored() -> None:
+    assert "<span" not in str(answer("```python\n" + "x = 1\n" * 400 + "```"))
+    fence = "```python\nx = 1\n```\n"
+    assert str(answer(fence * 6)).count('<span class="nu">') == code_colors.FENCES
+    assert "<span" not in str(markdown(PYTHON)), "what people write about their pipelines stays plain"
+    assert "<span" not in str(answer('<span class="kw">no</span>'))
+
+
+@pytest.mark.parametrize("language", sorted(set(code_colors.LANGUAGES.values())))
+def test_every_language_is_known(language: str) -> None:
+    assert "<span" in code_colors.colored('x = "a" # 1\n<b a="1">\n/* c */ "d": 1\n', language, "")
