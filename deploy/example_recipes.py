@@ -177,6 +177,15 @@ EXAMPLES: tuple[Example, ...] = (
         seed=16,
     ),
     Example(
+        "fern",
+        "A mountain in blue",
+        _steps(_draw("a mountain and the sun <lora:cyanotype:1>")),
+        "A LoRA changes how the model draws: this one knows light and dark, and nothing but blues.",
+        ("landscape", "lora"),
+        "CC0-1.0",
+        seed=8,
+    ),
+    Example(
         "juniper",
         "Inked",
         Recipe(

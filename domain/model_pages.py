@@ -39,7 +39,7 @@ class ModelShown(Struct, frozen=True):
     def can(self) -> list[str]:
         """What the page calls the kinds of steps that it runs, or what a LoRA does."""
         if models.LORA in self.model.kinds:
-            return ["Changes how other models draw, where a prompt asks for it"]
+            return ["Change how others draw, where a prompt asks for it"]
         return [steps.KINDS[kind].label for kind in self.model.kinds if kind in steps.KINDS]
 
 

@@ -33,7 +33,7 @@ CLASSES: dict[_TokenType, str] = {
 
 
 def colored(code: str, language: str, _attributes: str) -> str:
-    """The code as HTML with a span around each word of a class, "" where it stays plain: a `highlight` of markdown-it."""
+    """The code as HTML with a span around each word of a class, "" where it stays plain: markdown-it's `highlight`."""
     name = LANGUAGES.get(language.lower())
     if name is None or len(code) > MOST:
         return ""
