@@ -10,8 +10,10 @@ from domain.errors import DomainError
 MAX_WEIGHT = 2.0
 MOST = 8
 """LoRAs that one prompt can ask for."""
-_TAG = re.compile(r"\s*<lora:([\w.-]{1,80})(?::(-?\d*\.?\d+))?>", re.IGNORECASE)
+_TAG = re.compile(r"<lora:([\w.-]{1,80})(?::(-?(?:\d{1,4}(?:\.\d{0,6})?|\.\d{1,6})))?>", re.IGNORECASE)
 _MEANT = re.compile(r"<lora[^>]*>?", re.IGNORECASE)
+_EMPTIED = re.compile(r"\( ?: ?[\d.]{1,8} ?\)")
+"""What is left of a LoRA that was weighed like a word."""
 HOW = "A LoRA is written <lora:name:0.8>"
 
 
@@ -30,7 +32,14 @@ def named(prompt: str) -> dict[str, float]:
 
 def without(prompt: str) -> str:
     """The prompt as the model reads it."""
-    return _TAG.sub("", prompt).strip() if _TAG.search(prompt) else prompt
+    if not _TAG.search(prompt):
+        return prompt
+    return " ".join(_EMPTIED.sub(" ", " ".join(_TAG.sub(" ", prompt).split())).split())
+
+
+def words(text: str) -> str:
+    """The text without what asks for a LoRA, be it whole, wrong or yet to be filled in."""
+    return _MEANT.sub(" ", text)
 
 
 def fault(prompt: str) -> str:

@@ -188,7 +188,11 @@ async def register_all(
 
 async def _unchanged(name: str, path: Path, means: Means) -> Model | None:
     """The model as it is registered, if its files have the same size, and its means and kinds are the same: hashing
-    gigabytes takes long, and a worker checks the hash anyway before it opens them."""
+    gigabytes takes long, and a worker checks the hash anyway before it opens them. A LoRA is small, and one that was
+    trained further has the size that it had."""
+    kinds = kinds_of(path)
+    if kinds == [LORA]:
+        return None
     row = await db.fetchrow(
         f"""SELECT {_COLUMNS} FROM models
             WHERE name = $1 AND path = $2 AND bytes = $3 AND means = $4 AND kinds = $5
@@ -197,7 +201,7 @@ async def _unchanged(name: str, path: Path, means: Means) -> Model | None:
         str(path),
         weights.size_of(weights.files_of(path)),
         msgspec.to_builtins(means),
-        kinds_of(path),
+        kinds,
     )
     return None if row is None else _model(row)
 
@@ -215,7 +219,7 @@ def kinds_of(path: Path) -> list[str]:
 
 def _words_of(path: Path) -> Words:
     """The words that a model of few knows, the classes of a generator, or what calls a LoRA."""
-    if trigger := weights.trigger_of(path):
+    if weights.is_lora(path) and (trigger := weights.trigger_of(path)):
         return [(vocabulary.TRIGGER, trigger)]
     return vocabulary.of_classes(weights.classes_of(path)) or vocabulary.read(path)
 

@@ -898,6 +898,8 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
                 return {f"{prefix}{name}": fault}
         if fault := loras.fault(step.prompt):
             return {f"{prefix}prompt": fault}
+        if loras.named(step.negative_prompt):
+            return {f"{prefix}negative_prompt": "LoRAs are asked for in the prompt; a weight below 0 turns one round"}
     if isinstance(step, ImageToImage | Inpaint) and int(step.num_inference_steps * step.strength) == 0:
         return {f"{prefix}strength": _too_weak(step.num_inference_steps)}
     if isinstance(step, Inpaint) and not step.mask:

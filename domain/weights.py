@@ -115,7 +115,8 @@ def trigger_of(path: Path) -> list[str]:
     """The words that call what a LoRA has learned, as its file tells them in the terms of ModelSpec."""
     told = _header(path).get("__metadata__", {}) if path.is_file() else {}
     phrase = told.get("modelspec.trigger_phrase", "") if isinstance(told, dict) else ""
-    return [word.strip() for word in str(phrase)[:500].split(",") if word.strip()]
+    plain = "".join(one for one in str(phrase)[:500] if unicodedata.category(one) not in _ODD)
+    return [word.strip() for word in plain.split(",") if word.strip()]
 
 
 def _header(path: Path) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def _header(path: Path) -> dict[str, Any]:
         length = int.from_bytes(file.read(8), "little")
         try:
             told = json.loads(file.read(length)) if length <= _MOST_HEADER else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
     return told if isinstance(told, dict) else {}
 

@@ -45,8 +45,8 @@ class Model:
     bytes: int = 0
     """What its parameters and buffers take."""
     others: dict[str, Any] = field(default_factory=dict)
-    loras: list[LoraRef] = field(default_factory=list)
-    """Those that its parts wear now."""
+    loras: list[LoraRef] | None = field(default_factory=list)
+    """Those that its parts wear now; None: something went wrong while they were changed."""
 
     @property
     def multiple(self) -> int:

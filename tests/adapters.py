@@ -12,14 +12,18 @@ from tasks.lora import training
 RANK = 2
 
 
-def trained(steps: int = 2) -> dict[str, torch.Tensor]:
-    """What so many steps on two pictures teach the starter."""
+def trained(
+    steps: int = 2, known: dict[str, torch.Tensor] | None = None, rate: float = 1e-3
+) -> dict[str, torch.Tensor]:
+    """What so many steps on two pictures teach the starter, or what it knows already."""
     pipe = StableDiffusionPipeline.from_pretrained(STARTER_PATH, dtype=torch.float32, use_safetensors=True)
     device, pictures = torch.device("cpu"), torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
     pictures[1] = 255
     latents = training.encoded(pipe, pictures, device)
     captions = ["a red circle", "a blue star"]
-    return training.train(pipe, latents, captions, rank=RANK, minutes=0, steps=steps, batch=2, device=device)
+    return training.train(
+        pipe, latents, captions, rank=RANK, minutes=0, steps=steps, rate=rate, batch=2, known=known, device=device
+    )
 
 
 def strong(tensors: dict[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
@@ -35,6 +39,11 @@ def write(path: Path, tensors: dict[str, torch.Tensor], trigger: str = "") -> Pa
     """The LoRA as a file."""
     training.save(path, tensors, path.stem, trigger)
     return path
+
+
+def opened(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of such a file."""
+    return training.load(path, RANK)
 
 
 def picture(path: Path, color: str, caption: str = "") -> None:

@@ -17,8 +17,8 @@ LANGUAGES = {
     **{name: name for name in ("c", "cpp", "css", "go", "html", "java", "json", "sql", "toml")},
 }
 """What a fence may name, and Pygments' name for it. All other code stays plain."""
-MOST, FENCES = 2_000, 4
-"""Characters of a fence, and fences of a text, that are colored. Pygments takes up to 0.2 s for so many characters that
+MOST, FENCES = 1_000, 4
+"""Characters of a fence, and fences of a text, that are colored. Pygments takes up to 0.1 s for so many characters that
 are meant to be hard: what a stranger wrote must not hold a page up."""
 CLASSES: dict[_TokenType, str] = {
     Keyword: "kw",

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from domain import diff, licenses, loras, steps, tags, template, versions, vocabulary
+from domain import diff, licenses, steps, tags, template, versions, vocabulary
 from domain.errors import Invalid
 from domain.models import LORA, ModelChoice
 from domain.pipelines import VISIBILITIES, Details, clean
@@ -440,9 +440,9 @@ def _unknown(
         if row.get("kind") == "prompt_template":
             field, model = "template", reader
         if field in _OWN.get(row.get("kind", ""), ()) and model in choices and choices[model].words:
-            prompt = row.get(field, "")
-            texts = vocabulary.texts(loras.without(prompt), inputs, recipe.lists)
-            known = choices[model].words + lora_help.words_of(prompt, models.get(LORA, ()))
+            told = [row.get(field, ""), *vocabulary.texts(row.get(field, ""), inputs, recipe.lists)]
+            texts, own = lora_help.read(told, models.get(LORA, ()))
+            known = choices[model].words + own
             found[f"s{number}-{field}"] = Unknown(model, vocabulary.unknown(texts, known), known)
     return found
 

@@ -30,10 +30,18 @@ def faults(recipe: steps.Recipe, offered: Mapping[str, Collection[ModelChoice]])
     }
 
 
-def words_of(prompt: str, offered: Iterable[ModelChoice]) -> Words:
-    """The words that the prompt's LoRAs bring to the model's own."""
-    asked = loras.named(prompt)
-    return [group for one in offered if one.name in asked for group in one.words]
+def read(texts: Collection[str], offered: Collection[ModelChoice]) -> tuple[list[str], Words]:
+    """The words of a prompt's texts that a model reads, and those that its LoRAs bring to the model's own: the LoRAs
+    that are asked for, and those whose name may be filled in."""
+    asked = {name for text in texts for name in (text, *loras.named(text))}
+    wanted = [one for one in offered if one.name in asked]
+    names = {one.name for one in wanted}
+    brought = [
+        (group, [word for phrase in phrases for word in phrase.lower().split()])
+        for one in wanted
+        for group, phrases in one.words
+    ]
+    return [loras.words(text) for text in texts if text not in names], brought
 
 
 def _trigger(lora: ModelChoice) -> list[str]:

@@ -52,6 +52,7 @@ def train(
     The changes are those of Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", B A with A
     (rank, in) and B (out, rank), at attention, feed-forward and convolution layers of the U-Net and at those of the
     text encoder. The loss is the model's own: of noise or of velocity, whichever its scheduler says it predicts.
+    Raises Unusable for one that predicts anything else.
     """
     from diffusers import DDPMScheduler
     from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
@@ -68,6 +69,8 @@ def train(
     weights = [one for model in (unet, encoder) for one in model.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=0.01)
     noising = DDPMScheduler.from_config(pipe.scheduler.config)  # type: ignore[no-untyped-call]
+    if (predicted := noising.config.prediction_type) not in ("epsilon", "v_prediction"):
+        raise Unusable(f"A model that predicts “{predicted}” cannot be taught here.")
     clock, lost = Clock(minutes, rate, warm=20, most=steps), 0.0
     while clock.tick(optimizer):
         chosen = [chance.randrange(len(captions)) for _ in range(batch)]
@@ -76,8 +79,8 @@ def train(
         times = torch.randint(len(noising.betas), (batch,), device=device)
         told = encoder(_tokens(pipe, words, device))[0]
         found = unet(noising.add_noise(clean, noise, times), times, told).sample
-        velocity = noising.config.prediction_type == "v_prediction"
-        loss = nn.functional.mse_loss(found, noising.get_velocity(clean, noise, times) if velocity else noise)
+        sought = noising.get_velocity(clean, noise, times) if predicted == "v_prediction" else noise
+        loss = nn.functional.mse_loss(found, sought)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(weights, 1.0)
@@ -115,4 +118,6 @@ def save(path: Path, tensors: dict[str, Tensor], name: str, trigger: str) -> Non
     from safetensors.torch import save_file
 
     told = {"format": "pt", "modelspec.sai_model_spec": "1.0.1", "modelspec.title": name}
-    save_file(tensors, path, told | ({"modelspec.trigger_phrase": trigger} if trigger else {}))
+    beside = path.with_suffix(".part")
+    save_file(tensors, beside, told | ({"modelspec.trigger_phrase": trigger} if trigger else {}))
+    beside.replace(path)

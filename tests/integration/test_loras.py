@@ -131,6 +131,19 @@ def test_what_does_not_fit_is_told_and_leaves_the_model_as_it_was(
     assert np.array_equal(drawn(DRAW, model=model), plain)
 
 
+def test_a_lora_that_could_not_be_taken_off_is_never_drawn_with_in_silence(
+    drawn: Callable[..., Any], loaded: Models, starter: ModelRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = drawn(DRAW)
+    drawn(DRAW, ink=1.0)
+    with monkeypatch.context() as broken:
+        broken.delattr("diffusers.loaders.lora_base.LoraBaseMixin.unload_lora_weights")
+        for _ in range(2):
+            with pytest.raises(AttributeError):
+                drawn(DRAW)
+    assert np.array_equal(drawn(DRAW), plain)
+
+
 def test_a_file_that_changed_is_not_opened(loaded: Models, starter: ModelRef, files: dict[str, Path]) -> None:
     lora = LoraRef("ink", str(files["ink"]), "0" * 64, 1.0)
     job = Job(id="tried", members=[Member(step=msgspec.to_builtins(DRAW))], model=starter, loras=[lora])
@@ -189,6 +202,13 @@ async def test_a_lora_is_known_by_its_file(db: Any, files: dict[str, Path], clie
     assert "inked" in page
     assert "and no others" not in page
 
+    own = files["ink"].with_name("own.safetensors")
+    own.write_bytes(files["ink"].read_bytes())
+    before = (await models.register_all({"own": own}))[-1]
+    adapters.write(own, adapters.strong(adapters.opened(own), 7), "inked")
+    after = (await models.register_all({"own": own}))[-1]
+    assert (before.bytes, before.revision != after.revision) == (after.bytes, True), "trained further, of the same size"
+
 
 # the composer and the search
 
@@ -200,7 +220,8 @@ async def test_the_composer_offers_loras_and_names_those_that_are_not_there(
     await models.register_all({"ink": files["ink"], "oil": files["oil"]})
     await log_in(client, await make.person("ada"))
     sent = {"title": "A boat", "license": "CC0-1.0", "visibility": "public", "s1-kind": "text_to_image"}
-    sent |= {"s1-model": "starter", "s1-prompt": "an inked red boat <lora:ink:0.5> <lora:gone>"}
+    sent |= {"s1-model": "starter", "s1-prompt": "an inked red boat <lora:ink:0.5> <lora:gone>", "i1-name": "how"}
+    sent |= {"i1-kind": "choice", "i1-choices": "oil\nink", "i1-default": "oil"}
     refused = await client.post("/pipelines", data=sent | {"do": "save"})
     assert refused.status_code == 422
     assert "This site has no LoRA called “gone”. It has:" in refused.text
@@ -208,6 +229,10 @@ async def test_the_composer_offers_loras_and_names_those_that_are_not_there(
     assert "called by “<bdi>inked</bdi>”" in refused.text
     assert "does not know" not in refused.text, "neither how LoRAs are asked for nor what calls one"
 
+    filled = sent | {"s1-prompt": "an inked red boat <lora:{how}:0.5>", "title": "", "do": "save"}
+    refused = await client.post("/pipelines", data=filled)
+    assert refused.status_code == 422
+    assert "does not know" not in refused.text
     kept = await client.post("/pipelines", data=sent | {"s1-prompt": "a boat <lora:ink:0.5>", "do": "save"})
     assert kept.status_code == 303
 
@@ -236,6 +261,20 @@ def test_a_folder_of_pictures_becomes_a_lora(tmp_path: Path, capsys: pytest.Capt
         command([*given, "--caption", "a fish", "--rank", "4"])
     with pytest.raises(SystemExit, match=r"must end in \.safetensors"):
         command(["train", str(STARTER_PATH), str(tmp_path), str(tmp_path / "mine.pt")])
+
+
+def test_training_goes_on_from_what_is_known(files: dict[str, Path]) -> None:
+    known = adapters.opened(files["ink"])
+    further = adapters.trained(1, known=known, rate=0)
+    assert all(torch.equal(tensor, known[name]) for name, tensor in further.items())
+
+
+@pytest.mark.parametrize("head", [b"[" * 100_000, b'{"__metadata__": {"modelspec.trigger_phrase": "a\\ud800b"}}'])
+def test_an_odd_file_is_no_lora_and_no_trouble(tmp_path: Path, head: bytes) -> None:
+    odd = tmp_path / "odd.safetensors"
+    odd.write_bytes(len(head).to_bytes(8, "little") + head)
+    assert not weights.is_lora(odd)
+    assert weights.trigger_of(odd) in ([], ["ab"])
 
 
 def test_the_folders_that_the_shipped_ones_learned_from_can_be_drawn(tmp_path: Path) -> None:

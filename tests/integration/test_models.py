@@ -25,13 +25,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 async def test_the_starter_model_is_registered_at_start(db: Any) -> None:
-    starter, shapes = await models.register_all({})
+    starter, shapes, *loras = await models.register_all({})
     assert (starter.name, starter.family, starter.license) == ("starter", "StableDiffusionPipeline", "Apache-2.0")
     assert starter.revision == weights.revision(models.STARTER_PATH)
     assert 10_000_000 < starter.bytes < 20_000_000
     again = await models.register_all({})
-    assert again == [starter, shapes]
-    assert await models.everything() == [shapes, starter]
+    assert again == [starter, shapes, *loras]
+    assert await models.everything() == [*loras, shapes, starter]
+    assert [(one.name, one.family) for one in loras] == [("cyanotype", "LoRA"), ("fish", "LoRA")]
     assert (shapes.name, shapes.family, shapes.license) == ("shapes-gan", "ConditionalGenerator", "Apache-2.0")
     for kind in models.IMAGE_KINDS:
         (choice,) = await models.names(kind)

@@ -22,8 +22,9 @@ def ready(prompt: str, **inputs: str) -> Prepared:
         ("a boat", {}, "a boat"),
         ("a boat <lora:ink:0.8>", {"ink": 0.8}, "a boat"),
         ("<lora:ink> a boat", {"ink": 1.0}, "a boat"),
-        ("a <lora:ink:-.5> boat, <LoRA:fish.v2:2>calm", {"ink": -0.5, "fish.v2": 2.0}, "a boat,calm"),
+        ("a <lora:ink:-.5> boat, <LoRA:fish.v2:2>calm", {"ink": -0.5, "fish.v2": 2.0}, "a boat, calm"),
         ("<lora:ink:0.2><lora:ink:0.4>", {"ink": 0.4}, ""),
+        ("a (<lora:ink:1>:1.3) boat", {"ink": 1.0}, "a boat"),
         ("(red:1.3) <lora:ink:1>", {"ink": 1.0}, "(red:1.3)"),
     ],
 )
@@ -39,6 +40,7 @@ def test_a_prompt_asks_for_loras_that_the_model_does_not_read(prompt: str, asked
         ("a boat <lora:ink:strong>", "this has <lora:ink:strong>"),
         ("a boat <lora ink>", "A LoRA is written <lora:name:0.8>"),
         ("a boat <lora:ink:0.8", "this has <lora:ink:0.8"),
+        (f"a boat <lora:ink:{'1' * 40}>", "A LoRA is written <lora:name:0.8>"),
         ("a boat <lora:ink:3>", "from −2 to 2; this has 3"),
         ("".join(f"<lora:l{number}>" for number in range(9)), "At most 8 LoRAs"),
     ],
@@ -48,6 +50,11 @@ def test_what_is_written_wrong_is_told(prompt: str, fault: str) -> None:
     assert fault in steps.check(Recipe(steps=[TextToImage(prompt=prompt)]))["s1-prompt"]
     with pytest.raises(DomainError):
         ready(prompt)
+
+
+def test_the_negative_prompt_takes_none() -> None:
+    step = TextToImage(prompt="a boat", negative_prompt="fog <lora:ink:1>")
+    assert "LoRAs are asked for in the prompt" in steps.check(Recipe(steps=[step]))["s1-negative_prompt"]
 
 
 def test_what_a_template_fills_in_is_looked_at_when_it_is_filled() -> None:
