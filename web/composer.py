@@ -440,8 +440,8 @@ def _unknown(
         if row.get("kind") == "prompt_template":
             field, model = "template", reader
         if field in _OWN.get(row.get("kind", ""), ()) and model in choices and choices[model].words:
-            told = [row.get(field, ""), *vocabulary.texts(row.get(field, ""), inputs, recipe.lists)]
-            texts, own = lora_help.read(told, models.get(LORA, ()))
+            pieces = vocabulary.texts(row.get(field, ""), inputs, recipe.lists)
+            texts, own = lora_help.read(row.get(field, ""), pieces, models.get(LORA, ()))
             known = choices[model].words + own
             found[f"s{number}-{field}"] = Unknown(model, vocabulary.unknown(texts, known), known)
     return found

@@ -30,10 +30,10 @@ def faults(recipe: steps.Recipe, offered: Mapping[str, Collection[ModelChoice]])
     }
 
 
-def read(texts: Collection[str], offered: Collection[ModelChoice]) -> tuple[list[str], Words]:
-    """The words of a prompt's texts that a model reads, and those that its LoRAs bring to the model's own: the LoRAs
-    that are asked for, and those whose name may be filled in."""
-    asked = {name for text in texts for name in (text, *loras.named(text))}
+def read(prompt: str, texts: Collection[str], offered: Collection[ModelChoice]) -> tuple[list[str], Words]:
+    """Of what may come out of a prompt, the texts that a model reads, and the words that LoRAs bring to the model's
+    own: those that are asked for, and those whose name may be filled in."""
+    asked = {name for text in (prompt, *texts) for name in (text, *loras.named(text))}
     wanted = [one for one in offered if one.name in asked]
     names = {one.name for one in wanted}
     brought = [

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deploy.example_recipes import EXAMPLES
-from domain import vocabulary
+from domain import loras, vocabulary
 from domain.models import STARTER_PATH, ModelChoice
 from domain.pipelines import Details
 from domain.steps import ImageToImage, Input, PromptTemplate, Recipe, TextToImage
@@ -93,5 +93,5 @@ def test_the_examples_use_words_that_the_starter_knows() -> None:
         inputs = {one.name: [one.default, *one.choices, *example.inputs.values()] for one in example.recipe.inputs}
         for step in example.recipe.steps:
             template = getattr(step, "template", "") or getattr(step, "prompt", "")
-            texts = vocabulary.texts(template, inputs, example.recipe.lists)
+            texts = vocabulary.texts(loras.without(template), inputs, example.recipe.lists)
             assert vocabulary.unknown(texts, known) == {}, example.title
