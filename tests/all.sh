@@ -1,16 +1,15 @@
 #!/usr/bin/env bash
-# Every test, in five lanes side by side: all but the last mostly wait, for leases to run out, servers to start and a
+# Every test, in four lanes side by side: all but the last mostly wait, for leases to run out, servers to start and a
 # browser. PYTHON is the interpreter; arguments go to every lane's pytest.
 set -uo pipefail
 export OMP_NUM_THREADS=1 # torch's threads of several processes would only wait for each other
 IT=tests/integration
 declare -A LANES=(
-    [faults]="tests/faults $IT/test_cancel_machine.py $IT/test_filling.py $IT/test_sweep.py"
-    [servers]="$IT/test_backup.py $IT/test_embedded.py"
-    [browser]="tests/browser"
-    [workers]="$IT/test_commands.py $IT/test_endpoints.py $IT/test_families.py $IT/test_generating.py
-        $IT/test_grids.py $IT/test_loading.py $IT/test_loras.py $IT/test_sculpting.py $IT/test_sounds.py
-        $IT/test_worker.py $IT/test_worker_models.py $IT/test_writing.py"
+    [sites]="tests/faults $IT/test_embedded.py $IT/test_sweep.py"
+    [browser]="tests/browser $IT/test_commands.py $IT/test_endpoints.py $IT/test_growers.py"
+    [workers]="$IT/test_backup.py $IT/test_cancel_machine.py $IT/test_families.py $IT/test_filling.py
+        $IT/test_generating.py $IT/test_grids.py $IT/test_loading.py $IT/test_loras.py $IT/test_sculpting.py
+        $IT/test_sounds.py $IT/test_worker.py $IT/test_worker_models.py $IT/test_writing.py"
 )
 said=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$said"' EXIT
