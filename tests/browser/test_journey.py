@@ -118,7 +118,8 @@ async def test_a_double_clicked_run_is_one_run(open_page: OpenPage) -> None:
     await page.get_by_label("Title").fill("Pressed twice")
     await page.get_by_label("Prompt", exact=True).first.fill("a white ring on a black background")
     await page.locator("button[name=do][value=run]:visible").first.dblclick()
-    await page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}$"))
+    # the second click ends the navigation of the first
+    await expect(page).to_have_url(re.compile(r"/runs/[0-9a-f-]{36}$"))
     await page.goto("/runs")
     await expect(page.get_by_role("article")).to_have_count(1)
 
