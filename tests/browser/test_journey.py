@@ -119,7 +119,7 @@ async def test_a_double_clicked_run_is_one_run(open_page: OpenPage) -> None:
     await page.get_by_label("Prompt", exact=True).first.fill("a white ring on a black background")
     await page.locator("button[name=do][value=run]:visible").first.dblclick()
     # the second click ends the navigation of the first
-    await expect(page).to_have_url(re.compile(r"/runs/[0-9a-f-]{36}$"))
+    await expect(page).to_have_url(re.compile(r"/runs/[0-9a-f-]{36}$"), timeout=30_000)
     await page.goto("/runs")
     await expect(page.get_by_role("article")).to_have_count(1)
 
