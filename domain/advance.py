@@ -24,7 +24,9 @@ _STEP = """
 SELECT s.id, s.run_id, s.ordinal, s.kind, s.queue, s.step, s.state, s.receipt, s.attempt, s.crash_count, s.retry_count,
     s.batch_key, r.owner_id, r.inputs, r.seed, r.afresh, v.recipe, coalesce(m.revision, '') AS revision,
     coalesce(m.means, '{}') AS means,
-    (SELECT jsonb_object_agg(name, revision) FROM models WHERE kinds @> '{lora}' AND removed_at IS NULL) AS loras
+    CASE WHEN s.queue = 'image' THEN
+        (SELECT jsonb_object_agg(name, revision) FROM models WHERE kinds @> '{lora}' AND removed_at IS NULL)
+    END AS loras
 FROM step_runs s JOIN runs r ON r.id = s.run_id JOIN versions v ON v.id = r.version_id
 LEFT JOIN models m ON m.name = s.model AND m.removed_at IS NULL
 """

@@ -18,8 +18,6 @@ WINDOW = 30
 """Seconds that it hears at once."""
 FRAMES = 100
 """Frames a second that it counts in."""
-
-
 NO_SPEECH, UNSURE = 0.6, -1.0
 """As OpenAI's own code has it: half a minute is left out where the model thinks more likely than the first that nobody
 speaks, and gives its words a smaller average log probability than the second."""

@@ -378,6 +378,8 @@ class Composer(Struct, frozen=True, kw_only=True):
     lists: list[Form]
     changes: diff.Changes | None
     recipe: steps.Recipe
+    writes: bool
+    """Whether the site has a model that writes texts."""
 
 
 def compose(
@@ -409,6 +411,7 @@ def compose(
         lists=_rows(typed, "l"),
         changes=changes,
         recipe=composed.recipe,
+        writes=bool(models.get("text_to_text")),
     )
 
 

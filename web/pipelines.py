@@ -253,7 +253,6 @@ async def show_composer(
         status=status,
         headers={"Cache-Control": "no-store"},
         c=laid,
-        writes=bool(await models.names("text_to_text")),
         editing=editing,
         drafted=drafted,
         focus=focus,
