@@ -16,12 +16,11 @@ from typing import Any
 
 import torch
 
-from domain.steps import MAX_SEED
 from tasks.gan import pictures, shapes
 from tasks.gan.augmentation import WAYS
-from tasks.gan.pictures import Unusable
 from tasks.gan.training import Settings, Training
 from tasks.gan.watching import Watch
+from tasks.learning import Unusable, count, positive, seed
 
 STOP = (signal.SIGINT, signal.SIGTERM)
 SIDES = (32, 64, 128, 256)
@@ -37,21 +36,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train_.set_defaults(do=train)
     train_.add_argument("folder", type=Path)
     train_.add_argument("out", type=Path)
-    train_.add_argument("--minutes", type=float, default=30, help="stop after so long")
-    train_.add_argument("--steps", type=_count, default=10**9, help="stop at this step")
-    train_.add_argument("--every", type=_count, default=100, help="steps between two lines, grids and copies")
+    train_.add_argument("--minutes", type=positive, default=30, help="stop after so long")
+    train_.add_argument("--steps", type=count, default=10**9, help="stop at this step")
+    train_.add_argument("--every", type=count, default=100, help="steps between two lines, grids and copies")
     train_.add_argument("--side", type=int, choices=SIDES, help="pixels of a side; 64 if nothing is said")
-    train_.add_argument("--batch", type=_count, help="pictures in a step; 32")
-    train_.add_argument("--rate", type=float, help="rate of learning; 0.001")
+    train_.add_argument("--batch", type=count, help="pictures in a step; 32")
+    train_.add_argument("--rate", type=positive, help="rate of learning; 0.001")
     train_.add_argument("--penalty", type=float, help="weight of R1; 0.2")
     train_.add_argument("--augment", type=_ways, help=f"any of {','.join(WAYS)}, or none; all of them")
-    train_.add_argument("--seed", type=_seed, help="where chance starts; 1")
+    train_.add_argument("--seed", type=seed, help="where chance starts; 1")
     draw = ways.add_parser("draw", help="draw simple shapes to learn from")
     draw.set_defaults(do=lambda given: shapes.write(given.folder, given.count, given.side, given.seed))
     draw.add_argument("folder", type=Path)
-    draw.add_argument("--count", type=_count, default=1_000, help="pictures of each shape")
+    draw.add_argument("--count", type=count, default=1_000, help="pictures of each shape")
     draw.add_argument("--side", type=int, choices=SIDES, default=64)
-    draw.add_argument("--seed", type=_seed, default=1)
+    draw.add_argument("--seed", type=seed, default=1)
     given = asked.parse_args(arguments)
     try:
         given.do(given)
@@ -91,18 +90,6 @@ def begun(given: argparse.Namespace) -> tuple[Training, torch.Tensor, torch.Tens
         )
     _say(f"{len(seen)} pictures of {len(names)} classes ({', '.join(names)}), from step {training.steps}")
     return training, seen, classes
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) > MAX_SEED:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {MAX_SEED:,}, without a fraction")
-    return int(text)
 
 
 def _ways(text: str) -> tuple[str, ...]:

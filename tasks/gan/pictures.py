@@ -1,23 +1,13 @@
 """A folder of pictures as what a generator learns from."""
 
-import struct
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from domain import weights
-
-ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
-
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises at a file that is no whole picture."""
-
-
-class Unusable(Exception):
-    """What was given cannot be learned from, in words."""
+from tasks.learning import ENDINGS, Unusable, files, hidden, picture
 
 
 def read(folder: Path, side: int) -> tuple[list[str], Tensor, Tensor]:
@@ -29,7 +19,7 @@ def read(folder: Path, side: int) -> tuple[list[str], Tensor, Tensor]:
     """
     if not folder.is_dir():
         raise Unusable(f"{folder} is no folder.")
-    inside = sorted(inner for inner in folder.iterdir() if inner.is_dir() and not _hidden(inner))
+    inside = sorted(inner for inner in folder.iterdir() if inner.is_dir() and not hidden(inner))
     by_class = {inner.name: files(inner) for inner in inside}
     by_class = {name: found for name, found in by_class.items() if found}
     loose = files(folder)
@@ -45,38 +35,6 @@ def read(folder: Path, side: int) -> tuple[list[str], Tensor, Tensor]:
     for row, (file, _) in zip(seen, every, strict=True):
         row.copy_(picture(file, side))
     return list(by_class), seen, torch.tensor([place for _, place in every])
-
-
-def files(folder: Path) -> list[Path]:
-    """The pictures that lie in a folder, by name."""
-    found = (file for file in folder.iterdir() if file.is_file() and not _hidden(file))
-    return sorted(file for file in found if file.suffix.lower() in ENDINGS)
-
-
-def _hidden(path: Path) -> bool:
-    """Whether it is what systems leave beside people's files."""
-    return path.name.startswith(".") or path.name == "__MACOSX"
-
-
-def picture(file: Path, side: int) -> Tensor:
-    """A picture cut to a square around its middle, (3, side, side) in bytes. Raises Unusable."""
-    try:
-        with Image.open(file) as image:
-            upright = _opaque(ImageOps.exif_transpose(image))
-            whole = ImageOps.fit(upright, (side, side), Image.Resampling.LANCZOS)
-    except _BROKEN as error:
-        raise Unusable(f"{file} cannot be opened as a picture.") from error
-    return torch.from_numpy(np.array(whole)).permute(2, 0, 1)
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    """In RGB, on white where it is transparent, as the steps take pictures."""
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        clear = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
-    return image.convert("RGB")
 
 
 def unit(pictures: Tensor) -> Tensor:

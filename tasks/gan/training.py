@@ -21,7 +21,8 @@ from torch.nn import functional
 from tasks.gan import generator
 from tasks.gan.augmentation import augmented
 from tasks.gan.discriminator import Discriminator
-from tasks.gan.pictures import Unusable, unit
+from tasks.gan.pictures import unit
+from tasks.learning import Unusable
 
 BETAS = (0.0, 0.99)
 PENALTY_EVERY = 16

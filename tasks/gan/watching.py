@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from tasks.gan.pictures import Unusable, image
+from tasks.gan.pictures import image
 from tasks.gan.training import Losses, Training
+from tasks.learning import Unusable
 
 ACROSS = 8
 """Samples of each class, side by side."""

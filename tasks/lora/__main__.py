@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from tasks.gan.pictures import Unusable
+from tasks.learning import Unusable, count, positive, seed
 from tasks.loading import quiet
 from tasks.lora import pictures, training
 
@@ -27,21 +27,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train_.add_argument("model", type=Path)
     train_.add_argument("folder", type=Path)
     train_.add_argument("out", type=Path)
-    train_.add_argument("--minutes", type=float, default=30, help="stop after so long")
-    train_.add_argument("--steps", type=int, default=0, help="or after so many steps")
+    train_.add_argument("--minutes", type=positive, default=30, help="stop after so long")
+    train_.add_argument("--steps", type=count, default=0, help="or after so many steps")
     train_.add_argument("--caption", default="", help="what pictures show that have no caption of their own")
     train_.add_argument("--trigger", default="", help="the words that call it, kept in the file")
-    train_.add_argument("--side", type=int, default=0, help="pixels of a side; the model's own")
-    train_.add_argument("--rank", type=int, default=8, help="how much it can learn, and how large it is")
-    train_.add_argument("--batch", type=int, default=16)
-    train_.add_argument("--rate", type=float, default=1e-3)
-    train_.add_argument("--seed", type=int, default=1)
+    train_.add_argument("--side", type=count, default=0, help="pixels of a side; the model's own")
+    train_.add_argument("--rank", type=count, default=8, help="how much it can learn, and how large it is")
+    train_.add_argument("--batch", type=count, default=16)
+    train_.add_argument("--rate", type=positive, default=1e-3)
+    train_.add_argument("--seed", type=seed, default=1)
     draw = ways.add_parser("draw", help="draw pictures of a style or a subject to learn from")
     draw.set_defaults(do=lambda given: pictures.draw_folder(given.folder, given.what, given.count, given.seed))
     draw.add_argument("folder", type=Path)
     draw.add_argument("what", choices=sorted(pictures.DRAWN))
-    draw.add_argument("--count", type=int, default=500)
-    draw.add_argument("--seed", type=int, default=1)
+    draw.add_argument("--count", type=count, default=500)
+    draw.add_argument("--seed", type=seed, default=1)
     given = asked.parse_args(arguments)
     try:
         given.do(given)
@@ -63,6 +63,8 @@ def train(given: argparse.Namespace) -> None:
     if type(pipe).__name__ != "StableDiffusionPipeline":
         raise Unusable(f"{given.model} is a {type(pipe).__name__}; only a StableDiffusionPipeline can be taught here.")
     side = given.side or pipe.unet.config.sample_size * pipe.vae_scale_factor
+    if side % pipe.vae_scale_factor:
+        raise Unusable(f"{given.model} takes sides that are multiples of {pipe.vae_scale_factor} pixels, not {side}.")
     seen, captions = pictures.read(given.folder, side, given.caption)
     print(f"{len(seen)} pictures of {side} × {side}, such as “{captions[0]}”", flush=True)
     known = training.load(given.out, given.rank) if given.out.is_file() else None

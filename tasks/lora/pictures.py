@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from tasks.gan.pictures import Unusable, files, picture
+from tasks.learning import Unusable, files, picture
 from tasks.starter import scenes
 from tasks.starter.captions import caption
 from tasks.starter.drawing import draw

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -16,6 +15,7 @@ from tasks.gan import __main__ as command
 from tasks.gan import augmentation, drawing, pictures, shapes
 from tasks.gan.discriminator import Discriminator
 from tasks.gan.training import Losses, Settings, Training
+from tasks.learning import Unusable
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -187,14 +187,6 @@ def test_what_cannot_be_learned_from_is_refused_in_words(folder: Path, tmp_path:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("given", [str(2**32), "-1", "1.5"])
-def test_seeds_are_those_of_the_steps(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str
-) -> None:
-    assert refused("train", str(folder), str(tmp_path / "out"), f"--seed={given}") == "2"
-    assert f"{given} is not from 0 to 4,294,967,295" in capsys.readouterr().err
-
-
 def test_what_systems_leave_beside_pictures_is_passed_over(folder: Path, tmp_path: Path) -> None:
     for name in ("fox/._0.png", "fox/.hidden.png", "__MACOSX/0.png", ".thumbnails/0.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -209,54 +201,8 @@ def test_a_folder_whose_name_is_none_for_a_class_is_refused(tmp_path: Path, name
     inner = tmp_path / os.fsdecode(name)
     inner.mkdir()
     Image.new("RGB", (32, 32)).save(inner / "0.png")
-    with pytest.raises(pictures.Unusable, match="names no classes: the name of a class"):
+    with pytest.raises(Unusable, match="names no classes: the name of a class"):
         pictures.read(tmp_path, 32)
-
-
-WHITE, GRAY, RED = (255, 255, 255), (128, 128, 128), (255, 0, 0)
-
-
-@pytest.mark.parametrize(
-    ("image", "color"),
-    [
-        (Image.new("RGB", (32, 32), RED), RED),
-        (Image.new("L", (32, 32), 128), GRAY),
-        (Image.new("1", (32, 32), 1), WHITE),
-        (Image.new("P", (32, 32), RED), RED),
-        (Image.new("RGBA", (32, 32), (255, 0, 0, 0)), WHITE),
-        (Image.new("LA", (32, 32), (0, 0)), WHITE),
-        (Image.new("LA", (32, 32), (128, 255)), GRAY),
-        (Image.fromarray(np.full((32, 32), 0x8080, np.uint16)), GRAY),
-    ],
-    ids=lambda given: given.mode if isinstance(given, Image.Image) else "",
-)
-def test_pictures_of_every_mode_are_read(tmp_path: Path, image: Image.Image, color: tuple[int, ...]) -> None:
-    image.save(tmp_path / "0.png")
-    seen = pictures.picture(tmp_path / "0.png", 32)
-    assert (seen.shape, tuple(seen[:, 9, 9].tolist())) == ((3, 32, 32), color)
-
-
-def test_a_clear_color_is_white_and_a_turned_picture_upright(tmp_path: Path) -> None:
-    Image.new("P", (32, 32), RED).save(tmp_path / "clear.gif", transparency=0)
-    assert pictures.picture(tmp_path / "clear.gif", 32).min() == 255
-    half = Image.new("RGB", (32, 32))
-    half.paste(WHITE, (0, 0, 16, 32))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    half.save(tmp_path / "turned.png", exif=exif)
-    seen = pictures.picture(tmp_path / "turned.png", 32)
-    assert (seen[:, :16].min(), seen[:, 16:].max()) == (255, 0)
-
-
-def test_a_file_that_breaks_off_in_the_middle_is_refused(tmp_path: Path) -> None:
-    whole = tmp_path / "whole.png"
-    Image.fromarray(np.random.default_rng(1).integers(0, 255, (256, 256, 3), np.uint8)).save(whole)
-    data = whole.read_bytes()
-    at = data.index(b"IDAT", data.index(b"IDAT") + 4)
-    for broken in (data[: len(data) // 2], data[:at] + b"\0\0\0\0" + data[at + 4 :], data[:20]):
-        (tmp_path / "broken.png").write_bytes(broken)
-        with pytest.raises(pictures.Unusable, match=r"broken\.png cannot be opened as a picture"):
-            pictures.picture(tmp_path / "broken.png", 32)
 
 
 def test_it_goes_on_with_what_it_was_begun_with_alone(folder: Path, tmp_path: Path) -> None:
