@@ -33,7 +33,7 @@ from domain.grids import Plan
 from domain.models import ModelChoice
 from domain.run_pages import RunForm
 from domain.storage import Storage
-from web import class_labels, grid_words, private_feeds, run_words, unchanged
+from web import grid_words, judging, private_feeds, run_words, unchanged
 from web.auth import Viewer, config_of
 from web.forms import new_key, read_form, read_typed, sent_key
 from web.pipelines import number_or_404
@@ -114,7 +114,7 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
 async def _compose(pipeline_id: UUID, number: int, me: Viewer, sent: Mapping[str, str]) -> Composed:
     form = await run_pages.form(pipeline_id, number_or_404(number), me.id)
     kinds = {steps.kind_of(step) for step in form.recipe.steps}
-    offered = {kind: found for kind, found in (await models.offered()).items() if kind in kinds}
+    offered = {kind: found for kind, found in (await models.offered()).items() if kind in {*kinds, models.LORA}}
     named = {kind: [one.name for one in found] for kind, found in offered.items()}
     classes = {one.name: vocabulary.classes(one.words) for found in offered.values() for one in found}
     targets = grid_axes.targets(form.recipe, named, classes)
@@ -154,8 +154,8 @@ async def _estimate(composed: Composed, me: Viewer) -> int:
 
 
 def _faults(offered: Mapping[str, list[ModelChoice]], recipe: steps.Recipe) -> dict[str, str]:
-    """What is wrong with what a cell runs: also a class that its model does not have."""
-    return versions.check(recipe) | class_labels.faults(recipe, offered)
+    """What is wrong with what a cell runs: also what its model does not have."""
+    return versions.check(recipe) | judging.faults(recipe, offered)
 
 
 def _axis(composed: Composed, name: str) -> Axis | None:

@@ -573,6 +573,17 @@ async def test_classes_are_ticked_and_judged_by_the_model_of_their_cell(
     assert "barn owl: shapes-gan has no such class. It has: circle, crescent" in answer.text
 
 
+async def test_loras_are_judged_before_their_cells_run(client: httpx.AsyncClient, make: Make, ada: Person) -> None:
+    await models.register_all({})
+    path = FORM.format((await make.pipeline(ada, steps=[steps.TextToImage(prompt="a sea")])).id)
+    sent = {"x": "s1-prompt", "x-for": "s1-prompt", "do": "estimate"}
+    there = await client.post(path, data=sent | {"x-values": "a sea <lora:fish:1>\na sea"})
+    assert "Run 2 cells" in there.text
+    gone = await client.post(path, data=sent | {"x-values": "a sea <lora:fish:1>\na sea <lora:whale:1>"})
+    assert gone.status_code == 422
+    assert "This site has no LoRA called “whale”. It has: cyanotype, fish" in gone.text
+
+
 async def test_another_parameter_brings_its_own_values(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
     sent = {"x": "s2-scheduler", "x-for": "s2-guidance_scale", "x-values": "1, 2", "y": "s2-prompt", "do": "choose"}
     text = (await client.post(FORM.format(pipeline.id), data=sent, headers=POLL)).text
