@@ -5,6 +5,8 @@ shape, which a small classifier tells that learned from clean drawings.
 """
 
 import itertools
+import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from domain.models import STARTER_DEFAULTS, STARTER_PATH
+from tasks.gan.pictures import image
 from tasks.starter.captions import caption
 from tasks.starter.drawing import draw
+from tasks.starter.pictures import unit
 from tasks.starter.scenes import COLORS, SHAPES, Scene, Thing, sample
 
 PROMPTS = 256
@@ -35,6 +39,10 @@ LEAST = 20
 MASK = 32
 EACH = 120
 """Clean drawings of each shape that the classifier learns from, and as many again to judge it by."""
+SHEET = (6, 4)
+"""Columns and rows of the sheet of scenes."""
+CELL, GAP, WORDS, FONT, LINE = 256, 12, 44, 14, 38
+"""Pixels of a picture's side, between pictures and of the words below; size of letters, and letters of a line."""
 _NAMES = list(COLORS)
 _PALETTE = np.array(list(COLORS.values()), float)
 
@@ -148,26 +156,68 @@ def _stands(scene: Scene, first: Found, second: Found) -> bool:
 
 def measure(folder: Path, prompts: int = PROMPTS) -> dict[str, Any]:
     """Of the things asked for, how many are there in their color, and how many in their shape; and of the pictures, how
-    many have their ground, and how many of two things their relation."""
+    many have their ground, and how many of two things their relation. Also how many shapes are told of clean drawings,
+    and of these after the autoencoder took them apart and put them together: no denoiser can do better.
+
+    Leaves a sheet of scenes of any kind in the folder, `starter.png`.
+    """
     network, sharp = classifier()
     pipe: Any = StableDiffusionPipeline.from_pretrained(STARTER_PATH, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     scenes = [*_scenes(prompts // 2, 1, False), *_scenes(prompts - prompts // 2, 2, True)]
-    right: dict[str, list[bool]] = {"ground": [], "color": [], "shape": [], "relation": []}
+    right, rebuilt = _nothing(), _nothing()
     for start in range(0, len(scenes), BATCH):
         part = scenes[start : start + BATCH]
         for scene, picture in zip(part, _drawn(pipe, part, start), strict=True):
             _judge(scene, picture, network, right)
+            _judge(scene, _rebuilt(pipe.vae, draw(scene)), network, rebuilt)
     rates = {f"starter: {name} right": {"ratio": sum(told) / len(told)} for name, told in right.items()}
-    return {"starter: shapes of clean drawings told": {"ratio": sharp}, **rates}
+    _sheet(pipe).save(folder / "starter.png", optimize=True)
+    most = sum(rebuilt["shape"]) / len(rebuilt["shape"])
+    return {
+        "starter: shapes of clean drawings told": {"ratio": sharp},
+        "starter: the same behind the autoencoder": {"ratio": most},
+        **rates,
+    }
+
+
+def _nothing() -> dict[str, list[bool]]:
+    return {"ground": [], "color": [], "shape": [], "relation": []}
+
+
+@torch.no_grad()
+def _rebuilt(vae: Any, picture: Image.Image) -> Image.Image:
+    """The picture as it comes back from the autoencoder."""
+    seen = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+    again = vae.decode(vae.encode(unit(seen, vae.device)).latents).sample
+    return image(again[0])
+
+
+def _sheet(pipe: Any) -> Image.Image:
+    """Unseen scenes of any kind in rows, each above the words that it was asked for with."""
+    chance = Random(UNSEEN)
+    scenes = [sample(chance) for _ in range(math.prod(SHEET))]
+    words = [caption(scene, Random(place)) for place, scene in enumerate(scenes)]
+    columns, rows = SHEET
+    sheet = Image.new("RGB", (columns * (CELL + GAP) + GAP, rows * (CELL + WORDS + GAP) + GAP), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT)
+    for place, (told, picture) in enumerate(zip(words, _pictures(pipe, words, UNSEEN), strict=True)):
+        x, y = GAP + place % columns * (CELL + GAP), GAP + place // columns * (CELL + WORDS + GAP)
+        sheet.paste(picture, (x, y))
+        pen.multiline_text((x, y + CELL + 4), textwrap.fill(told, LINE), "black", font)
+    return sheet
 
 
 def _drawn(pipe: Any, scenes: Sequence[Scene], seed: int) -> list[Image.Image]:
     chance = Random(seed)
+    return _pictures(pipe, [caption(scene, chance) for scene in scenes], seed)
+
+
+def _pictures(pipe: Any, prompts: Sequence[str], seed: int) -> list[Image.Image]:
     return list(
         pipe(
-            [caption(scene, chance) for scene in scenes],
-            generator=[torch.Generator().manual_seed(seed + place) for place in range(len(scenes))],
+            list(prompts),
+            generator=[torch.Generator().manual_seed(seed + place) for place in range(len(prompts))],
             **{name: value for name, value in STARTER_DEFAULTS.items() if name != "scheduler"},
         ).images
     )
