@@ -20,6 +20,8 @@ WORDS = (
     "everyone who may see the pipeline can hear this sample."
 )
 """What the tick says. Change it only with care: everybody is then asked again."""
+ALONE = "It speaks with a sample of a voice. Run the version by itself first: its form asks whether that may be."
+"""For forms that start several runs, and have no tick."""
 MISSING = "Tick this first: the sample is the voice of a person"
 
 
@@ -81,7 +83,7 @@ async def missing(person_id: UUID, recipe: steps.Recipe, agreed: Collection[str]
 async def require(person_id: UUID, recipe: steps.Recipe) -> None:
     """Raise Invalid, by form field, unless the person agreed to every sample of the recipe."""
     if errors := await missing(person_id, recipe):
-        raise Invalid(errors)
+        raise Invalid(errors, ALONE)
 
 
 async def behind(run_id: UUID, step: Mapping[str, Any]) -> Consent | None:

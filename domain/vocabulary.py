@@ -67,6 +67,11 @@ def voices(known: Words) -> list[str]:
     return [word for group, words in known if group == VOICES for word in words]
 
 
+def prompts(known: Words) -> Words:
+    """The words that a prompt is read by: voices are no words of it."""
+    return [(group, words) for group, words in known if group != VOICES]
+
+
 def unknown(texts: Iterable[str], known: Words) -> dict[str, str]:
     """The first words of the texts that are not known, each with the nearest known one, or ""."""
     every = {word for _, words in known for word in words}

@@ -12,6 +12,7 @@ from litestar import Request, Response, get, post
 from msgspec import Struct
 
 from domain import (
+    consents,
     contact_sheet,
     estimates,
     forecast,
@@ -33,7 +34,7 @@ from domain.grids import Plan
 from domain.models import ModelChoice
 from domain.run_pages import RunForm
 from domain.storage import Storage
-from web import class_labels, grid_words, private_feeds, run_words, unchanged
+from web import class_labels, grid_words, private_feeds, run_words, unchanged, voice_help
 from web.auth import Viewer, config_of
 from web.forms import new_key, read_form, read_typed, sent_key
 from web.pipelines import number_or_404
@@ -116,7 +117,11 @@ async def _compose(pipeline_id: UUID, number: int, me: Viewer, sent: Mapping[str
     kinds = {steps.kind_of(step) for step in form.recipe.steps}
     offered = {kind: found for kind, found in (await models.offered()).items() if kind in kinds}
     named = {kind: [one.name for one in found] for kind, found in offered.items()}
-    classes = {one.name: vocabulary.classes(one.words) for found in offered.values() for one in found}
+    classes = {
+        one.name: vocabulary.classes(one.words) or vocabulary.voices(one.words)
+        for found in offered.values()
+        for one in found
+    }
     targets = grid_axes.targets(form.recipe, named, classes)
     values = {name: value for name, value in sent.items() if name != "do"}
     if values.get("x") not in targets:
@@ -144,6 +149,8 @@ async def _estimate(composed: Composed, me: Viewer) -> int:
         else:
             check = partial(_faults, composed.models)
             composed.plan = grids.plan(form.version_id, form.recipe, axes, inputs, seed, check=check)
+        if await consents.missing(me.id, form.recipe):
+            composed.errors.setdefault("x", consents.ALONE)
     except Invalid as error:
         composed.errors = {**error.fields, **composed.errors}
     if composed.errors or composed.plan is None:
@@ -154,8 +161,8 @@ async def _estimate(composed: Composed, me: Viewer) -> int:
 
 
 def _faults(offered: Mapping[str, list[ModelChoice]], recipe: steps.Recipe) -> dict[str, str]:
-    """What is wrong with what a cell runs: also a class that its model does not have."""
-    return versions.check(recipe) | class_labels.faults(recipe, offered)
+    """What is wrong with what a cell runs: also a class or a voice that its model does not have."""
+    return versions.check(recipe) | class_labels.faults(recipe, offered) | voice_help.faults(recipe, offered)
 
 
 def _axis(composed: Composed, name: str) -> Axis | None:
