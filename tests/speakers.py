@@ -75,7 +75,8 @@ def speech_t5(
         speech_decoder_postnet_layers=2,
         speaker_embedding_dim=width,
         max_text_positions=200,
-        max_speech_positions=2000,
+        max_speech_positions=500,
+        reduction_factor=10,
     )
     model: Any = SpeechT5ForTextToSpeech(config)
     with torch.no_grad():

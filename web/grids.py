@@ -114,7 +114,7 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
 
 async def _compose(pipeline_id: UUID, number: int, me: Viewer, sent: Mapping[str, str]) -> Composed:
     form = await run_pages.form(pipeline_id, number_or_404(number), me.id)
-    kinds = {steps.kind_of(step) for step in form.recipe.steps}
+    kinds = {models.SAMPLE, *(steps.kind_of(step) for step in form.recipe.steps)}
     offered = {kind: found for kind, found in (await models.offered()).items() if kind in kinds}
     named = {kind: [one.name for one in found] for kind, found in offered.items()}
     classes = {
@@ -149,10 +149,10 @@ async def _estimate(composed: Composed, me: Viewer) -> int:
         else:
             check = partial(_faults, composed.models)
             composed.plan = grids.plan(form.version_id, form.recipe, axes, inputs, seed, check=check)
-        if await consents.missing(me.id, form.recipe):
-            composed.errors.setdefault("x", consents.ALONE)
     except Invalid as error:
         composed.errors = {**error.fields, **composed.errors}
+    if await consents.missing(me.id, form.recipe):
+        composed.errors.setdefault("x", consents.ALONE)
     if composed.errors or composed.plan is None:
         return 422
     composed.estimate = await estimates.estimate(composed.plan.asks(form.recipe), me.id, beyond=True)

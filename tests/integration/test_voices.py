@@ -1,5 +1,6 @@
 """Texts that are spoken with a voice of the model or with that of a sample, and who agreed to it."""
 
+import io
 import json
 import pickle
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import av
 import httpx
 import numpy as np
 import pytest
@@ -112,7 +114,8 @@ async def test_a_text_is_spoken_with_a_sample_and_the_file_tells_that_somebody_a
     assert row["receipt"]["inputs"] == [said["sha256"]]
     (made,) = await w.pictures(row["id"])
     data = await storage.get(key_of(made["sha256"]))
-    inside = json.loads(data[data.index(b"offshoot {") + 9 : data.rindex(b"}") + 1])
+    with av.open(io.BytesIO(data)) as file:
+        inside = json.loads(file.metadata["comment"].removeprefix("offshoot "))
     assert inside["consent"] == told
     assert b"ada" not in data[: data.index(b"data")], "who it was is not told outside"
     assert then["receipt"]["inputs"] == [made["sha256"]]
@@ -240,7 +243,8 @@ async def test_whoever_makes_an_offshoot_agrees_anew(
 
     browser = await log_in(clients(), bo)
     url = f"/pipelines/{fork.id}/versions/1"
-    page = await browser.post(f"{url}/grids", data={"x": "seed", "x-values": "1, 2", "do": "estimate"})
+    asking = {"x": "seed", "x-for": "seed", "x-values": "1, 2", "do": "estimate"}
+    page = await browser.post(f"{url}/grids", data=asking)
     assert (page.status_code, consents.ALONE in page.text) == (422, True)
     (sample,) = set(re.findall(rf'name="{TICK}" value="([0-9a-f]{{64}})"', (await browser.get(f"{url}/runs")).text))
     sent = await browser.post(f"{url}/runs", data={"key": "k", "seed": "77"})
@@ -249,6 +253,7 @@ async def test_whoever_makes_an_offshoot_agrees_anew(
     assert sent.status_code == 303
     assert f'name="{TICK}"' not in (await browser.get(f"{url}/runs")).text
     assert {row["person_id"] for row in await database.fetch("SELECT person_id FROM consents")} == {ada.id, bo.id}
+    assert (await browser.post(f"{url}/grids", data=asking)).status_code == 200
     await grids.create(asked, bo.id, "grid")
 
     edited = steps.Recipe(steps=[steps.TextToSpeech(prompt="else", model="small", upload=sample)])
