@@ -22,7 +22,7 @@ WORDS = (
 """What the tick says. Change it only with care: everybody is then asked again."""
 ALONE = "It speaks with a sample of a voice. Run the version by itself first: its form asks whether that may be."
 """For forms that start several runs, and have no tick."""
-MISSING = "Tick this first: the sample is the voice of a person"
+MISSING = "Tick this first, for the sample is the voice of a person"
 
 
 class Consent(Struct, frozen=True):

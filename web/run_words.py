@@ -327,7 +327,7 @@ def recipe_steps(recipe: Recipe) -> list[dict[str, Any]]:
     listed: list[dict[str, Any]] = []
     for step in recipe.steps:
         plain: dict[str, Any] = msgspec.to_builtins(step)
-        facts = [(label, _plain(plain[field])) for field, label in _FACTS if plain.get(field) is not None]
+        facts = [(label, _plain(plain[field])) for field, label in _FACTS if plain.get(field) not in (None, "")]
         if plain.get("width"):
             facts.append(("Size", f"{plain['width']} × {plain['height']}"))
         listed.append(
