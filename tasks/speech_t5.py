@@ -115,8 +115,7 @@ class SpeechT5:
 
     def _readable(self, text: str) -> list[str]:
         """The parts of the text that have anything the model can read. Raises DomainError for none."""
-        special = set(self.tokenizer.all_special_tokens)
-        known = {char for token in self.tokenizer.get_vocab() if token not in special for char in token} | {" "}
+        known = self._letters
         text = "\n".join(self.tokenizer.prepare_for_tokenization(line)[0] for line in text.split("\n"))
         text = "".join(typed(char, known | {"\n"}) for char in text)
         found = ["".join(char for char in part if char in known) for part in parts_of(text, self._room)]
@@ -124,6 +123,13 @@ class SpeechT5:
         if not found:
             raise DomainError("The model knows none of the letters of this text: it may speak another language.")
         return found
+
+    @property
+    def _letters(self) -> set[str]:
+        """Every character that the vocabulary has, and the space."""
+        pieces = self.tokenizer.sp_model
+        read = (n for n in range(pieces.get_piece_size()) if not (pieces.is_control(n) or pieces.is_unknown(n)))
+        return {char for n in read for char in pieces.id_to_piece(n)} | {" "}
 
     @property
     def _room(self) -> int:

@@ -291,10 +291,18 @@ async def test_who_can_hear_a_sample(
 ) -> None:
     ada, bo = await make.person("ada"), await make.person("bo")
     made = await agreed(storage, ada)
-    sample = await database.fetchval("SELECT sha256 FROM consents")
+    sample: str = await database.fetchval("SELECT sha256 FROM consents")
     theirs, others = await log_in(clients(), ada), await log_in(clients(), bo)
     assert (await others.get(f"/artifacts/{sample}")).status_code == 200
     assert f"/artifacts/{sample}" in (await others.get(f"/pipelines/{made.id}")).text
+    other = (await uploads.add(storage, ada.id, wav(hum(pitch=300)), "me.wav", "audio", sample=True)).sha256
+    changed = steps.Recipe(steps=[steps.TextToSpeech(prompt=SAYS, model="small", upload=other)])
+    then = await pipelines.save(made.id, ada.id, Details("Boats", visibility="public"), changed, agreed=[other])
+    page = (await others.get(f"/comparisons?left={made.version_id}&right={then.version_id}")).text
+    heard = [
+        f'aria-label="The sound {when}" src="/artifacts/{one}"' for when, one in (("before", sample), ("now", other))
+    ]
+    assert [one in page for one in heard] == [True, True]
     await database.execute("UPDATE pipelines SET visibility = 'private'")
     assert [(await one.get(f"/artifacts/{sample}")).status_code for one in (theirs, others)] == [200, 404]
 
