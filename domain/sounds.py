@@ -97,7 +97,7 @@ def sample_fault(seconds: float, loud: float) -> str:
     if not least <= seconds <= most:
         return f"The sample of a voice is {least} to {most} seconds long, and this has {seconds:,.1f}"
     if loud < least:
-        return "There is no voice to be heard in this sample: more than a second of it has to be louder than silence"
+        return "There is no voice to be heard in this sample: at least a second of it has to be louder than silence"
     return ""
 
 
@@ -218,7 +218,7 @@ def convert(data: bytes, layout: str, sample: bool = False) -> tuple[int, bytes]
                 return _SILENT, b""
             if _is_rich(file.streams.audio[0].codec_context):
                 return _RICH, b""
-            made, count, loud = _flac(file)
+            made, count, loud = _flac(file, sample)
     except Exception:  # whatever a decoder meets in a stranger's file
         return _BROKEN, b""
     if count == 0:
@@ -234,8 +234,9 @@ def _is_rich(told: Any) -> bool:
     return bool(told.sample_rate > MOST_RATE or told.layout.nb_channels > MOST_CHANNELS)
 
 
-def _flac(file: Any) -> tuple[bytes, int, int]:
-    """FLAC, of how many samples, and how many of them are not quiet; no more than a little past what fits."""
+def _flac(file: Any, sample: bool) -> tuple[bytes, int, int]:
+    """FLAC, of how many samples, and how many of them are not quiet where it is a `sample`; no more than a little past
+    what fits."""
     import av
 
     buffer, count, loud = io.BytesIO(), 0, 0
@@ -244,7 +245,7 @@ def _flac(file: Any) -> tuple[bytes, int, int]:
         stream.codec_context.flags |= av.codec.context.Flags.bitexact
         for part in _parts(file):
             count += part.samples
-            loud += part.samples if _is_loud(part) else 0
+            loud += part.samples if sample and _is_loud(part) else 0
             part.pts = None
             flac.mux(stream.encode(part))
             if count > MAX_SECONDS * RATE:

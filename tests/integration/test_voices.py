@@ -246,6 +246,9 @@ async def test_whoever_makes_an_offshoot_agrees_anew(
     asking = {"x": "seed", "x-for": "seed", "x-values": "1, 2", "do": "estimate"}
     page = await browser.post(f"{url}/grids", data=asking)
     assert (page.status_code, consents.ALONE in page.text) == (422, True)
+    both = {"left": str(made.version_id), "right": str(fork.version_id), "seeds": "5", "key": "c"}
+    assert consents.ALONE in (await browser.post("/comparisons/runs", data=both)).text
+    assert not await database.fetch("SELECT FROM runs")
     (sample,) = set(re.findall(rf'name="{TICK}" value="([0-9a-f]{{64}})"', (await browser.get(f"{url}/runs")).text))
     sent = await browser.post(f"{url}/runs", data={"key": "k", "seed": "77"})
     assert (sent.status_code, consents.MISSING in sent.text, 'value="77"' in sent.text) == (422, True, True)
