@@ -116,7 +116,8 @@ async def given_to(step: db.Record) -> Given:
     if step["ordinal"] > 1:
         this = step["step"]
         source = source_of(step["ordinal"], this)
-        row = await db.fetchrow(_SOURCE, step["run_id"], source, [source, *filter(None, [this.get("also")])])
+        files = [voice] if (voice := this.get("voice_of")) else [source, *filter(None, [this.get("also")])]
+        row = await db.fetchrow(_SOURCE, step["run_id"], source, files)
         assert row is not None
         text, pictures = row["text"] or "", list(row["pictures"] or ())
     return Given(inputs=step["inputs"], lists=recipe.get("lists", {}), seed=step["seed"], text=text, pictures=pictures)

@@ -94,7 +94,7 @@ def targets(
     recipe: steps.Recipe, models: Mapping[str, Sequence[str]], classes: Mapping[str, Sequence[str]] = {}
 ) -> dict[str, Target]:
     """Everything of the recipe that can be varied, by key. `models` are the models' names by kind of step, `classes`
-    those of pictures by the model that knows them."""
+    those of pictures, or the voices, by the model that knows them."""
     found = [
         Target(
             key=f"input-{entry.name}",
@@ -113,21 +113,27 @@ def targets(
         kind = steps.kind_of(step)
         for field in steps.fields_of(kind):
             if field.widget not in FIXED:
+                choices = _choices(field, step, models.get(kind, ()), classes)
                 found.append(
                     Target(
                         key=f"s{number}-{field.name}",
                         group=f"Step {number}, {step.title or step.label}",
                         title=field.title,
-                        widget=field.widget,
+                        widget=_drawn(field, choices),
                         step=number,
                         kind=kind,
                         field=field.name,
                         now=getattr(step, field.name),
                         whole=field.whole,
-                        choices=_choices(field, step, models.get(kind, ()), classes),
+                        choices=choices,
                     )
                 )
     return {target.key: target for target in found if not target.listed or len(target.choices) > 1}
+
+
+def _drawn(field: steps.Field, choices: Sequence[str]) -> str:
+    """The widget by which the field is varied: voices are ticked like classes, or typed where nobody said which."""
+    return ("class" if choices else "text") if field.widget == "voice" else field.widget
 
 
 def _choices(
@@ -135,7 +141,7 @@ def _choices(
 ) -> tuple[str, ...]:
     if field.widget == "model":
         return tuple(models)
-    if field.widget == "class":
+    if field.widget in ("class", "voice"):
         return tuple(classes.get(getattr(step, "model", ""), ()))
     return tuple(str(choice) for choice in field.choices)
 

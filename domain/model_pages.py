@@ -40,7 +40,8 @@ class ModelShown(Struct, frozen=True):
         """What the page calls the kinds of steps that it runs, or what a LoRA does."""
         if models.LORA in self.model.kinds:
             return ["Change how others draw, where a prompt asks for it"]
-        return [steps.KINDS[kind].label for kind in self.model.kinds if kind in steps.KINDS]
+        more = ["speaks like a sample of a voice"] if models.SAMPLE in self.model.kinds else []
+        return [steps.KINDS[kind].label for kind in self.model.kinds if kind in steps.KINDS] + more
 
 
 async def shown() -> list[ModelShown]:

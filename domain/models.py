@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from domain import db, receipts, vocabulary, weights
+from domain import db, receipts, vocabulary, voices, weights
 from domain.errors import Invalid, NotFound
 from domain.means import PLAIN, Means, check_family
 from domain.steps import Recipe
@@ -17,12 +17,16 @@ from domain.vocabulary import Words
 IMAGE_KINDS = ("text_to_image", "image_to_image", "inpaint")
 TEXT_KINDS = ("text_to_text",)
 GAN_KINDS = ("gan_image",)
+SPEECH_KINDS = ("text_to_speech",)
 LORA = "lora"
 """What stands in the place of kinds of steps for a LoRA, which runs none by itself."""
+SAMPLE = "voice_sample"
+"""What stands beside the kinds of steps for a model that speaks like a sample of a voice."""
 KINDS: dict[str, tuple[str, ...]] = {
     "ForCausalLM": TEXT_KINDS,
     "ConditionalGenerator": GAN_KINDS,
-    "VitsModel": ("text_to_speech",),
+    "VitsModel": SPEECH_KINDS,
+    voices.FAMILY: SPEECH_KINDS,
     "WhisperForConditionalGeneration": ("speech_to_text",),
     weights.LORA: (LORA,),
     "ShapEPipeline": ("text_to_3d",),
@@ -76,6 +80,11 @@ class Model(Struct, frozen=True, kw_only=True):
     def classes(self) -> list[str]:
         """Of a generator: what it draws pictures of."""
         return vocabulary.classes(self.words)
+
+    @property
+    def voices(self) -> list[str]:
+        """Of one that speaks: the voices that a step can name."""
+        return vocabulary.voices(self.words)
 
     @property
     def remote(self) -> bool:
@@ -187,8 +196,8 @@ async def register_all(
 
 
 async def _unchanged(name: str, path: Path, means: Means) -> Model | None:
-    """The model as it is registered, if its files have the same size, and its means and kinds are the same: hashing
-    gigabytes takes long, and a worker checks the hash anyway before it opens them. A LoRA is small, and one that was
+    """The model as it is registered, if its files have the same size, and its means, kinds and words are the same:
+    hashing gigabytes takes long, and a worker checks the hash anyway. A LoRA is small, and one that was
     trained further has the size that it had."""
     kinds = kinds_of(path)
     if kinds == [LORA]:
@@ -196,12 +205,13 @@ async def _unchanged(name: str, path: Path, means: Means) -> Model | None:
     row = await db.fetchrow(
         f"""SELECT {_COLUMNS} FROM models
             WHERE name = $1 AND path = $2 AND bytes = $3 AND means = $4 AND kinds = $5
-                AND removed_at IS NULL""",  # noqa: S608
+                AND removed_at IS NULL AND words = $6""",  # noqa: S608
         name,
         str(path),
         weights.size_of(weights.files_of(path)),
         msgspec.to_builtins(means),
         kinds,
+        _words_of(path),
     )
     return None if row is None else _model(row)
 
@@ -214,13 +224,17 @@ def kinds_of(path: Path) -> list[str]:
     """The kinds of steps that what lies there can do."""
     family = weights.family(path)
     alike = (family, *(ending for ending in weights.ALONE if family.endswith(ending)))
-    return list(next((KINDS[name] for name in alike if name in KINDS), IMAGE_KINDS))
+    found = list(next((KINDS[name] for name in alike if name in KINDS), IMAGE_KINDS))
+    return [*found, SAMPLE] if voices.takes_sample(path) else found
 
 
 def _words_of(path: Path) -> Words:
-    """The words that a model of few knows, the classes of a generator, or what calls a LoRA."""
+    """The words that a model of few knows, the classes of a generator, the voices of one that speaks, or what calls a
+    LoRA."""
     if weights.is_lora(path) and (trigger := weights.trigger_of(path)):
         return [(vocabulary.TRIGGER, trigger)]
+    if found := vocabulary.of_voices(voices.names(path)):
+        return found
     return vocabulary.of_classes(weights.classes_of(path)) or vocabulary.read(path)
 
 
@@ -326,6 +340,7 @@ def inspect(
     path = path.expanduser().resolve()
     files = weights.files_of(path)
     check_family(means, weights.parts(path))
+    voices.check(path)
     hashes = {relative: weights.sha256_of(file) for relative, file in files.items()}
     return Model(
         name=name,

@@ -3,12 +3,13 @@
 import hashlib
 import re
 import unicodedata
+from collections.abc import Collection
 from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
 
-from domain import cards, db, licenses, steps, tags, versions
+from domain import cards, consents, db, licenses, steps, tags, versions
 from domain.errors import Invalid, NotFound
 from domain.pipeline_pages import Editing, PipelinePage, editing, read
 
@@ -90,12 +91,14 @@ async def create(
     parent_version_id: UUID | None = None,
     note: str = "",
     once: str = "",
+    agreed: Collection[str] = (),
 ) -> PipelineRef:
     """Make a pipeline with its first version.
 
     `parent_version_id` makes it an offshoot of that version's pipeline; whether the person may
-    is `forks.fork`'s to ask. `once` names the request: the same again leads to the pipeline it
-    made. Raises Invalid, and NotFound for an unknown parent.
+    is `forks.fork`'s to ask. `agreed` are the samples of voices, by their SHA-256, that the person agrees to
+    now; one that did not come with the parent needs it. `once` names the request: the same again leads to the
+    pipeline it made. Raises Invalid, and NotFound for an unknown parent.
     """
     kept = clean(details)
     versions.require(recipe)
@@ -103,7 +106,7 @@ async def create(
         if once and (before := await made(owner_id, once)) is not None:
             return before
         parent = None if parent_version_id is None else await _parent(parent_version_id)
-        await _check_uploads(recipe, owner_id, parent and parent["recipe"])
+        await _check_uploads(recipe, owner_id, parent and parent["recipe"], agreed)
         pipeline_id = await db.fetchval(
             """
             INSERT INTO pipelines (owner_id, title, description, tags, license, visibility,
@@ -148,18 +151,24 @@ def _digest(once: str) -> str:
 
 
 async def save(
-    pipeline_id: UUID, person_id: UUID, details: Details, recipe: steps.Recipe, note: str = ""
+    pipeline_id: UUID,
+    person_id: UUID,
+    details: Details,
+    recipe: steps.Recipe,
+    note: str = "",
+    agreed: Collection[str] = (),
 ) -> PipelineRef:
     """Keep new details, and a changed recipe as a new version; an unchanged one makes none.
 
-    Raises NotFound for a pipeline that is not the person's, Invalid by form field.
+    `agreed` are samples of voices as in `create`. Raises NotFound for a pipeline that is not the person's, Invalid
+    by form field.
     """
     kept = clean(details)
     versions.require(recipe)
     async with db.transaction():
         row = await _own(pipeline_id, person_id)
         _check_license(kept.license, row["parent_license"], row["parent_owner_id"] == person_id)
-        await _check_uploads(recipe, person_id, row["recipe"])
+        await _check_uploads(recipe, person_id, row["recipe"], agreed)
         saved = await versions.add(pipeline_id, recipe, row["version_id"], note)
         await db.execute(
             """
@@ -242,8 +251,11 @@ def _check_license(chosen: str, parent: str | None, own: bool) -> None:
         raise Invalid({"license": f"The parent’s license, {name}, asks offshoots to keep it"})
 
 
-async def _check_uploads(recipe: steps.Recipe, person_id: UUID, before: dict[str, object] | None) -> None:
-    """Files in a recipe are the person's own uploads, or were in the recipe it grew from, each where its kind fits."""
+async def _check_uploads(
+    recipe: steps.Recipe, person_id: UUID, before: dict[str, object] | None, agreed: Collection[str]
+) -> None:
+    """Files in a recipe are the person's own uploads, or were in the recipe it grew from, each where its kind fits. To
+    samples of voices the person agreed, unless they were in that recipe: then they do so when they run it."""
     wanted = _files(recipe)
     if not wanted:
         return
@@ -254,8 +266,8 @@ async def _check_uploads(recipe: steps.Recipe, person_id: UUID, before: dict[str
         [sha256 for _, sha256 in wanted.values()],
     )
     known = {(row["medium"], row["sha256"]) for row in rows}
-    if before is not None:
-        known |= set(_files(steps.convert(before)).values())
+    old = steps.Recipe() if before is None else steps.convert(before)
+    known |= set(_files(old).values())
     errors = {
         key: f"Choose the {'sound' if medium == 'audio' else 'picture'} again"
         for key, (medium, sha256) in wanted.items()
@@ -263,6 +275,9 @@ async def _check_uploads(recipe: steps.Recipe, person_id: UUID, before: dict[str
     }
     if errors:
         raise Invalid(errors)
+    await consents.give(person_id, recipe, agreed)
+    if unsaid := await consents.missing(person_id, recipe, consents.samples(old).values()):
+        raise Invalid(unsaid)
 
 
 def _files(recipe: steps.Recipe) -> dict[str, tuple[steps.Medium | None, str]]:

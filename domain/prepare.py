@@ -69,9 +69,10 @@ def prepare(
 
 
 def incoming(step: steps.AnyStep, pictures: Sequence[str]) -> Sequence[str]:
-    """SHA-256 of the pictures that the step takes: its upload, else those of the step before; then its mask."""
+    """SHA-256 of the files that the step takes: its upload, else those of the step before; then its mask."""
     given = dict(steps.files(step))
-    taken = [given["upload"]] if "upload" in given else list(pictures if step.takes in ("image", "audio") else ())
+    comes = step.takes in ("image", "audio") or getattr(step, "voice_of", None) is not None
+    taken = [given["upload"]] if "upload" in given else list(pictures if comes else ())
     return [*taken, *([given["mask"]] if "mask" in given else [])]
 
 

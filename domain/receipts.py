@@ -26,6 +26,15 @@ class Batch(Struct, frozen=True):
     position: int
 
 
+class Agreed(Struct, frozen=True):
+    """That whoever ran it agreed to speak with a sample of a voice: with which file, in which words, and when. Who it
+    was the site knows; it is not told here."""
+
+    sample: str
+    words: str
+    at: str
+
+
 class Receipt(Struct, kw_only=True, frozen=True):
     """How a result came to be. Equal receipts on equal machines give equal results.
 
@@ -47,6 +56,7 @@ class Receipt(Struct, kw_only=True, frozen=True):
     inputs: list[str] = []
     outputs: list[str] = []
     batch: Batch | None = None
+    consent: Agreed | None = None
     format: int = FORMAT
 
 

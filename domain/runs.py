@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import cards, db, likeness, steps
+from domain import cards, consents, db, likeness, steps
 from domain.advance import advance
 from domain.changes import Changes, applied
 from domain.errors import Conflict, Invalid, NotFound, TooMany
@@ -63,14 +63,16 @@ async def accept(
     afresh: bool = False,
     changes: Changes | None = None,
     limit: int | None = None,
+    agreed: Collection[str] = (),
 ) -> Accepted:
     """Queue a run of a version, once for each owner and idempotency `key`, and return after commit.
 
     Missing inputs take their defaults; `seed` None draws one. Steps whose result is known already are
     reused at once, unless `afresh`. `changes` are parameters to run with instead of the version's, taken
-    from another run of it. Raises NotFound for a version the person may not see, Invalid
-    (fields `input-{name}`, `seed`, `key`) for bad values, Conflict when the key was used for another
-    request and TooMany for more than `limit` runs that have not ended.
+    from another run of it. `agreed` are the samples of voices, by their SHA-256, that the person agrees to now.
+    Raises NotFound for a version the person may not see, Invalid (fields `input-{name}`, `seed`, `key`) for bad
+    values and (`s{step}-consent`) for a sample that the person never agreed to, Conflict when the key was used for
+    another request and TooMany for more than `limit` runs that have not ended.
     """
     check_key(key)
     known = await _by_key(owner_id, key)
@@ -85,6 +87,8 @@ async def accept(
             return _repeat(known, request)
         await check_room(owner_id, limit)
         recipe = applied(recipe, changes or {})
+        await consents.give(owner_id, recipe, agreed)
+        await consents.require(owner_id, recipe)
         turns = await _turns(owner_id, [step.queue for step in recipe.steps])
         run_id = await _insert(version, owner_id, values, seed, key, request, afresh, changes or {})
         await db.execute("UPDATE pipelines SET run_count = run_count + 1 WHERE id = $1", version["pipeline_id"])
@@ -110,11 +114,12 @@ async def accept_all(
     what they are run with. `request` is the SHA-256 of what asked for them. Their turns follow each other, so that
     they hold nobody up.
 
-    Raises NotFound as `accept` does, TooMany when not all of them fit under `limit`.
+    Raises NotFound and Invalid as `accept` does, TooMany when not all of them fit under `limit`.
     """
     async with db.transaction():
         version = await _runnable(version_id, owner_id, False)
         recipe = steps.convert(version["recipe"])
+        await consents.require(owner_id, recipe)
         await check_room(owner_id, limit, len(wanted))
         turns = await _turns(owner_id, [step.queue for step in recipe.steps])
         ids = await _insert_all(version, owner_id, wanted, request)

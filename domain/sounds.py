@@ -36,14 +36,19 @@ SECONDS_OF_WORK = 15
 SECONDS_OF_WAIT = 20
 """Until whoever waits for their turn is told to come again."""
 MEMORY = 2 << 30
+SAMPLE_SECONDS = (1, 30)
+"""How long the sample of a voice is."""
+QUIET = 0.01
+"""Of full scale (-40 dB): what stays below all through is not heard in a sample."""
 FIELD = "file"
 ROOT = Path(__file__).resolve().parent.parent
 _ONE = asyncio.Semaphore(1)
 """One file at a time: decoding takes a core."""
 _at_work: set[UUID] = set()
 """People whose file is made anew, or waits for its turn."""
-_BROKEN, _SILENT, _LONG, _RICH = 3, 4, 5, 6
-"""How the process ends: the file is damaged, has no sound, or too much of it, in seconds or at once."""
+_BROKEN, _SILENT, _LONG, _RICH, _UNFIT = 3, 4, 5, 6, 7
+"""How the process ends: the file is damaged, has no sound, or too much of it, in seconds or at once; or it is no sample
+of a voice, and then it writes its seconds and those of them that are not quiet."""
 _WORDS = {
     _SILENT: "There is no sound in this file",
     _BROKEN: "The sound is cut off or damaged. Save it again and upload the whole file",
@@ -85,23 +90,46 @@ def _is_mpeg(data: bytes) -> bool:
     return len(data) > 2 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0 and data[1] >> 1 & 3 in (1, 2)
 
 
-async def remade(data: bytes, person_id: UUID) -> bytes:
-    """The file's first sound as FLAC, one channel of `RATE` samples a second, without metadata.
+def sample_fault(seconds: float, loud: float) -> str:
+    """What keeps a sound of so many seconds, of which so many are not quiet, from being the sample of a voice; "" for
+    nothing."""
+    least, most = SAMPLE_SECONDS
+    if not least <= seconds <= most:
+        return f"The sample of a voice is {least} to {most} seconds long, and this has {seconds:,.1f}"
+    if loud < least:
+        return "There is no voice to be heard in this sample: at least a second of it has to be louder than silence"
+    return ""
 
-    Raises Invalid (field `file`) for what is no sound or a damaged one, TooLarge past ten minutes, TooMany while
-    the person's last one is worked on or others wait, Unavailable where sounds cannot be read at all.
+
+async def remade(data: bytes, person_id: UUID, *, sample: bool = False) -> bytes:
+    """The file's first sound as FLAC, one channel of `RATE` samples a second, without metadata. `sample`: it is to be
+    the sample of a voice.
+
+    Raises Invalid (field `file`) for what is no sound, a damaged one or no sample, TooLarge past ten minutes, TooMany
+    while the person's last one is worked on or others wait, Unavailable where sounds cannot be read at all.
     """
     layout = sniff(data)
     async with _turn(person_id):
-        ended, made, said = await _read(data, layout)
+        ended, made, said = await _read(data, layout, sample)
     if ended == _LONG:
         raise TooLarge(f"The sound is longer than {MAX_SECONDS // 60} minutes. Cut it and upload a part.")
+    if ended == _UNFIT:
+        raise Invalid({FIELD: _unfit(made)})
     if ended in _WORDS or ended < 0:
         raise Invalid({FIELD: _WORDS.get(ended, _WORDS[_BROKEN])})
     if ended != 0:
         log.error("Reading a sound ended with %s: %s", ended, said.decode("utf-8", "replace")[-2_000:])
         raise Unavailable("Sounds cannot be read just now.")
     return made
+
+
+def _unfit(told: bytes) -> str:
+    """The words for what is no sample, by the two numbers that the process wrote."""
+    try:
+        seconds, loud = map(float, told.split())
+    except ValueError:
+        return _WORDS[_BROKEN]
+    return sample_fault(seconds, loud)
 
 
 @asynccontextmanager
@@ -124,10 +152,10 @@ async def _turn(person_id: UUID) -> AsyncIterator[None]:
         _at_work.discard(person_id)
 
 
-async def _read(data: bytes, layout: str) -> tuple[int, bytes, bytes]:
+async def _read(data: bytes, layout: str, sample: bool) -> tuple[int, bytes, bytes]:
     """How the process ended, the signal that ended it below 0, and what it wrote and said."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "domain.sounds", layout),
+        *(sys.executable, "-m", "domain.sounds", layout, *(["sample"] if sample else [])),
         cwd=ROOT,
         env={},
         stdin=asyncio.subprocess.PIPE,
@@ -149,11 +177,11 @@ async def _read(data: bytes, layout: str) -> tuple[int, bytes, bytes]:
 # -- in the process ---------------------------------------------------------------------------
 
 
-def main(layout: str) -> int:
+def main(layout: str, sample: bool) -> int:
     """Read a file, write FLAC, and end with what is wrong."""
     data = sys.stdin.buffer.read()
     confine()
-    wrong, made = convert(data, layout)
+    wrong, made = convert(data, layout, sample)
     sys.stdout.buffer.write(made)
     return wrong
 
@@ -180,8 +208,8 @@ def _limit(what: int, wanted: int) -> None:
     resource.setrlimit(what, (most, most))
 
 
-def convert(data: bytes, layout: str) -> tuple[int, bytes]:
-    """What is wrong with the file, 0 for nothing, and its FLAC."""
+def convert(data: bytes, layout: str, sample: bool = False) -> tuple[int, bytes]:
+    """What is wrong with the file, 0 for nothing, and its FLAC. `sample`: whether it has to be that of a voice."""
     import av
 
     try:
@@ -190,34 +218,46 @@ def convert(data: bytes, layout: str) -> tuple[int, bytes]:
                 return _SILENT, b""
             if _is_rich(file.streams.audio[0].codec_context):
                 return _RICH, b""
-            made, count = _flac(file)
+            made, count, loud = _flac(file, sample)
     except Exception:  # whatever a decoder meets in a stranger's file
         return _BROKEN, b""
     if count == 0:
         return _SILENT, b""
-    return (_LONG, b"") if count > MAX_SECONDS * RATE else (0, made)
+    if count > MAX_SECONDS * RATE:
+        return _LONG, b""
+    if sample and sample_fault(count / RATE, loud / RATE):
+        return _UNFIT, f"{count / RATE} {loud / RATE}".encode()
+    return 0, made
 
 
 def _is_rich(told: Any) -> bool:
     return bool(told.sample_rate > MOST_RATE or told.layout.nb_channels > MOST_CHANNELS)
 
 
-def _flac(file: Any) -> tuple[bytes, int]:
-    """FLAC, and of how many samples; no more than a little past what fits."""
+def _flac(file: Any, sample: bool) -> tuple[bytes, int, int]:
+    """FLAC, of how many samples, and how many of them are not quiet where it is a `sample`; no more than a little past
+    what fits."""
     import av
 
-    buffer, count = io.BytesIO(), 0
+    buffer, count, loud = io.BytesIO(), 0, 0
     with av.open(buffer, "w", format="flac", options={"fflags": "+bitexact"}) as flac:
         stream: Any = flac.add_stream("flac", rate=RATE, layout="mono", format="s16")
         stream.codec_context.flags |= av.codec.context.Flags.bitexact
         for part in _parts(file):
             count += part.samples
+            loud += part.samples if sample and _is_loud(part) else 0
             part.pts = None
             flac.mux(stream.encode(part))
             if count > MAX_SECONDS * RATE:
                 break
         flac.mux(stream.encode(None))
-    return buffer.getvalue(), count
+    return buffer.getvalue(), count, loud
+
+
+def _is_loud(part: Any) -> bool:
+    """Whether any of a frame's samples, 16 bits of one channel, is louder than what counts as quiet."""
+    samples = memoryview(part.planes[0]).cast("B")[: 2 * part.samples].cast("h")
+    return max(max(samples, default=0), -min(samples, default=0)) >= QUIET * 32_768
 
 
 def _parts(file: Any) -> Iterator[Any]:
@@ -267,4 +307,4 @@ def _frames(file: Any) -> Iterator[Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], sample="sample" in sys.argv[2:]))

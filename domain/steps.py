@@ -49,7 +49,7 @@ Scheduler = Literal[
 SCHEDULERS: tuple[str, ...] = get_args(Scheduler)
 DISTILLED = {"LCMScheduler": 50, "TCDScheduler": 50}
 """Schedulers of models that were distilled to few passes, with the most that they take."""
-SOURCES = ("source", "also")
+SOURCES = ("source", "also", "voice_of")
 """Fields that name an earlier step whose output comes in."""
 MOVING = ("gif", "webp", "mp4")
 """Layouts that show pictures one after the other."""
@@ -255,10 +255,27 @@ class TextToSpeech(Step, tag="text_to_speech"):
         Meta(
             max_length=80,
             title="Voice",
-            description="The number of one of the model's voices, from 0. Empty: the first.",
-            extra_json_schema={"placeholder": "the first"},
+            description="One of the model's own voices, by its name or its number. Empty: the first.",
+            extra_json_schema={"placeholder": "the first", **_widget("voice")},
         ),
     ] = ""
+    upload: Annotated[
+        Sha256 | None,
+        Meta(
+            title="Sample of a voice",
+            description="1 to 30 seconds of one person who speaks, instead of a voice of the model. "
+            "WAV, MP3, FLAC, Ogg, M4A, MP4 or WebM.",
+            extra_json_schema=_widget("sound"),
+        ),
+    ] = None
+    voice_of: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_STEPS)] | None,
+        Meta(
+            title="Voice of",
+            description="An earlier step that speaks: what it says is the sample.",
+            extra_json_schema=_widget("source"),
+        ),
+    ] = None
     speed: Annotated[float, Meta(ge=0.25, le=4, title="Speed", description="2 speaks twice as fast.")] = 1.0
     seed: Annotated[
         Annotated[int, Meta(ge=0, le=MAX_SEED)] | None,
@@ -638,7 +655,9 @@ def files(step: Step) -> list[tuple[str, str]]:
 
 
 def taken_by(kind: type[Step], field: str) -> Medium | None:
-    """What a field that names a file takes: what its kind does; a mask is a picture."""
+    """What a field that names a file takes: what its kind does; a mask is a picture, a sample of a voice a sound."""
+    if kind is TextToSpeech:
+        return "audio"
     return kind.takes if field == "upload" else "image"
 
 
@@ -692,7 +711,7 @@ def digest(recipe: Recipe) -> str:
 
 class Field(Struct, frozen=True):
     """One parameter as a form draws it. `widget` is text, number, choice, prompt, title,
-    model, class, source, upload, sound or mask."""
+    model, class, voice, source, upload, sound or mask."""
 
     name: str
     title: str
@@ -871,7 +890,9 @@ def source_of(number: int, steps: Sequence[Step]) -> int | None:
 
 
 def sources_of(number: int, steps: Sequence[Step]) -> list[int]:
-    """The numbers of all steps whose output step `number` takes in, in order."""
+    """The numbers of all steps whose files step `number` takes in, in order."""
+    if (voice := getattr(steps[number - 1], "voice_of", None)) is not None:
+        return [voice]
     first, also = source_of(number, steps), getattr(steps[number - 1], "also", None)
     return [one for one in (first, also) if one is not None]
 
@@ -890,8 +911,8 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         return {f"{prefix}prompt": "Write what to write"}
     if isinstance(step, TextTo3D) and not step.prompt.strip():
         return {f"{prefix}prompt": "Write what to make"}
-    if isinstance(step, TextToSpeech) and not step.prompt.strip():
-        return {f"{prefix}prompt": "Write what to say"}
+    if isinstance(step, TextToSpeech):
+        return {f"{prefix}{name}": words for name, words in _check_voice(step, steps).items()}
     if isinstance(step, DRAWING):
         for name in ("prompt", "negative_prompt"):
             if fault := emphasis.fault(getattr(step, name)):
@@ -922,6 +943,19 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         for name, source in zip(SOURCES, sources, strict=False)
         if steps[source - 1].made != step.takes
     }
+
+
+def _check_voice(step: TextToSpeech, steps: Sequence[AnyStep]) -> dict[str, str]:
+    """What is wrong with what a step says and whose voice it has: one voice at most."""
+    if not step.prompt.strip():
+        return {"prompt": "Write what to say"}
+    if step.voice_of is not None and step.upload:
+        return {"voice_of": "A sample is chosen already: choose Nothing here"}
+    if step.voice_of is not None and not isinstance(steps[step.voice_of - 1], TextToSpeech):
+        return {"voice_of": "Choose a step that speaks"}
+    if step.voice.strip() and (step.upload or step.voice_of is not None):
+        return {"voice": "The sample says whose voice it is: leave this empty, or take the sample out"}
+    return {}
 
 
 _MEDIA: dict[Medium, str] = {

@@ -120,6 +120,14 @@ class Upload(Table, tablename="uploads"):
     created_at = Timestamptz(null=False, default=None)
 
 
+class Consent(Table, tablename="consents"):
+    id = UUID(primary_key=True, null=False, default=None)
+    person_id = ForeignKey(Person, null=False, default=None)
+    sha256 = Text(null=False, default=None)
+    words = Text(null=False, default=None)
+    given_at = Timestamptz(null=False, default=None)
+
+
 class Pipeline(Table, tablename="pipelines"):
     id = UUID(primary_key=True, null=False, default=None)
     owner_id = ForeignKey(Person, null=False, default=None)
@@ -437,6 +445,7 @@ TABLES: tuple[type[Table], ...] = (
     Rendition,
     Form,
     Upload,
+    Consent,
     Pipeline,
     Version,
     Draft,

@@ -54,15 +54,22 @@ class Uploaded(Struct, frozen=True):
 
 
 async def add(
-    storage: Storage, person_id: UUID, data: bytes, filename: str = "", medium: Medium | None = "image"
+    storage: Storage,
+    person_id: UUID,
+    data: bytes,
+    filename: str = "",
+    medium: Medium | None = "image",
+    *,
+    sample: bool = False,
 ) -> Uploaded:
-    """Check a picture or a sound, make it anew without its metadata, and keep it for the person.
+    """Check a picture or a sound, make it anew without its metadata, and keep it for the person. `sample`: the sound is
+    that of a voice.
 
     Raises Invalid (field `file`) for what is no whole PNG, JPEG, WebP or GIF, or no sound, TooLarge past
     20 MB, 25 megapixels, ten minutes or the person's share, TooMany while other sounds are read.
     """
     check_size(len(data))
-    made, media_type, width, height = await _remade(person_id, data, medium)
+    made, media_type, width, height = await _remade(person_id, data, medium, sample)
     sha256 = await artifacts.record(storage, made, media_type, width, height)
     name = _name(filename)
     async with db.transaction():
@@ -78,12 +85,14 @@ async def add(
     return Uploaded(sha256, width, height, name)
 
 
-async def _remade(person_id: UUID, data: bytes, medium: Medium | None) -> tuple[bytes, str, int | None, int | None]:
+async def _remade(
+    person_id: UUID, data: bytes, medium: Medium | None, sample: bool
+) -> tuple[bytes, str, int | None, int | None]:
     """Bytes, media type, width and height of what is kept."""
     if medium == "audio":
         sounds.sniff(data)
         await _check_share(person_id, len(data))
-        return await sounds.remade(data, person_id), "audio/flac", None, None
+        return await sounds.remade(data, person_id, sample=sample), "audio/flac", None, None
     kind = sniff(data)
     await _check_share(person_id, len(data))
     return await asyncio.get_running_loop().run_in_executor(_DECODER, remake, data, kind)

@@ -15,6 +15,8 @@ CLASSES = "Classes"
 """The group that a generator's classes are in."""
 TRIGGER = "Trigger words"
 """The group of the words that call what a LoRA has learned."""
+VOICES = "Voices"
+"""The group of the voices that a model speaks with."""
 MAX_BYTES = 64_000
 MOST = 8
 """Unknown words that are told."""
@@ -53,6 +55,21 @@ def of_classes(names: Sequence[str]) -> Words:
 def classes(known: Words) -> list[str]:
     """The classes among the words that a model knows."""
     return [word for group, words in known if group == CLASSES for word in words]
+
+
+def of_voices(names: Sequence[str]) -> Words:
+    """The voices of a model that speaks, as words under a name of their own."""
+    return [(VOICES, list(names))] if names else []
+
+
+def voices(known: Words) -> list[str]:
+    """The voices among the words that are known of a model."""
+    return [word for group, words in known if group == VOICES for word in words]
+
+
+def prompts(known: Words) -> Words:
+    """The words that a prompt is read by: voices are no words of it."""
+    return [(group, words) for group, words in known if group != VOICES]
 
 
 def unknown(texts: Iterable[str], known: Words) -> dict[str, str]:

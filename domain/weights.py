@@ -23,6 +23,7 @@ ALONE = {
     "ForCausalLM": LANGUAGE,
     "ConditionalGenerator": GENERATOR,
     "VitsModel": SPEECH,
+    "SpeechT5ForTextToSpeech": SPEECH,
     "WhisperForConditionalGeneration": HEARING,
 }
 """What a class that config.json names ends with, and what such a model is called where it is no part of a pipeline."""
@@ -87,12 +88,22 @@ def alone(path: Path) -> str:
 
 def _alone(path: Path) -> tuple[str, str]:
     """The same behind the class that says so."""
-    named = _architectures(path)
+    named = architectures(path)
     found = ((name, what) for ending, what in ALONE.items() for name in named if name.endswith(ending))
     return next(found, ("", ""))
 
 
-def _architectures(path: Path) -> list[str]:
+def config_of(path: Path) -> dict[str, Any]:
+    """What a folder's config.json says; nothing where there is none."""
+    return _read_json(path / "config.json")
+
+
+def tensors_of(file: Path) -> dict[str, Any]:
+    """The tensors of a safetensors file by name, each with its dtype and shape."""
+    return {name: told for name, told in _header(file).items() if name != "__metadata__"}
+
+
+def architectures(path: Path) -> list[str]:
     """The classes that config.json names: those of transformers, or that of a model of diffusers."""
     config = _read_json(path / "config.json")
     named = config.get("architectures") or [config.get("_class_name", "")]
@@ -254,7 +265,7 @@ def variant(path: Path) -> str | None:
 def loaded_size(path: Path) -> int:
     """Bytes of the weights that loading reads: of each part the plain files, or those of the one variant."""
     if alone(path):
-        return sum(file.stat().st_size for file in path.glob(f"*{SAFE}"))
+        return sum(file.stat().st_size for file in path.rglob(f"*{SAFE}"))
     chosen = variant(path) or ""
     files = [file for part in _parts_with_weights(path) for file in (path / part).glob(f"*{SAFE}")]
     return path.stat().st_size if path.is_file() else sum(f.stat().st_size for f in files if _variant_of(f) == chosen)

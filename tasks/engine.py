@@ -405,6 +405,7 @@ class Child:
             versions={} if model is None else _versions(model.ref, result),
             inputs=job.members[member].picture_hashes,
             batch=receipts.Batch(len(job.members), member) if len(job.members) > 1 else None,
+            consent=job.members[member].consent,
         )
 
 

@@ -12,10 +12,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from domain import machine, weights
+from domain import machine, voices, weights
 from domain.errors import DomainError
 from domain.means import Means
-from tasks import hearing, language, means, memory, speech
+from tasks import hearing, language, means, memory, speech, speech_t5
 from tasks.endpoint import Endpoint
 from tasks.messages import LoraRef, ModelRef
 
@@ -200,11 +200,15 @@ def _load_generator(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say
 
 def _load_sound(ref: ModelRef, path: Path, device: str, what: str, say: Say) -> Model:
     """In fp32: these models are small, and half of the numbers is heard."""
-    found: speech.Vits | hearing.Whisper
-    found = hearing.open_folder(path) if what == weights.HEARING else speech.open_folder(path)
+    import torch
+
+    opened = hearing.open_folder if what == weights.HEARING else speech.open_folder
+    found = speech_t5.open_folder(path) if weights.family(path) == voices.FAMILY else opened(path)
     _check_words(found)
     say("placing")
-    found.model.to(device)
+    for part in found.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.to(device)
     return Model(ref, found, None, device, "float32", {}, _bytes_of(found))
 
 

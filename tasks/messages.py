@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from domain.means import PLAIN, Means
+from domain.receipts import Agreed
 from domain.weights import REMOTE
 
 
@@ -38,6 +39,7 @@ class Member(Struct, frozen=True, kw_only=True):
     step: dict[str, Any]
     pictures: list[bytes] = []
     picture_hashes: list[str] = []
+    consent: Agreed | None = None
 
 
 class Job(Struct, frozen=True, kw_only=True, tag="job"):

@@ -14,11 +14,12 @@ from uuid import UUID
 
 import asyncpg
 
-from domain import artifacts, db, models, queue, services
+from domain import artifacts, consents, db, models, queue, services
 from domain.config import Config
 from domain.errors import DomainError, NotFound, Unavailable
 from domain.loras import Lora
 from domain.queue import Claim, Lost, Made
+from domain.receipts import Agreed
 from domain.storage import Storage, key_of
 from tasks import dispatcher, encoder, messages
 from tasks.engine import Engine, EngineDied, EngineSilent, EngineTooLarge, Limits
@@ -418,6 +419,14 @@ class Attempt:
             step=held.step | held.parameters,
             pictures=[await self._picture(sha256) for sha256 in held.pictures],
             picture_hashes=held.pictures,
+            consent=await self._consent(held),
+        )
+
+    async def _consent(self, held: Claim) -> Agreed | None:
+        """What the run's owner agreed to, for a step that speaks with a sample of a voice. Raises Invalid without."""
+        found = await consents.behind(held.run_id, held.step)
+        return (
+            None if found is None else Agreed(found.sha256, found.words, found.given_at.isoformat(timespec="seconds"))
         )
 
     async def _picture(self, sha256: str) -> bytes:

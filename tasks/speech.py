@@ -5,6 +5,7 @@ torch and transformers are imported when first needed, so that importing a step 
 
 import re
 import textwrap
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,12 +78,28 @@ class Vits:
         known = set(self.tokenizer.get_vocab()) - set(self.tokenizer.all_special_tokens)
         return any(char.isalnum() and char in known for char in left)
 
+    def named(self, step: TextToSpeech) -> str:
+        """The number of the voice that speaks, "" where there is only one. Raises DomainError as `number_of` does, and
+        for a sample of another voice."""
+        if step.upload or step.voice_of is not None:
+            raise DomainError("This model speaks with its own voices alone: take the sample out, or choose another.")
+        number = number_of(step.voice, self.model.config.num_speakers)
+        return str(number) if self.model.config.num_speakers > 1 else ""
 
-def parts_of(text: str) -> list[str]:
-    """The text in sentences, long ones cut between words. Raises DomainError for too much."""
+
+def typed(char: str, known: Container[str]) -> str:
+    """The character as the model knows it: plainly typed, or small, where it does not know it as it is."""
+    for one in (char, char.translate(_PLAIN), char.lower(), char.upper()):
+        if all(part in known for part in one):
+            return one
+    return char
+
+
+def parts_of(text: str, most: int = PART) -> list[str]:
+    """The text in sentences, those longer than `most` characters cut between words. Raises DomainError for too much."""
     if len(text) > MAX_SPOKEN:
         raise DomainError(f"The text has {len(text):,} characters; at most {MAX_SPOKEN:,} are spoken at once.")
-    return [part for sentence in _ENDS.split(text) for part in textwrap.wrap(sentence, PART)]
+    return [part for sentence in _ENDS.split(text) for part in textwrap.wrap(sentence, most)]
 
 
 def number_of(voice: str, voices: int) -> int:

@@ -3,7 +3,9 @@
 Built here rather than shipped: the real classes load them, and what they say or hear means nothing.
 """
 
+import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,106 @@ def vits(folder: Path, *, voices: int = 1, **tokenizer: Any) -> Path:
     )
     VitsModel(config).save_pretrained(str(folder))
     return folder
+
+
+def speech_t5(
+    folder: Path, *, voices: Sequence[str] = (), speaker: bool = False, vocoder: bool = True, width: int = 8
+) -> Path:
+    """Make a SpeechT5 of some 30,000 parameters that reads small letters and does not stop before it has to, with a
+    vocoder, the named voices, and a model that makes a voice of a sample. A voice is `width` numbers."""
+    import torch
+    from safetensors.torch import save_file
+    from transformers import SpeechT5Config, SpeechT5ForTextToSpeech, SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+    folder.mkdir(parents=True)
+    (folder / "spm_char.model").write_bytes(_letters())
+    told = {"tokenizer_class": "SpeechT5Tokenizer", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    torch.manual_seed(0)
+    config = SpeechT5Config(
+        vocab_size=40,
+        hidden_size=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        num_mel_bins=8,
+        speech_decoder_prenet_units=16,
+        speech_decoder_postnet_units=16,
+        speech_decoder_postnet_layers=2,
+        speaker_embedding_dim=width,
+        max_text_positions=200,
+        max_speech_positions=500,
+        reduction_factor=10,
+    )
+    model: Any = SpeechT5ForTextToSpeech(config)
+    with torch.no_grad():
+        model.speech_decoder_postnet.prob_out.bias.fill_(-20.0)
+        model.speecht5.decoder.prenet.speaker_embeds_layer.weight.mul_(20.0)
+    model.save_pretrained(str(folder))
+    if vocoder:
+        sizes = {"upsample_rates": [4, 4], "upsample_kernel_sizes": [8, 8], "upsample_initial_channel": 16}
+        blocks = {"resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3]]}
+        built: Any = SpeechT5HifiGan(SpeechT5HifiGanConfig(model_in_dim=8, **sizes, **blocks))
+        with torch.no_grad():
+            for name, weight in built.named_parameters():
+                if name.endswith("weight"):
+                    weight.mul_(20.0)
+        built.save_pretrained(str(folder / "vocoder"))
+    for name in voices:
+        (folder / "voices").mkdir(exist_ok=True)
+        save_file({"voice": torch.randn(width)}, str(folder / "voices" / f"{name}.safetensors"))
+    if speaker:
+        _speaker(folder / "speaker", width)
+    return folder
+
+
+def _letters() -> bytes:
+    """A SentencePiece model of single characters: small letters, and a few marks."""
+    import sentencepiece
+
+    made = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["abcdefghijklmnopqrstuvwxyz", "a boat, and. a 'boat'"]),
+        model_writer=made,
+        model_type="char",
+        vocab_size=36,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        pad_id=1,
+        bos_id=0,
+        eos_id=2,
+        unk_id=3,
+        minloglevel=2,
+    )
+    return made.getvalue()
+
+
+def _speaker(folder: Path, width: int) -> None:
+    """A WavLM of some 20,000 parameters that hears whose voice it is."""
+    from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMForXVector
+
+    config = WavLMConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        conv_dim=(8, 8, 8),
+        conv_stride=(10, 8, 4),
+        conv_kernel=(10, 8, 4),
+        num_feat_extract_layers=3,
+        num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=2,
+        tdnn_dim=(16, 16, 16),
+        tdnn_kernel=(5, 3, 1),
+        tdnn_dilation=(1, 2, 1),
+        xvector_output_dim=width,
+        num_labels=2,
+    )
+    WavLMForXVector(config).save_pretrained(str(folder))
+    Wav2Vec2FeatureExtractor().save_pretrained(str(folder))
 
 
 def whisper(folder: Path, *, tokens: int = 24) -> Path:

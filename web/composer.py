@@ -6,6 +6,7 @@ A form is a flat dict of what was typed, valid or not: `title`, `i1-name`, `l1-i
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -13,10 +14,10 @@ from msgspec import Struct
 
 from domain import diff, licenses, steps, tags, template, versions, vocabulary
 from domain.errors import Invalid
-from domain.models import LORA, ModelChoice
+from domain.models import LORA, SAMPLE, ModelChoice
 from domain.pipelines import VISIBILITIES, Details, clean
 from domain.vocabulary import Unknown
-from web import class_labels, lora_help
+from web import class_labels, lora_help, voice_help
 from web.text_starts import STARTS as TEXT_STARTS
 
 Form = dict[str, str]
@@ -27,12 +28,13 @@ _ROW = re.compile(
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OWN = {kind: {"kind", *(field.name for field in steps.fields_of(kind))} for kind in steps.KINDS}
+_OWN[voice_help.KIND] |= {voice_help.FIELD}
 _FIELDS = set[str]().union(*_OWN.values())
 FILES = {f"s{number}-{field}-file": f"s{number}-{field}" for number in range(1, 100) for field in steps.FILES}
 """Fields that hold a file, and those that name it once it is kept."""
 RARE = (
     "title", "system", "negative_prompt", "scheduler", "num_images_per_prompt", "method", "sharpen", "feather", "top_p",
-    "stop",
+    "stop", "voice_of",
 )  # fmt: skip
 """Fields folded under "More" until they are used."""
 STARTS: dict[str, tuple[str, list[steps.AnyStep]]] = {
@@ -78,6 +80,16 @@ def pictures(form: Mapping[str, str]) -> list[str]:
     """The SHA-256 of every picture that the form's steps name, as many as there may be steps."""
     named = [row.get(field, "") for row in _rows(form, "s")[: steps.MAX_STEPS] for field in steps.FILES]
     return [sha256 for sha256 in dict.fromkeys(named) if _SHA256.fullmatch(sha256)]
+
+
+def samples(form: Mapping[str, str]) -> list[str]:
+    """The SHA-256 of every sample of a voice that the form's steps name."""
+    return [sha256 for sha256 in voice_help.samples(_rows(form, "s")) if _SHA256.fullmatch(sha256)]
+
+
+def takes_sample(form: Mapping[str, str], key: str) -> bool:
+    """Whether a step's file field, such as `s2-upload`, takes the sample of a voice."""
+    return form.get(f"{key.partition('-')[0]}-kind") == voice_help.KIND
 
 
 def medium_of(form: Mapping[str, str], key: str) -> steps.Medium | None:
@@ -186,6 +198,7 @@ def rearranged(form: Mapping[str, str], do: str) -> Form:
     elif action == "clear" and what in steps.FILES and is_number(number):
         for row in rows["s"][max(int(number) - 1, 0) : int(number)]:
             row[what] = ""
+            row.pop(voice_help.FIELD, None)
     elif is_number(rest):
         rows["s"] = _moved(rows["s"], action, int(rest), form.get(f"add-{rest}-kind", ""))
     details = {name: form.get(name, "") for name in DETAILS}
@@ -362,6 +375,8 @@ class StepRow(Struct, frozen=True, kw_only=True):
     params: list[Control]
     more: list[Control]
     more_open: bool
+    tick: voice_help.Tick | None
+    """What the step's sample of a voice needs; None for a step that takes none."""
 
 
 class Composer(Struct, frozen=True, kw_only=True):
@@ -389,9 +404,11 @@ def compose(
     parent: steps.Recipe | None = None,
     seen: Collection[str] = (),
     made: Mapping[int, str] | None = None,
+    agreed: Mapping[str, datetime] | None = None,
 ) -> Composer:
     """Lay the form out for the page. Errors are shown only when given, of pictures only those in `seen`; `made` is a
-    picture of each step, by its number, for masks to be painted over."""
+    picture of each step, by its number, for masks to be painted over; `agreed` says when the reader agreed to samples
+    of voices, by their SHA-256."""
     typed = _with_models(form, models)
     composed = read(typed, {kind: [choice.name for choice in found] for kind, found in models.items()})
     changes = diff.changes(parent, composed.recipe) if parent is not None else None
@@ -403,7 +420,7 @@ def compose(
         errors=shown,
         summary=[(_anchor(key, typed), _sentence(key, words, rows)) for key, words in shown.items()],
         rows=[
-            _step_row(number, step, rows, models, shown, unknown, parent, changes, seen, made or {})
+            _step_row(number, step, rows, models, shown, unknown, parent, changes, seen, made or {}, agreed or {})
             for number, step in enumerate(composed.recipe.steps, 1)
         ],
         inputs=_rows(typed, "i"),
@@ -442,7 +459,7 @@ def _unknown(
             reader = model
         if row.get("kind") == "prompt_template":
             field, model = "template", reader
-        if field in _OWN.get(row.get("kind", ""), ()) and model in choices and choices[model].words:
+        if field in _OWN.get(row.get("kind", ""), ()) and model in choices and vocabulary.prompts(choices[model].words):
             pieces = vocabulary.texts(row.get(field, ""), inputs, recipe.lists)
             texts, own = lora_help.read(row.get(field, ""), pieces, models.get(LORA, ()))
             known = choices[model].words + own
@@ -461,6 +478,7 @@ def _step_row(
     changes: diff.Changes | None,
     seen: Collection[str],
     made: Mapping[int, str],
+    agreed: Mapping[str, datetime],
 ) -> StepRow:
     row = rows[number - 1]
     kind = row["kind"] if row["kind"] in steps.KINDS else "text_to_image"
@@ -470,7 +488,11 @@ def _step_row(
         _control(field, number, rows, _offered(field, kind, models), errors, unknown, before, change, seen, made)
         for field in steps.fields_of(kind)
     ]
-    named = list(zip(steps.fields_of(kind), controls, strict=True))
+    named = [
+        (field, control)
+        for field, control in zip(steps.fields_of(kind), controls, strict=True)
+        if control.error or not voice_help.hidden(kind, field.name, control.value, models)
+    ]
     takes = steps.KINDS[kind].takes is not None
     rare = [field.name for field, _ in named if field.name in RARE or (field.name == "source" and not takes)]
     more = [control for field, control in named if field.name in rare]
@@ -489,6 +511,7 @@ def _step_row(
         ],
         more=more,
         more_open=used,
+        tick=voice_help.tick(number, row, agreed, errors) if SAMPLE in models or row.get("upload") else None,
     )
 
 
@@ -557,6 +580,8 @@ def _choices(
         return lora_help.choices(models)
     if field.widget == "class":
         return class_labels.choices(models, value)
+    if field.widget == "voice":
+        return voice_help.choices(models, value)
     if field.widget == "source":
         earlier = [(str(n), f"Step {n}, {_label(rows[n - 1])}") for n in range(1, number)]
         late = [(value, f"Step {value}")] if value and value not in [name for name, _ in earlier] else []
@@ -581,7 +606,8 @@ def _anchor(key: str, form: Mapping[str, str]) -> str:
     match = re.fullmatch(r"s(\d+)-(\w+)", key)
     kind = form.get(f"s{match.group(1)}-kind", "") if match else ""
     drawn = kind in steps.KINDS and match is not None and match.group(2) in [f.name for f in steps.fields_of(kind)]
-    if drawn or key in DETAILS or (key in form and key[0] in "il"):
+    ticked = kind == voice_help.KIND and match is not None and match.group(2) == voice_help.FIELD
+    if drawn or ticked or key in DETAILS or (key in form and key[0] in "il"):
         return key
     if match is not None and 1 <= int(match.group(1)) <= len(_rows(form, "s")):
         return f"step-{match.group(1)}"

@@ -12,6 +12,7 @@ from litestar import Request, Response, get, post
 from msgspec import Struct
 
 from domain import (
+    consents,
     contact_sheet,
     estimates,
     forecast,
@@ -113,10 +114,14 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
 
 async def _compose(pipeline_id: UUID, number: int, me: Viewer, sent: Mapping[str, str]) -> Composed:
     form = await run_pages.form(pipeline_id, number_or_404(number), me.id)
-    kinds = {steps.kind_of(step) for step in form.recipe.steps}
-    offered = {kind: found for kind, found in (await models.offered()).items() if kind in {*kinds, models.LORA}}
+    kinds = {models.LORA, models.SAMPLE, *(steps.kind_of(step) for step in form.recipe.steps)}
+    offered = {kind: found for kind, found in (await models.offered()).items() if kind in kinds}
     named = {kind: [one.name for one in found] for kind, found in offered.items()}
-    classes = {one.name: vocabulary.classes(one.words) for found in offered.values() for one in found}
+    classes = {
+        one.name: vocabulary.classes(one.words) or vocabulary.voices(one.words)
+        for found in offered.values()
+        for one in found
+    }
     targets = grid_axes.targets(form.recipe, named, classes)
     values = {name: value for name, value in sent.items() if name != "do"}
     if values.get("x") not in targets:
@@ -146,6 +151,8 @@ async def _estimate(composed: Composed, me: Viewer) -> int:
             composed.plan = grids.plan(form.version_id, form.recipe, axes, inputs, seed, check=check)
     except Invalid as error:
         composed.errors = {**error.fields, **composed.errors}
+    if await consents.missing(me.id, form.recipe):
+        composed.errors.setdefault("x", consents.ALONE)
     if composed.errors or composed.plan is None:
         return 422
     composed.estimate = await estimates.estimate(composed.plan.asks(form.recipe), me.id, beyond=True)

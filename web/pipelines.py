@@ -11,11 +11,24 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State, UploadFile
 
-from domain import artifacts, bookmarks, drafts, lineage, models, pipelines, ratings, runs, services, steps, uploads
+from domain import (
+    artifacts,
+    bookmarks,
+    consents,
+    drafts,
+    lineage,
+    models,
+    pipelines,
+    ratings,
+    runs,
+    services,
+    steps,
+    uploads,
+)
 from domain.errors import Invalid, NotFound, TooLarge, TooMany
 from domain.pipeline_pages import made_lately
 from domain.pipelines import Details, Editing, PipelinePage, PipelineRef
-from web import comments, composer, follows, judging
+from web import comments, composer, follows, judging, voice_help
 from web.auth import Viewer, config_of, viewer_of
 from web.composer import Form
 from web.forms import new_key, read_files, read_form, read_typed
@@ -171,11 +184,12 @@ async def _save(
 ) -> Response[bytes]:
     offered = await models.offered()
     composed = composer.read(form, {kind: [one.name for one in found] for kind, found in offered.items()})
-    unknown = judging.faults(composed.recipe, offered)
-    errors = {**unknown, **composed.errors, **errors}
+    agreed = voice_help.agreed(form)
+    unsaid = await consents.missing(me.id, composed.recipe, agreed) if run else {}
+    errors = {**judging.faults(composed.recipe, offered), **composed.errors, **unsaid, **errors}
     if not errors:
         try:
-            ref = await _keep(me, editing, composed.details, composed.recipe, form.get("note", ""), key)
+            ref = await _keep(me, editing, composed.details, composed.recipe, form.get("note", ""), key, agreed)
         except Invalid as error:
             errors = error.fields
         else:
@@ -186,12 +200,18 @@ async def _save(
 
 
 async def _keep(
-    me: Viewer, editing: Editing | None, details: Details, recipe: steps.Recipe, note: str, key: str
+    me: Viewer,
+    editing: Editing | None,
+    details: Details,
+    recipe: steps.Recipe,
+    note: str,
+    key: str,
+    agreed: Collection[str],
 ) -> PipelineRef:
     if editing is not None:
-        return await pipelines.save(editing.id, me.id, details, recipe, note)
+        return await pipelines.save(editing.id, me.id, details, recipe, note, agreed)
     asked = f"{key[:100]} {steps.digest(recipe)} {msgspec.json.encode(details).decode()}" if key else ""
-    return await pipelines.create(me.id, details, recipe, note=note, once=asked)
+    return await pipelines.create(me.id, details, recipe, note=note, once=asked, agreed=agreed)
 
 
 async def _after(request: _Request, me: Viewer, ref: PipelineRef, run: bool, key: str) -> Response[bytes]:
@@ -213,19 +233,21 @@ async def _take_files(request: _Request, me: Viewer, state: State, typed: Form) 
     for name, file in (await read_files(request, composer.FILES)).items():
         key = composer.FILES[name]
         try:
-            typed[key] = (await take_file(me, state, file, composer.medium_of(typed, key))).sha256
+            made = await take_file(me, state, file, composer.medium_of(typed, key), composer.takes_sample(typed, key))
+            voice_help.chosen(typed, key, made.sha256)
         except (Invalid, TooLarge, TooMany) as error:
             errors[key] = words_of(error)
     return errors
 
 
 async def take_file(
-    me: Viewer, state: State, file: UploadFile, medium: steps.Medium | None = "image"
+    me: Viewer, state: State, file: UploadFile, medium: steps.Medium | None = "image", sample: bool = False
 ) -> uploads.Uploaded:
-    """Keep an uploaded picture or sound for the person. Raises Invalid, TooLarge or TooMany."""
+    """Keep an uploaded picture or sound, or the sample of a voice, for the person. Raises Invalid, TooLarge or
+    TooMany."""
     uploads.check_size(file.file.seek(0, os.SEEK_END))
     await file.seek(0)
-    return await uploads.add(state.storage, me.id, await file.read(), file.filename, medium)
+    return await uploads.add(state.storage, me.id, await file.read(), file.filename, medium, sample=sample)
 
 
 def words_of(error: Invalid | TooLarge | TooMany) -> str:
@@ -286,7 +308,8 @@ async def lay_out(
     seen = await _seen(composer.pictures(form), viewer_id) if viewer_id else set[str]()
     paints = any(name.endswith("-mask") for name in form)
     made = await made_lately(editing.id, viewer_id) if paints and editing and viewer_id else {}
-    return composer.compose(form, await models.offered(), errors, parent, seen, made)
+    agreed = await consents.given(viewer_id, composer.samples(form)) if viewer_id else {}
+    return composer.compose(form, await models.offered(), errors, parent, seen, made, agreed)
 
 
 async def _seen(pictures: Collection[str], viewer_id: UUID) -> set[str]:

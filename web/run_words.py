@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -217,6 +218,12 @@ def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
         pairs.append(("Language", f"{found}, found out"))
     if over and size(step):
         pairs.append(("Size", size(step)))
+    if step.step.get("upload") and step.kind == "text_to_speech":
+        pairs.append(("Voice", "of a sample"))
+    elif step.value("voice_of"):
+        pairs.append(("Voice", f"of step {step.value('voice_of')}"))
+    elif not step.value("voice") and (voice := step.receipt.get("parameters", {}).get("voice")):
+        pairs.append(("Voice", f"{voice}, the first"))
     if chosen := step.receipt.get("parameters", {}).get("chosen"):
         pairs.append(("Chosen", f"{', '.join(map(str, chosen))} of {step.receipt['parameters']['of']}"))
     if loras := step.receipt.get("parameters", {}).get("loras"):
@@ -320,7 +327,7 @@ def recipe_steps(recipe: Recipe) -> list[dict[str, Any]]:
     listed: list[dict[str, Any]] = []
     for step in recipe.steps:
         plain: dict[str, Any] = msgspec.to_builtins(step)
-        facts = [(label, _plain(plain[field])) for field, label in _FACTS if plain.get(field) is not None]
+        facts = [(label, _plain(plain[field])) for field, label in _FACTS if plain.get(field) not in (None, "")]
         if plain.get("width"):
             facts.append(("Size", f"{plain['width']} × {plain['height']}"))
         listed.append(
@@ -344,11 +351,19 @@ def receipt(step: StepPage) -> list[tuple[str, str]]:
     pairs += [("Means", ", ".join(f"{name} {value}" for name, value in sorted((got.get("means") or {}).items())))]
     batch = got.get("batch")
     pairs += [("Drawn together", f"{batch['position'] + 1} of {batch['size']} runs in one call" if batch else "")]
+    if agreed := got.get("consent"):
+        pairs += [("Consent", f"{_day(agreed['at'])}, to {_hash(agreed['sample'])}: “{agreed['words']}”")]
     pairs += [("Took in", _hash(sha256)) for sha256 in got.get("inputs") or ()]
     pairs += [("Gave", _hash(sha256)) for sha256 in got.get("outputs") or ()]
     spent = (("queued", "in the queue"), ("load", "loading"), ("run", "running"), ("save", "saving"))
     times = ", ".join(f"{seconds(step.timings[name])} {doing}" for name, doing in spent if step.timings.get(name))
     return [(label, value) for label, value in [*pairs, ("Times", times)] if value]
+
+
+def _day(moment: str) -> str:
+    """The day of a moment as a receipt writes it: 29 November 2026."""
+    at = datetime.fromisoformat(moment)
+    return f"{at.day} {at.strftime('%B %Y')}"
 
 
 def _hash(sha256: str) -> str:

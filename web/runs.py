@@ -1,5 +1,6 @@
 """Runs: the form that starts one, its page while it is alive and after, and a person's own list."""
 
+import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Annotated, Any
@@ -8,11 +9,11 @@ from uuid import UUID
 import msgspec
 from litestar import Request, Response, get, post
 
-from domain import choices, forecast, models, ratings, run_pages, runs, services, steps
+from domain import choices, consents, forecast, models, ratings, run_pages, runs, services, steps
 from domain.changes import applied
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.run_pages import RunForm, RunPage, StepPage
-from web import comments, private_feeds, run_words, unchanged
+from web import comments, private_feeds, run_words, unchanged, voice_help
 from web.auth import Viewer, config_of, token_of
 from web.forms import new_key, read_form, sent_key
 from web.render import page, see_other, wants_part
@@ -27,6 +28,7 @@ TEXTS = {
 }
 """The media type of a text, by the ending of its file."""
 _Request = Request[Any, Any, Any]
+_TICK = re.compile(r"s[1-9]\d?-consent")
 
 
 @get("/pipelines/{pipeline_id:uuid}/versions/{number:int}/runs")
@@ -51,7 +53,7 @@ async def new(
 @post("/pipelines/{pipeline_id:uuid}/versions/{number:int}/runs")
 async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) -> Response[bytes]:
     """Accept a run and go to its page. A form sent twice leads to the same run."""
-    sent = await read_form(request, lambda name: name in ("key", "seed", "afresh", "from") or name.startswith("input-"))
+    sent = await read_form(request, _knows)
     key = sent_key(request, sent)
     try:
         form = await _form(pipeline_id, number, me)
@@ -73,6 +75,7 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
             afresh=sent.get("afresh") == "1",
             changes=earlier.changes if earlier else None,
             limit=config_of(request.scope).run_limit,
+            agreed=voice_help.agreed(sent),
         )
     except Invalid as error:
         return await _show_form(request, me, form, sent, error.fields, status=422)
@@ -82,6 +85,11 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
     except TooMany as error:
         return await _show_form(request, me, form, sent, {"key": error.message}, status=error.status)
     return see_other(f"/runs/{accepted.run_id}")
+
+
+def _knows(name: str) -> bool:
+    """Whether the form that starts a run has a field of this name."""
+    return name in ("key", "seed", "afresh", "from") or name.startswith("input-") or bool(_TICK.fullmatch(name))
 
 
 async def run_with_changes(run_id: str, version_id: UUID, viewer_id: UUID) -> RunPage:
@@ -136,6 +144,8 @@ async def _show_form(
     if values.get("from"):
         earlier = await run_with_changes(values["from"], form.version_id, me.id)
         form = msgspec.structs.replace(form, recipe=applied(form.recipe, earlier.changes))
+    unsaid = await consents.missing(me.id, form.recipe)
+    fields |= unsaid.keys()
     astray = [f"{name.removeprefix('input-')}: {words}" for name, words in (errors or {}).items() if name not in fields]
     return page(
         request,
@@ -148,6 +158,7 @@ async def _show_form(
         values={"key": new_key(), "seed": "", "afresh": "", **values},
         errors=errors or {},
         mend=[name for name in errors or {} if name in fields and name != "key"],
+        ticks=voice_help.ticks(form.recipe, unsaid, values, errors or {}),
         astray=astray,
         waiting=await forecast.waiting(),
         expected=await forecast.expected_seconds(form.recipe),

@@ -1,9 +1,12 @@
 """A text that is spoken, heard and saved, and an uploaded sound that is written down."""
 
+import io
 import os
 import re
+import struct
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import pytest
@@ -19,10 +22,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def models(site: str, place: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A model that speaks and one that listens, which the host added to the running site."""
+    """Models that speak, one of them like samples too, and one that listens, which the host added to the running
+    site."""
     folder = tmp_path_factory.mktemp("models")
     for name, made in {
         "speech": speakers.vits(folder / "speech"),
+        "voices": speakers.speech_t5(folder / "voices", voices=["Ann", "Bo"], speaker=True),
         "whisper": speakers.whisper(folder / "whisper"),
     }.items():
         command = [sys.executable, "-m", "deploy.cli", "models", "add", name, str(made)]
@@ -83,3 +88,42 @@ async def test_a_text_is_heard_and_written_down_again(open_page: OpenPage, tmp_p
     await page.get_by_role("button", name="Publish and show the pipeline to everyone").click()
     await page.get_by_role("link", name="its page").click()
     await expect(page.get_by_label("The sound that step 1 writes down")).to_be_visible()
+
+
+@pytest.mark.usefixtures("models")
+@pytest.mark.parametrize("javascript", [True, False])
+async def test_a_sample_of_a_voice_needs_a_tick(open_page: OpenPage, tmp_path: Path, javascript: bool) -> None:
+    page = await open_page(javascript=javascript, viewport=PHONE)
+    await sign_up(page, f"voice{javascript}".lower())
+    await only(page, "text_to_speech", "A voice")
+    await page.locator("[name=s1-prompt]").fill("boats lift from the sand")
+    await page.locator("[name=s1-model]").select_option("voices")
+    await expect(page.locator("[name=s1-voice] option")).to_have_text(["The first", "Ann", "Bo"])
+    sample = tmp_path / "me.wav"
+    sample.write_bytes(tone(2))
+    await page.locator("[name=s1-upload-file]").set_input_files(sample)
+    if javascript:
+        await expect(page.get_by_label("The sound chosen for step 1")).to_be_visible()
+    await page.locator("button[name=do][value=run]:visible").first.click()
+    tick = page.get_by_role("checkbox", name="This is my own voice")
+    await expect(tick).to_have_attribute("aria-invalid", "true")
+    await expect(page.locator("#s1-consent-e")).to_contain_text("Tick this first")
+    await expect(page.locator("[name=s1-prompt]")).to_have_value("boats lift from the sand")
+    await expect(page.get_by_label("The sound chosen for step 1")).to_be_visible()
+    await tick.check()
+    await run(page, javascript)
+    await expect(page.locator("#steps")).to_contain_text("of a sample")
+    await page.locator("#steps summary").click()
+    await expect(page.locator("#r1")).to_contain_text("This is my own voice")
+    await page.get_by_role("link", name="Run again").click()
+    await expect(page.get_by_role("heading", name="Run it")).to_be_visible()
+    await expect(page.get_by_role("checkbox", name="This is my own voice")).to_have_count(0)
+
+
+def tone(seconds: int) -> bytes:
+    """A WAV of a hum."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(b"".join(struct.pack("<h", at % 80 * 200 - 8_000) for at in range(seconds * 16_000)))
+    return buffer.getvalue()

@@ -8,7 +8,7 @@ import pytest
 from domain import db, drafts, forks, models, pipelines, steps
 from domain.steps import ImageToImage, Recipe, TextToImage
 from tests.make import png
-from web import composer
+from web import composer, voice_help
 
 PART = {"HX-Request": "true", "HX-Request-Type": "partial"}
 FORM = {
@@ -284,6 +284,8 @@ async def test_every_field_of_every_kind_is_in_the_form(browser, kind):
     html = (await browser.get("/pipelines/new")).text
     for field in steps.fields_of(kind):
         name = f"s1-{field.name}"
+        if voice_help.hidden(kind, field.name, "", {}):  # no model of this site takes a sample of a voice
+            continue
         assert html.count(f'name="{name}"') == 1, name
         assert f'for="{name}"' in html
         assert f'id="{name}"' in html

@@ -50,6 +50,7 @@ ONLY_IN_THE_DATABASE = {
     "runs_pipeline_id_number_key",
     "step_runs_run_id_ordinal_key",
     "uploads_person_id_sha256_key",
+    "consents_person_id_sha256_words_key",
     "versions_pipeline_id_number_key",
     "comments_author_id_once_key",
     "notifications_comment_id_person_id_key",
@@ -158,6 +159,7 @@ CHECKS = {
     "artifacts_sha256_check",
     "artifacts_state_check",
     "collections_visibility_check",
+    "consents_sha256_check",
     "feed_keys_collection",
     "feed_keys_list_check",
     "follows_one",
@@ -194,6 +196,7 @@ DEFAULTS = {
     "models": "id license defaults means created_at words",
     "artifacts": "state touched_at",
     "uploads": "id filename created_at",
+    "consents": "id given_at",
     "pipelines": """id description tags license visibility generation latest_version run_count offshoot_count
         rating_count rating_sum rating_score trend prompt model medium cover_text created_at updated_at
         rating_tally grown_count offshoot_tally grown_tally offshoot_weight grown_weight recount_due""",

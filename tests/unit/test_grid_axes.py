@@ -65,7 +65,15 @@ def test_classes_are_those_of_the_steps_model() -> None:
 
 def test_whatever_is_typed_has_a_hint() -> None:
     widgets = {field.widget for kind in steps.KINDS for field in steps.fields_of(kind)}
-    assert widgets - {*FIXED, *LISTED} <= grid_words.HINTS.keys()
+    assert widgets - {*FIXED, *LISTED, "voice"} <= grid_words.HINTS.keys()
+
+
+def test_voices_are_ticked_where_the_model_names_them_and_typed_where_not() -> None:
+    recipe = steps.Recipe(steps=[steps.TextToSpeech(model="small"), steps.TextToSpeech(model="other")])
+    found = grid_axes.targets(recipe, {}, {"small": ["Ann", "Bo"]})
+    assert (found["s1-voice"].widget, found["s1-voice"].choices) == ("class", ("Ann", "Bo"))
+    assert grid_axes.axis(found["s2-voice"], "0\n3").values == ["0", "3"]
+    assert not {"s1-upload", "s1-voice_of"} & found.keys(), "no cell speaks with another sample than the version"
 
 
 def test_tenths_come_out_exactly() -> None:
