@@ -135,6 +135,8 @@ ONLY_IN_THE_DATABASE = {
     # the other side of foreign keys
     "comments_parent",
     "notifications_actor",
+    # what was read of a model
+    "model_readings_name",
     "events_run",
     "forms_sha256",
     "grids_owner",
@@ -191,7 +193,8 @@ CHECKS = {
 DEFAULTS = {
     "people": "id name about role created_at",
     "sessions": "created_at seen_at",
-    "models": "id license defaults means created_at words",
+    "models": "id license defaults means created_at words files told",
+    "model_readings": "id done total began_at seen_at fault",
     "artifacts": "state touched_at",
     "uploads": "id filename created_at",
     "pipelines": """id description tags license visibility generation latest_version run_count offshoot_count
@@ -202,7 +205,7 @@ DEFAULTS = {
     "runs": "afresh turn id inputs state visibility created_at changes apart",
     "grids": "id inputs created_at",
     "step_runs": """id model batch_key state priority turn attempt crash_count retry_count not_before nudge_at
-        progress progress_total phase""",
+        progress progress_total phase needs""",
     "events": "id data at",
     "search_documents": "number",
     "search_changes": "id",

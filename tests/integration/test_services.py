@@ -41,9 +41,9 @@ async def test_a_worker_that_falls_silent_is_gone(db: Any) -> None:
 
 async def test_what_nobody_runs_is_named_once(db: Any) -> None:
     recipe = steps.Recipe(steps=[DRAW, steps.Pick(), DRAW, steps.Upscale()])
-    assert await services.missing(recipe) == ["Draw", "Enlarge"]
+    assert (await services.missing(recipe)).kinds == ["Draw", "Enlarge"]
     await services.announce("a:1", ["light"], "cpu")
-    assert await services.missing(recipe) == ["Draw"]
+    assert (await services.missing(recipe)).kinds == ["Draw"]
 
 
 async def test_steps_that_run_and_wait_are_counted(db: Any, make: Make) -> None:

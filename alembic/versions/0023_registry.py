@@ -1,0 +1,42 @@
+"""What each worker has, what a step needs of it, and what a host says of a model.
+
+Revision ID: 0023
+Revises: 0019
+"""
+
+from alembic import op
+
+revision = "0023"
+down_revision = "0019"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("""
+        ALTER TABLE workers ADD COLUMN models text[];
+        ALTER TABLE step_runs ADD COLUMN needs text[] NOT NULL DEFAULT '{}';
+        ALTER TABLE models ADD COLUMN files jsonb NOT NULL DEFAULT '[]', ADD COLUMN told jsonb NOT NULL DEFAULT '{}';
+        CREATE TABLE model_readings (
+            id uuid PRIMARY KEY DEFAULT uuidv7(),
+            name text NOT NULL,
+            wanted jsonb,
+            host text NOT NULL,
+            done bigint NOT NULL DEFAULT 0,
+            total bigint NOT NULL DEFAULT 0,
+            began_at timestamptz NOT NULL DEFAULT now(),
+            seen_at timestamptz NOT NULL DEFAULT now(),
+            ended_at timestamptz,
+            fault text NOT NULL DEFAULT ''
+        );
+        CREATE INDEX model_readings_name ON model_readings (name, began_at);
+        """)
+
+
+def downgrade() -> None:
+    op.execute("""
+        DROP TABLE model_readings;
+        ALTER TABLE models DROP COLUMN files, DROP COLUMN told;
+        ALTER TABLE step_runs DROP COLUMN needs;
+        ALTER TABLE workers DROP COLUMN models;
+        """)
