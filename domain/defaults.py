@@ -13,6 +13,19 @@ OWN = ("model", "seed", "title", "stop", "voice", *steps.SOURCES, *steps.FILES)
 _LONG = {name: short for short, name in SHORT.items()}
 
 
+def _titles() -> dict[str, str]:
+    """What every field is called, in the order of the forms."""
+    found: dict[str, str] = {}
+    for kind in steps.KINDS:
+        for field in steps.fields_of(kind):
+            found.setdefault(field.name, field.title)
+    return found
+
+
+_TITLES = _titles()
+_ORDER = {name: place for place, name in enumerate(_TITLES)}
+
+
 def names(kinds: Sequence[str]) -> list[str]:
     """What can be written for a model of these kinds, in the order of their forms."""
     return [_LONG.get(name, name) for name in _fields(kinds)]
@@ -37,8 +50,17 @@ def parse(text: str, kinds: Sequence[str]) -> dict[str, Any]:
 
 
 def spell(values: Mapping[str, Any]) -> str:
-    """The parameters as `parse` reads them."""
-    return ", ".join(f"{_LONG.get(name, name)}={_shown(value)}" for name, value in values.items())
+    """The parameters as `parse` reads them, in the order of the forms."""
+    return ", ".join(f"{_LONG.get(name, name)}={_shown(value)}" for name, value in _in_order(values))
+
+
+def titled(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The same as pages show them: what the field is called, and its value."""
+    return [(_TITLES.get(name, name), _shown(value).removesuffix("Scheduler")) for name, value in _in_order(values)]
+
+
+def _in_order(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return sorted(values.items(), key=lambda one: _ORDER.get(one[0], len(_ORDER)))
 
 
 def _fields(kinds: Sequence[str]) -> dict[str, list[tuple[str, str]]]:

@@ -112,6 +112,11 @@ def is_lora(path: Path) -> bool:
     return bool(names) and all("lora" in name.lower() or name.endswith(".alpha") for name in names)
 
 
+def tensors_of(path: Path) -> dict[str, dict[str, Any]]:
+    """What a safetensors file says of each of its tensors: dtype, as it names them, and shape."""
+    return {name: told for name, told in _header(path).items() if name != "__metadata__"}
+
+
 def trigger_of(path: Path) -> list[str]:
     """The words that call what a LoRA has learned, as its file tells them in the terms of ModelSpec."""
     told = _header(path).get("__metadata__", {}) if path.is_file() else {}

@@ -64,6 +64,8 @@ ROUTES: list[Any] = [
     tags.show,
     similar.show,
     models.index,
+    models.show,
+    models.as_json,
     ratings.save,
     search.show,
     search.suggest,
