@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from domain import diff, licenses, steps, tags, template, versions, vocabulary
+from domain import defaults, diff, licenses, steps, tags, template, versions, vocabulary
 from domain.errors import Invalid
 from domain.models import LORA, ModelChoice
 from domain.pipelines import VISIBILITIES, Details, clean
@@ -218,6 +218,37 @@ def _moved(rows: list[Form], action: str, number: int, kind: str) -> list[Form]:
     return [row | {name: place.get(row[name], "") for name in steps.SOURCES if row.get(name)} for row in moved]
 
 
+def suited(form: Mapping[str, str], number: int, models: Mapping[str, Collection[ModelChoice]]) -> Form:
+    """The form with step `number` as suits its model; where that is not on this site, with the first that is."""
+    rows = _rows(form, "s")
+    row = rows[number - 1] if 1 <= number <= len(rows) else {}
+    offered = list(models.get(row.get("kind", ""), ()))
+    if not offered:
+        return dict(form)
+    chosen = next((choice for choice in offered if choice.name == row.get("model")), offered[0])
+    return dict(form) | {f"s{number}-{name}": value for name, value in _suiting(chosen, row["kind"]).items()}
+
+
+def _suiting(chosen: ModelChoice, kind: str) -> Form:
+    """The model with its parameters, as far as steps of the kind have them."""
+    given = {name: as_typed(value) for name, value in chosen.defaults.items() if name in _OWN.get(kind, ())}
+    return {**given, "model": chosen.name}
+
+
+def begun(start: str, model: str, models: Mapping[str, Collection[ModelChoice]]) -> Form:
+    """The form of a new pipeline: a starting point, or one step with a model, each step as suits its model."""
+    kind = next(
+        (kind for kind, found in models.items() if kind in steps.KINDS and model in {m.name for m in found}), ""
+    )
+    form = blank(start)
+    if kind:
+        step = msgspec.convert({"kind": kind, "model": model}, steps.AnyStep)
+        form = form_of(Details("", visibility="private"), steps.Recipe(steps=[step]))
+    for number in range(1, len(_rows(form, "s")) + 1):
+        form = suited(form, number, models)
+    return form
+
+
 # -- from a form to a recipe -------------------------------------------------------------------
 
 
@@ -362,6 +393,12 @@ class StepRow(Struct, frozen=True, kw_only=True):
     params: list[Control]
     more: list[Control]
     more_open: bool
+    model: str
+    """The model that the step names; "" for none."""
+    trigger: list[str]
+    """The words that call what the model has learned."""
+    suits: list[tuple[str, str]]
+    """(title, value): what the model's host suggests for it, where the step has something else."""
 
 
 class Composer(Struct, frozen=True, kw_only=True):
@@ -422,9 +459,9 @@ def _with_models(form: Mapping[str, str], models: Mapping[str, Collection[ModelC
         offered = list(models.get(row.get("kind", ""), ()))
         usual = {field.name: as_typed(field.default) for field in steps.fields_of(row["kind"])} if offered else {}
         if offered and row.get("model") == usual["model"] not in [choice.name for choice in offered]:
-            suits = {name: as_typed(value) for name, value in offered[0].defaults.items() if name in usual}
+            suits = _suiting(offered[0], row["kind"])
             left = {name: value for name, value in suits.items() if row.get(name) == usual[name]}
-            typed |= {f"s{number}-{name}": value for name, value in {**left, "model": offered[0].name}.items()}
+            typed |= {f"s{number}-{name}": value for name, value in left.items()}
     return typed
 
 
@@ -445,9 +482,14 @@ def _unknown(
         if field in _OWN.get(row.get("kind", ""), ()) and model in choices and choices[model].words:
             pieces = vocabulary.texts(row.get(field, ""), inputs, recipe.lists)
             texts, own = lora_help.read(row.get(field, ""), pieces, models.get(LORA, ()))
-            known = choices[model].words + own
+            called = [(vocabulary.TRIGGER, _split(choices[model].trigger))] if choices[model].trigger else []
+            known = choices[model].words + called + own
             found[f"s{number}-{field}"] = Unknown(model, vocabulary.unknown(texts, known), known)
     return found
+
+
+def _split(phrases: Collection[str]) -> list[str]:
+    return [word for phrase in phrases for word in phrase.lower().split()]
 
 
 def _step_row(
@@ -464,6 +506,7 @@ def _step_row(
 ) -> StepRow:
     row = rows[number - 1]
     kind = row["kind"] if row["kind"] in steps.KINDS else "text_to_image"
+    chosen = next((choice for choice in models.get(kind, ()) if choice.name == row.get("model")), None)
     change = next((step for step in changes.steps if step.after == number), None) if changes else None
     before = _typed(parent.steps[change.before - 1]) if parent and change and change.before else {}
     controls = [
@@ -489,7 +532,16 @@ def _step_row(
         ],
         more=more,
         more_open=used,
+        model=row.get("model", ""),
+        trigger=chosen.trigger if chosen else [],
+        suits=defaults.titled(_unlike(row, chosen)) if chosen else [],
     )
+
+
+def _unlike(row: Mapping[str, str], chosen: ModelChoice) -> dict[str, Any]:
+    """What a step has otherwise than suits its model."""
+    suits = _suiting(chosen, row["kind"])
+    return {name: value for name, value in chosen.defaults.items() if suits.get(name) not in (None, row.get(name))}
 
 
 def _changed(row: Mapping[str, str], change: diff.StepChange | None) -> str:

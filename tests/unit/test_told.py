@@ -12,7 +12,7 @@ def test_parameters_are_read_by_their_short_names_and_their_own() -> None:
     assert read == {
         "num_inference_steps": 30, "guidance_scale": 7.5, "width": 512, "scheduler": "EulerDiscreteScheduler"
     }  # fmt: skip
-    assert defaults.spell(read) == "steps=30, guidance=7.5, width=512, scheduler=EulerDiscreteScheduler"
+    assert defaults.spell(read) == "width=512, steps=30, guidance=7.5, scheduler=EulerDiscreteScheduler"
     assert defaults.parse(defaults.spell(read), models.IMAGE_KINDS) == read
     assert defaults.parse("num_inference_steps=30", models.IMAGE_KINDS) == {"num_inference_steps": 30}
     assert defaults.parse("temperature=0,5; tokens=90".replace(",", "."), models.TEXT_KINDS) == {
