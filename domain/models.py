@@ -137,7 +137,8 @@ async def register(
     how many bytes were read. Raises Invalid for a bad name, a path that is not a model, anything pickled, and means
     that such a model cannot use.
     """
-    look = check(name, Path(path), means)
+    check_name(name)
+    look = check(Path(path), means)
     now = told.added(said or Said(), kinds or look.kinds, look.defaults if defaults is None else defaults)
     found = await asyncio.to_thread(inspect, name, Path(path), license, kinds, defaults, means, say)
     return await _store(msgspec.structs.replace(found, told=now), keep=keep)
@@ -151,9 +152,8 @@ class Look(Struct, frozen=True):
     bytes: int
 
 
-def check(name: str, path: Path, means: Means = PLAIN) -> Look:
-    """Whether a model can be registered, as far as that is told quickly. Raises Invalid as `register` does."""
-    _check_name(name)
+def check(path: Path, means: Means = PLAIN) -> Look:
+    """Whether what lies there can be registered, as far as that is told quickly. Raises Invalid as `register` does."""
     path = path.expanduser().resolve()
     files = weights.files_of(path)
     check_family(means, weights.parts(path))
@@ -195,7 +195,7 @@ async def register_endpoint(name: str, address: str, *, keep: bool = False) -> M
 
     Its revision speaks of the address alone: what answers there may change. Raises Invalid for a bad name.
     """
-    _check_name(name)
+    check_name(name)
     found = Model(
         name=name,
         family=ENDPOINT,
@@ -427,7 +427,8 @@ def fault(model: Model, own: Mapping[str, Path], say: weights.Say = lambda read:
     return f"its files are others: revision {revision[:12]} instead of {model.revision[:12]}"
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise Invalid for what cannot be a model's name."""
     if not 1 <= len(name) <= 80 or not all(char.isalnum() or char in "-_." for char in name):
         raise Invalid({"name": "1 to 80 letters, digits, dots, dashes and underscores"})
 
@@ -442,7 +443,7 @@ def inspect(
     say: weights.Say = lambda read: None,
 ) -> Model:
     """What `register` stores of the files at `path`, checked and hashed. Raises Invalid."""
-    _check_name(name)
+    check_name(name)
     path = path.expanduser().resolve()
     files = weights.files_of(path)
     check_family(means, weights.parts(path))

@@ -92,9 +92,8 @@ class Model(Table, tablename="models"):
 
 
 class ModelReading(Table, tablename="model_readings"):
-    id = UUID(primary_key=True, null=False, default=None)
-    name = Text(null=False, default=None)
-    wanted = JSONB(null=True, default=None)
+    name = Text(primary_key=True, null=False, default=None)
+    adds = Boolean(null=False, default=None)
     host = Text(null=False, default=None)
     done = BigInt(null=False, default=None)
     total = BigInt(null=False, default=None)

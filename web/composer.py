@@ -237,9 +237,7 @@ def _suiting(chosen: ModelChoice, kind: str) -> Form:
 
 def begun(start: str, model: str, models: Mapping[str, Collection[ModelChoice]]) -> Form:
     """The form of a new pipeline: a starting point, or one step with a model, each step as suits its model."""
-    kind = next(
-        (kind for kind, found in models.items() if kind in steps.KINDS and model in {m.name for m in found}), ""
-    )
+    kind = next((kind for kind in steps.KINDS if model in {choice.name for choice in models.get(kind, ())}), "")
     form = blank(start)
     if kind:
         step = msgspec.convert({"kind": kind, "model": model}, steps.AnyStep)

@@ -18,18 +18,16 @@ def upgrade() -> None:
         ALTER TABLE step_runs ADD COLUMN needs text[] NOT NULL DEFAULT '{}';
         ALTER TABLE models ADD COLUMN files jsonb NOT NULL DEFAULT '[]', ADD COLUMN told jsonb NOT NULL DEFAULT '{}';
         CREATE TABLE model_readings (
-            id uuid PRIMARY KEY DEFAULT uuidv7(),
-            name text NOT NULL,
-            wanted jsonb,
+            name text PRIMARY KEY,
+            adds boolean NOT NULL,
             host text NOT NULL,
             done bigint NOT NULL DEFAULT 0,
-            total bigint NOT NULL DEFAULT 0,
-            began_at timestamptz NOT NULL DEFAULT now(),
-            seen_at timestamptz NOT NULL DEFAULT now(),
+            total bigint NOT NULL,
+            began_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
             ended_at timestamptz,
             fault text NOT NULL DEFAULT ''
         );
-        CREATE INDEX model_readings_name ON model_readings (name, began_at);
         """)
 
 

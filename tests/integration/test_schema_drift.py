@@ -135,8 +135,6 @@ ONLY_IN_THE_DATABASE = {
     # the other side of foreign keys
     "comments_parent",
     "notifications_actor",
-    # what was read of a model
-    "model_readings_name",
     "events_run",
     "forms_sha256",
     "grids_owner",
@@ -194,7 +192,7 @@ DEFAULTS = {
     "people": "id name about role created_at",
     "sessions": "created_at seen_at",
     "models": "id license defaults means created_at words files told",
-    "model_readings": "id done total began_at seen_at fault",
+    "model_readings": "done began_at seen_at fault",
     "artifacts": "state touched_at",
     "uploads": "id filename created_at",
     "pipelines": """id description tags license visibility generation latest_version run_count offshoot_count
