@@ -115,8 +115,13 @@ async def _checked(form: Mapping[str, str], faults: Mapping[str, str]) -> int:
         models.check_name(name)
     except Invalid as error:
         errors = error.fields | errors
+    chosen = means.PLAIN
     try:
-        look = await asyncio.to_thread(models.check, path, means.parse(form["means"]))
+        chosen = means.parse(form["means"])
+    except Invalid as error:
+        errors = error.fields | errors
+    try:
+        look = await asyncio.to_thread(models.check, path, chosen) if path.is_absolute() else None
     except Invalid as error:
         errors = error.fields | errors
     except OSError as error:

@@ -69,6 +69,9 @@ async def test_what_is_wrong_is_said_beside_its_field_and_stays(admin: httpx.Asy
         assert words in answer.text, words
     for name, value in WRONG.items():
         assert value in answer.text, name
+    gone = (await admin.post("/admin/models", data=WRONG | {"path": "/nowhere"})).text
+    assert "/nowhere is neither a diffusers folder" in gone
+    assert "dtype must be" in gone
     right = WRONG | {"name": "mine", "path": str(folder), "license": "", "means": ""}
     answer = await admin.post("/admin/models", data=right)
     assert (answer.status_code, "steps: from 1 to 150" in answer.text) == (422, True)
