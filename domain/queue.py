@@ -23,6 +23,8 @@ LEASE = 30.0
 """Seconds that a claim or a beat holds a step."""
 NUDGE = 30.0
 """Seconds until a queued step that nobody claimed is sent again."""
+PASSED_ON = 2.0
+"""Seconds until workers are told again of a step that one had to leave."""
 CRASHES = 3
 CRASHED = "The step crashed the worker three times"
 
@@ -186,22 +188,31 @@ async def _alike(
 
 
 async def pass_on(queue: str, lacks: Collection[str]) -> bool:
-    """Have another worker told within a second of a step that this one must leave to it: the message that came here is
-    used up. Only where one is there that has what the step needs."""
-    return bool(
-        await db.execute(
+    """Whether a step that this worker must leave to others waits for one that is there and has what it needs: the
+    message that came here was meant for that one. It is told within seconds, whatever becomes of another message.
+
+    The message may come before the dispatcher has committed, so its lock on the step is waited for. Of many steps only
+    the next is told of: whoever takes it looks for the others.
+    """
+    async with db.transaction():
+        step_run_id = await db.fetchval(
             f"""
-            UPDATE step_runs SET nudge_at = clock_timestamp() + interval '0.5 s' WHERE id = (
-                SELECT s.id FROM step_runs s
-                WHERE s.state = 'queued' AND s.queue = $1 AND s.needs && $2 AND s.not_before <= clock_timestamp()
-                  AND s.nudge_at > clock_timestamp() + interval '0.5 s' AND NOT {services.unable("s.queue", "s.needs")}
-                {_IN_TURN} LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
-            )
+            SELECT s.id FROM step_runs s
+            WHERE s.state = 'queued' AND s.queue = $1 AND s.needs && $2 AND s.not_before <= clock_timestamp()
+              AND NOT {services.unable("s.queue", "s.needs")}
+            {_IN_TURN} LIMIT 1 FOR NO KEY UPDATE
             """,  # noqa: S608 - constants only
             queue,
             sorted(lacks),
         )
-    )
+        return bool(
+            await db.execute(
+                """UPDATE step_runs SET nudge_at = least(nudge_at, clock_timestamp() + make_interval(secs => $2))
+                   WHERE id = $1 AND state = 'queued'""",
+                step_run_id,
+                PASSED_ON,
+            )
+        )
 
 
 class _Ready(Struct, frozen=True):

@@ -95,6 +95,8 @@ class Runner:
         self._announcing: asyncio.Task[None] | None = None
         self._lacks: set[str] = set()
         """The models that this worker cannot run, by name."""
+        self._passed_on: dict[str, float] = {}
+        """When a message of each queue was last passed on."""
 
     async def begin(self) -> None:
         """Start in the background: a worker that waits for PostgreSQL can still be told to leave."""
@@ -181,12 +183,13 @@ class Runner:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(db.unbind(), CLOSE)
 
-    async def run(self, name: str) -> None:
-        """Run the steps of the queue `name`, and of the others this worker serves, until none is left."""
+    async def run(self, name: str) -> bool:
+        """Run the steps of the queue `name`, and of the others this worker serves, until none is left for it. Says
+        whether the message is to be passed on, for a step of the queue `name` that another worker can run."""
         assert self._starting is not None, "begin() comes first"
         await asyncio.wait([self._starting])
         if self._starting.cancelled():
-            return
+            return False
         self._starting.result()
         order = [name, *(other for other in self._config.queues if other != name)]
         self._idle.clear()
@@ -196,18 +199,23 @@ class Runner:
                 if served is not None:
                     order = sorted(order, key=lambda other: other == served)  # the others come first next time
                 elif not await self._settled():
-                    await self._pass_on(order)
-                    return
+                    return await self._pass_on(name)
         except TRANSPORT as error:
             log.warning("left the queue %s: %s", name, error)
         finally:
             await self._settled()
             self._idle.set()
+        return False
 
-    async def _pass_on(self, order: Sequence[str]) -> None:
-        """Leave the steps whose models this worker lacks to those that have them."""
-        for name in order if self._lacks else ():
-            await queue.pass_on(name, self._lacks)
+    async def _pass_on(self, name: str) -> bool:
+        """Whether to pass on a message of the queue, which goes round the workers once before it rests a little."""
+        if not self._lacks or not await queue.pass_on(name, self._lacks):
+            return False
+        before, now = self._passed_on.get(name), time.monotonic()
+        if before is not None and now - before < queue.PASSED_ON:
+            return False
+        self._passed_on[name] = now
+        return True
 
     async def _serve(self, order: Sequence[str]) -> str | None:
         """Run what comes next in the first queue that has anything. Returns the queue, None when all are empty.

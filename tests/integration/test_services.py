@@ -1,5 +1,6 @@
 """Workers say that they are there; pages say what nobody runs, before and after somebody asks for it."""
 
+import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -129,10 +130,23 @@ async def test_a_worker_leaves_steps_to_those_that_have_their_models(far: models
     assert await queue.due("image") == 1
     assert not await queue.pass_on("image", ["far"]), "nobody has it"
     await services.announce("b:2", ["image"], "cpu", [far])
+
+    async def told() -> None:
+        """A dispatcher that has rung and not committed yet."""
+        async with db.transaction():
+            await db.execute("UPDATE step_runs SET nudge_at = now() WHERE run_id = $1", asked.run_id)
+            assert await queue.due("image") == 1
+            rung.set()
+            await asyncio.sleep(0.2)
+
+    rung = asyncio.Event()
+    dispatcher = asyncio.create_task(told())
+    await rung.wait()
     assert await queue.pass_on("image", ["far"])
-    assert not await queue.pass_on("image", ["far"]), "it is told already"
-    await db.execute("SELECT pg_sleep(0.6)")
-    assert await queue.due("image") == 1
+    await dispatcher
+    assert await db.fetchval(
+        "SELECT extract(epoch FROM nudge_at - now())::float8 FROM step_runs WHERE run_id = $1", asked.run_id
+    ) == pytest.approx(queue.PASSED_ON, abs=1.5), "and not half a minute, as the dispatcher wrote meanwhile"
     (held,) = await queue.claim("image", "b:2", lacks=["starter"])
     assert held.run_id == asked.run_id
 
