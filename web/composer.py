@@ -219,20 +219,27 @@ def _moved(rows: list[Form], action: str, number: int, kind: str) -> list[Form]:
 
 
 def suited(form: Mapping[str, str], number: int, models: Mapping[str, Collection[ModelChoice]]) -> Form:
-    """The form with step `number` as suits its model; where that is not on this site, with the first that is."""
+    """The form with step `number` as suits its model, but for what somebody chose; where the model is not on this site,
+    with the first that is."""
     rows = _rows(form, "s")
     row = rows[number - 1] if 1 <= number <= len(rows) else {}
     offered = list(models.get(row.get("kind", ""), ()))
     if not offered:
         return dict(form)
     chosen = next((choice for choice in offered if choice.name == row.get("model")), offered[0])
-    return dict(form) | {f"s{number}-{name}": value for name, value in _suiting(chosen, row["kind"]).items()}
+    values = {name: as_typed(value) for name, value in _unlike(row, row["kind"], chosen, offered).items()}
+    return dict(form) | {f"s{number}-{name}": value for name, value in {**values, "model": chosen.name}.items()}
 
 
-def _suiting(chosen: ModelChoice, kind: str) -> Form:
-    """The model with its parameters, as far as steps of the kind have them."""
-    given = {name: as_typed(value) for name, value in chosen.defaults.items() if name in _OWN.get(kind, ())}
-    return {**given, "model": chosen.name}
+def _unlike(row: Mapping[str, str], kind: str, chosen: ModelChoice, offered: Collection[ModelChoice]) -> dict[str, Any]:
+    """What suits the chosen model where the step has what its kind or another model begins with: nobody chose that."""
+    fields = {field.name: as_typed(field.default) for field in steps.fields_of(kind)}
+    begun = {name: {usual, *(as_typed(one.defaults.get(name)) for one in offered)} for name, usual in fields.items()}
+    return {
+        name: value
+        for name, value in chosen.defaults.items()
+        if name in fields and row.get(name) != as_typed(value) and row.get(name) in begun[name]
+    }
 
 
 def begun(start: str, model: str, models: Mapping[str, Collection[ModelChoice]]) -> Form:
@@ -457,9 +464,7 @@ def _with_models(form: Mapping[str, str], models: Mapping[str, Collection[ModelC
         offered = list(models.get(row.get("kind", ""), ()))
         usual = {field.name: as_typed(field.default) for field in steps.fields_of(row["kind"])} if offered else {}
         if offered and row.get("model") == usual["model"] not in [choice.name for choice in offered]:
-            suits = _suiting(offered[0], row["kind"])
-            left = {name: value for name, value in suits.items() if row.get(name) == usual[name]}
-            typed |= {f"s{number}-{name}": value for name, value in left.items()}
+            typed = suited(typed, number, models)
     return typed
 
 
@@ -532,14 +537,8 @@ def _step_row(
         more_open=used,
         model=row.get("model", ""),
         trigger=chosen.trigger if chosen else [],
-        suits=defaults.titled(_unlike(row, chosen)) if chosen else [],
+        suits=defaults.titled(_unlike(row, kind, chosen, models.get(kind, ()))) if chosen else [],
     )
-
-
-def _unlike(row: Mapping[str, str], chosen: ModelChoice) -> dict[str, Any]:
-    """What a step has otherwise than suits its model."""
-    suits = _suiting(chosen, row["kind"])
-    return {name: value for name, value in chosen.defaults.items() if suits.get(name) not in (None, row.get(name))}
 
 
 def _changed(row: Mapping[str, str], change: diff.StepChange | None) -> str:

@@ -101,7 +101,9 @@ async def test_a_model_has_a_page_with_everything_but_its_place(db: Any, client:
     assert told.json()["files"][0].keys() == {"name", "bytes", "sha256"}
     await services.leave("a:1")
     assert "No worker has it just now." in (await client.get("/models/sdxl")).text
-    assert "<dt>Workers</dt><dd>none has it now</dd>" in (await client.get("/models")).text
+    listed = (await client.get("/models")).text
+    assert "<dt>Workers</dt><dd>none has it now</dd>" in listed
+    assert 'No worker has <a href="/models/sdxl"><bdi>sdxl</bdi></a> now: steps with it wait' in listed
     await models.remove("sdxl")
     assert (await client.get("/models/sdxl")).status_code == 404
 
@@ -133,6 +135,8 @@ async def test_the_composer_begins_as_suits_the_model(client: Any, make: Make, l
     part = {"HX-Request": "true", "HX-Request-Type": "partial"}
     draft = (await client.post("/drafts", data=form, headers=part)).text
     assert "<bdi>sdxl</bdi> works best with sampling steps 30." in draft
+    tuned = (await client.post("/drafts", data=form | {"s1-num_inference_steps": "21"}, headers=part)).text
+    assert "works best with" not in tuned, "somebody chose it"
     taken = (await client.post("/pipelines", data={**form, "do": "suit-1"}, headers=part)).text
     assert re.search(r'name="s1-num_inference_steps"[^>]* value="30"', taken)
     await models.tell("starter", Said(defaults="steps=9"))
