@@ -160,6 +160,13 @@ def resolved(step: db.Record, ready: Prepared) -> dict[str, Any]:
     return ready.parameters | {name: value for name, value in told.items() if value}
 
 
+def needs(step: db.Record, ready: Prepared | None) -> list[str]:
+    """The models that whoever runs the step must have: its own, and the LoRAs of its prompt as it is filled."""
+    if ready is None:
+        return []
+    return [*filter(None, [step["step"].get("model")]), *(lora.name for lora in ready.loras)]
+
+
 async def reuse(step: db.Record, ready: Prepared) -> bool:
     """Take over a known result of an equal step, unless the run asks for everything afresh."""
     if step["afresh"] or (step["step"].get("model") and not step["revision"]):
@@ -257,7 +264,7 @@ async def _queue(step: db.Record, ready: Prepared | None, keep: bool) -> None:
         "" if ready is None else ready.batch_key,
         None if ready is None else ready.input_hash,
         keep,
-        [] if ready is None else [*filter(None, [step["step"].get("model")]), *(lora.name for lora in ready.loras)],
+        needs(step, ready),
     )
 
 

@@ -263,7 +263,7 @@ async def _take(ready: _Ready, owner: str, lease_s: float, turn: int) -> Claim |
     await db.execute(
         """
         WITH noted AS (INSERT INTO events (run_id, ordinal, name, data) VALUES ($2, $3, 'claimed', $4)), kept AS (
-            UPDATE step_runs SET resolved = $5, input_hash = $6 WHERE id = $1)
+            UPDATE step_runs SET resolved = $5, input_hash = $6, needs = $7 WHERE id = $1)
         UPDATE runs SET state = 'running', started_at = coalesce(started_at, clock_timestamp()) WHERE id = $2
         """,
         step["id"],
@@ -272,6 +272,7 @@ async def _take(ready: _Ready, owner: str, lease_s: float, turn: int) -> Claim |
         {"attempt": row["attempt"], "worker": owner},
         None if prepared is None else advancing.resolved(step, prepared),
         None if prepared is None else prepared.input_hash,
+        advancing.needs(step, prepared),
     )
     return Claim(
         step_run_id=step["id"],

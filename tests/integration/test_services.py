@@ -159,6 +159,10 @@ async def test_loras_belong_to_what_a_step_needs(db: Any, make: Make) -> None:
     await runs.accept(pipeline.version_id, pipeline.owner_id, {}, 7, "key")
     assert await db.fetchval("SELECT needs FROM step_runs") == ["starter", "fish"]
     assert await queue.claim("image", "a:1", lacks=["fish"]) == []
+    await db.execute("UPDATE step_runs SET needs = '{}'")
+    (held,) = await queue.claim("image", "a:1", lacks=["fish"])
+    await queue.hand_back(held, 0, "this worker does not have its model")
+    assert await queue.claim("image", "a:1", lacks=["fish"]) == [], "one that was queued before this was written down"
 
 
 async def test_a_machine_has_what_lies_there_as_it_was_registered(far: models.Model, tmp_path: Path) -> None:
