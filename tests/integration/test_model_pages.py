@@ -54,6 +54,9 @@ async def test_a_name_in_any_script_stays_itself(db: Any, client: Any) -> None:
     await models.register("דגם-1", models.STARTER_PATH)
     text = (await client.get("/models")).text
     assert "<bdi>דגם-1</bdi>" in text
+    assert 'href="/models/%D7%93%D7%92%D7%9D-1"' in text
+    assert (await client.get("/models/%D7%93%D7%92%D7%9D-1")).status_code == 200
+    assert (await client.get("/models/%00")).status_code == 404
     assert "/search?model=%D7%93" in text or "Nobody has published" in text
 
 
