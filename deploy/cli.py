@@ -35,8 +35,13 @@ def _run(given: argparse.Namespace) -> int:
         from deploy import backup
 
         return backup.backup(given.folder) if given.command == "backup" else backup.restore(given.folder, given.name)
+    if given.command == "models" and given.action == "convert":
+        return _convert(given.file, given.folder, given.config)
     from deploy import commands
 
+    if given.command == "admin":
+        do = commands.grant_admin if given.action == "grant" else commands.revoke_admin
+        return do(given.handle)
     if given.command == "migrate":
         return commands.migrate()
     if given.command == "examples":
@@ -45,13 +50,26 @@ def _run(given: argparse.Namespace) -> int:
         return commands.index()
     if given.action == "add":
         from domain import means
+        from domain.told import Said
 
-        return commands.add_model(given.name, given.path, given.license, means.parse(given.means))
+        said = Said(given.license, given.trigger, given.defaults)
+        return commands.add_model(given.name, given.path, said, means.parse(given.means))
     if given.action == "remove":
         return commands.remove_model(given.name)
     if given.action == "verify":
         return commands.verify_models(given.name)
     return commands.list_models()
+
+
+def _convert(file: Path, folder: Path, config: Path | None) -> int:
+    """`offshoot models convert FILE FOLDER`: needs no database."""
+    checks.packages(worker=True)
+    from tasks.converting import convert
+
+    made = convert(file, folder, config)
+    size = sum(each.stat().st_size for each in made.rglob("*") if each.is_file())
+    print(f"{made} is a diffusers folder now, {size / 1e6:,.0f} MB. Register it: offshoot models add NAME {made}")
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,9 +94,20 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("name", help="how steps call it")
     add.add_argument("path", type=Path, help="the folder or file")
     add.add_argument("--license", default="", help="its SPDX identifier")
+    add.add_argument("--trigger", default="", help="the words that call what it learned, with commas between them")
+    add.add_argument("--defaults", default="", help="what steps begin with, such as steps=30,guidance=7.5,width=512")
     add.add_argument("--means", default="", help="how to run it, such as dtype=bf16,compile=1: see docs/models.md")
+    convert = models.add_parser("convert", help="make a diffusers folder of a single safetensors checkpoint")
+    convert.add_argument("file", type=Path, help="the checkpoint: Stable Diffusion 1, 2 or XL")
+    convert.add_argument("folder", type=Path, help="the folder to make")
+    convert.add_argument("--config", type=Path, help="a diffusers folder's configuration, if not that beside the file")
     remove = models.add_parser("remove", help="offer a model no longer; what it made stays")
     remove.add_argument("name")
+    admin = commands.add_parser("admin", help="who may look after the site").add_subparsers(
+        dest="action", required=True
+    )
+    for action, words in (("grant", "make somebody an admin"), ("revoke", "make an admin a member again")):
+        admin.add_parser(action, help=words).add_argument("handle", help="with or without the @")
     return parser
 
 

@@ -10,8 +10,9 @@ from deploy import migrations
 from deploy.embedded import Services, Urls
 from deploy.problems import Problem
 from deploy.surroundings import Surroundings
-from domain import db, models, search_documents
+from domain import db, defaults, disks, models, people, search_documents
 from domain.means import PLAIN, Means, spell
+from domain.told import Said
 
 NOT_NEEDED = "unix:///not-needed"
 
@@ -68,16 +69,18 @@ def migrate() -> int:
     return 0
 
 
-def add_model(name: str, path: Path, license: str, chosen: Means) -> int:
+def add_model(name: str, path: Path, said: Said, chosen: Means) -> int:
     """`offshoot models add NAME PATH`"""
 
     found = path.expanduser().resolve()
 
     async def work() -> None:
-        model = await models.register(name, found, license, means=chosen)
+        model = await models.register(name, found, means=chosen, said=said)
         print(f"{model.name}: {', '.join(model.kinds)}, {model.bytes / 1e6:.0f} MB, revision {model.revision[:12]}")
         if chosen != PLAIN:
             print(f"It runs with {spell(chosen)}.")
+        if said.defaults:
+            print(f"Its steps begin with {defaults.spell(model.defaults)}.")
 
     return _with_database(work)
 
@@ -95,13 +98,18 @@ def remove_model(name: str) -> int:
 def list_models() -> int:
     """`offshoot models list`"""
 
+    own = Surroundings.of_process().config.models
+
     async def work() -> None:
         every = await models.everything()
         for model in every:
             size, license = f"{model.bytes / 1e6:,.0f} MB", model.license or "no license"
             print(f"{model.name:20} {size:>10}  {license:24} {model.family:28} {', '.join(model.kinds)}")
             print(f"{'':20} {model.path}")
-        print(f"{len(every)} models, {sum(model.bytes for model in every) / 1e6:,.0f} MB")
+        for disk in disks.of(every, own):
+            share = f"{disk.used / 1e6:,.0f} MB of models, {disk.free / 1e9:,.1f} GB of {disk.total / 1e9:,.0f} GB free"
+            print(f"On the disk of {disk.place}: {share}")
+        print(f"{len(every)} models, {disks.bytes_of(every) / 1e6:,.0f} MB")
 
     return _with_database(work)
 
@@ -122,6 +130,24 @@ def verify_models(name: str) -> int:
             print(f"{model.name}: {fault or 'its files are those that were registered'}")
 
     return _with_database(work) or int(broken > 0)
+
+
+def grant_admin(handle: str) -> int:
+    """`offshoot admin grant HANDLE`"""
+
+    async def work() -> None:
+        print(f"@{await people.grant_admin(handle)} is an admin now.")
+
+    return _with_database(work)
+
+
+def revoke_admin(handle: str) -> int:
+    """`offshoot admin revoke HANDLE`"""
+
+    async def work() -> None:
+        print(f"@{await people.revoke_admin(handle)} is a member now.")
+
+    return _with_database(work)
 
 
 def examples() -> int:

@@ -95,7 +95,7 @@ async def advance(run_id: UUID, serves: Collection[str] = ()) -> UUID | None:
             if await ask(step, ready):
                 return None
         elif ready is None or not await reuse(step, ready):
-            await _queue(step["id"], ready, step["queue"] in serves)
+            await _queue(step, ready, step["queue"] in serves)
             if step["queue"] not in serves:
                 await ring()
             queued: UUID = step["id"]
@@ -159,6 +159,13 @@ def resolved(step: db.Record, ready: Prepared) -> dict[str, Any]:
     """What the run's page shows of a step's parameters: as they are used, with the model's revision and LoRAs."""
     told = {"model_revision": step["revision"], "loras": msgspec.to_builtins(ready.loras)}
     return ready.parameters | {name: value for name, value in told.items() if value}
+
+
+def needs(step: db.Record, ready: Prepared | None) -> list[str]:
+    """The models that whoever runs the step must have: its own, and the LoRAs of its prompt as it is filled."""
+    if ready is None:
+        return []
+    return [*filter(None, [step["step"].get("model")]), *(lora.name for lora in ready.loras)]
 
 
 async def reuse(step: db.Record, ready: Prepared) -> bool:
@@ -246,18 +253,19 @@ async def chosen(step: db.Record, ready: Prepared, places: Sequence[int]) -> Non
     await note(step["run_id"], "chosen", {"reason": f"{which} of {len(ready.pictures)}"}, step["ordinal"])
 
 
-async def _queue(step_run_id: UUID, ready: Prepared | None, keep: bool) -> None:
+async def _queue(step: db.Record, ready: Prepared | None, keep: bool) -> None:
     await db.execute(
         """
         UPDATE step_runs SET state = 'queued', batch_key = $2, input_hash = $3, queued_at = clock_timestamp(),
-            not_before = clock_timestamp(),
+            not_before = clock_timestamp(), needs = $5,
             nudge_at = clock_timestamp() + CASE WHEN $4 THEN interval '2 s' ELSE interval '0' END
         WHERE id = $1
         """,
-        step_run_id,
+        step["id"],
         "" if ready is None else ready.batch_key,
         None if ready is None else ready.input_hash,
         keep,
+        needs(step, ready),
     )
 
 

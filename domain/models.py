@@ -1,5 +1,6 @@
 """The registry of models: diffusers folders, single-file checkpoints and models of transformers, safetensors only."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from domain import db, receipts, vocabulary, voices, weights
+from domain import db, receipts, told, vocabulary, voices, weights
 from domain.errors import Invalid, NotFound
 from domain.means import PLAIN, Means, check_family
 from domain.steps import Recipe
+from domain.told import Said, Told
 from domain.vocabulary import Words
 
 IMAGE_KINDS = ("text_to_image", "image_to_image", "inpaint")
@@ -62,8 +64,17 @@ SHIPPED = {
 }
 
 
+class File(Struct, frozen=True):
+    """A file of a model: its name within the folder, its size and its SHA-256."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
 class Model(Struct, frozen=True, kw_only=True):
-    """A registered model. `revision` is the hash of every file's name and content."""
+    """A registered model. `revision` is the hash of every file's name and content. Its license, defaults and words are
+    those that were `told`, where they were."""
 
     name: str
     family: str
@@ -75,6 +86,13 @@ class Model(Struct, frozen=True, kw_only=True):
     means: Means = PLAIN
     bytes: int
     words: Words = []
+    files: list[File] = []
+    told: Told = Told()
+
+    @property
+    def trigger(self) -> list[str]:
+        """The words that call what it has learned."""
+        return told.trigger(self.words, self.told)
 
     @property
     def classes(self) -> list[str]:
@@ -103,9 +121,10 @@ class ModelChoice(Struct, frozen=True):
     name: str
     defaults: dict[str, Any]
     words: Words = []
+    trigger: list[str] = []
 
 
-_COLUMNS = "name, family, path, revision, license, kinds, defaults, means, bytes, words"
+_COLUMNS = "name, family, path, revision, license, kinds, defaults, means, bytes, words, files, told"
 
 
 async def register(
@@ -115,24 +134,77 @@ async def register(
     kinds: Sequence[str] = (),
     defaults: Mapping[str, Any] | None = None,
     means: Means = PLAIN,
+    *,
+    said: Said | None = None,
+    keep: bool = False,
+    say: weights.Say = lambda read: None,
 ) -> Model:
     """Check, hash and register a folder of diffusers or transformers, or a single `.safetensors` file.
 
-    `kinds` of steps are those that such a model can do, where none are named. Registering a name again replaces
-    it. Raises Invalid for a bad name, a path that is not a model, anything pickled, and means that such a model
-    cannot use.
+    `kinds` of steps are those that such a model can do, where none are named. What the host `said` of it stands in
+    place of what its files tell. Registering a name again replaces it; `keep` keeps what was said before. `say` hears
+    how many bytes were read. Raises Invalid for a bad name, a path that is not a model, anything pickled, and means
+    that such a model cannot use.
     """
-    found = inspect(name, Path(path), license, kinds, defaults, means)
-    await _store(found)
-    return found
+    check_name(name)
+    look = check(Path(path), means)
+    now = told.added(said or Said(), kinds or look.kinds, look.defaults if defaults is None else defaults)
+    found = await asyncio.to_thread(inspect, name, Path(path), license, kinds, defaults, means, say)
+    return await _store(msgspec.structs.replace(found, told=now), keep=keep)
 
 
-async def register_endpoint(name: str, address: str) -> Model:
+class Look(Struct, frozen=True):
+    """What can be told of a model's files before all of them are read."""
+
+    kinds: list[str]
+    defaults: dict[str, Any]
+    bytes: int
+
+
+def check(path: Path, means: Means = PLAIN) -> Look:
+    """Whether what lies there can be registered, as far as that is told quickly. Raises Invalid as `register` does."""
+    path = path.expanduser().resolve()
+    files = weights.files_of(path)
+    check_family(means, weights.parts(path))
+    return Look(kinds_of(path), weights.defaults_of(path), weights.size_of(files))
+
+
+async def tell(name: str, said: Said) -> Model:
+    """Change what is said of a model: its license, trigger words and parameters are these from now on, all others go.
+    Raises NotFound, and Invalid by field."""
+    row = await db.fetchrow(f"SELECT {_COLUMNS} FROM models WHERE name = $1 AND removed_at IS NULL", name)  # noqa: S608
+    if row is None:
+        raise _no_model(name)
+    found = msgspec.convert(dict(row), Model)
+    now = told.changed(said, found.kinds, found.license, found.words, found.defaults)
+    await db.execute("UPDATE models SET told = $2 WHERE name = $1", name, msgspec.to_builtins(now))
+    return _as_told(msgspec.structs.replace(found, told=now))
+
+
+def _as_told(found: Model) -> Model:
+    """The model with what was told in place of what was found."""
+    now = found.told
+    return msgspec.structs.replace(
+        found,
+        license=found.license if now.license is None else now.license,
+        defaults=found.defaults if now.defaults is None else now.defaults,
+        words=_told_words(found.kinds, found.words, now),
+    )
+
+
+def _told_words(kinds: Sequence[str], words: Words, now: Told) -> Words:
+    """The words that a LoRA adds to its model's are those that call it."""
+    if LORA not in kinds or now.trigger is None:
+        return words
+    return [(vocabulary.TRIGGER, now.trigger)] if now.trigger else []
+
+
+async def register_endpoint(name: str, address: str, *, keep: bool = False) -> Model:
     """Register a model that runs elsewhere and writes texts: `address` is that of its API, # and its name there.
 
     Its revision speaks of the address alone: what answers there may change. Raises Invalid for a bad name.
     """
-    _check_name(name)
+    check_name(name)
     found = Model(
         name=name,
         family=ENDPOINT,
@@ -143,19 +215,21 @@ async def register_endpoint(name: str, address: str) -> Model:
         defaults={},
         bytes=0,
     )
-    await _store(found)
-    return found
+    return await _store(found, keep=keep)
 
 
-async def _store(found: Model) -> None:
-    await db.execute(
+async def _store(found: Model, *, keep: bool = False) -> Model:
+    """Put it into the registry, and return it as it is offered. What was said of one that was removed is forgotten."""
+    kept = await db.fetchval(
         """
-        INSERT INTO models (name, family, path, revision, license, kinds, defaults, means, bytes, words)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        INSERT INTO models (name, family, path, revision, license, kinds, defaults, means, bytes, words, files, told)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         ON CONFLICT (name) DO UPDATE SET family = excluded.family, path = excluded.path,
             revision = excluded.revision, license = excluded.license, kinds = excluded.kinds,
             defaults = excluded.defaults, means = excluded.means, bytes = excluded.bytes, words = excluded.words,
-            removed_at = NULL
+            files = excluded.files, removed_at = NULL,
+            told = CASE WHEN $13 AND models.removed_at IS NULL THEN models.told ELSE excluded.told END
+        RETURNING told
         """,
         found.name,
         found.family,
@@ -167,7 +241,11 @@ async def _store(found: Model) -> None:
         msgspec.to_builtins(found.means),
         found.bytes,
         found.words,
+        msgspec.to_builtins(found.files),
+        msgspec.to_builtins(found.told),
+        keep,
     )
+    return _as_told(msgspec.structs.replace(found, told=msgspec.convert(kept, Told)))
 
 
 async def register_all(
@@ -175,17 +253,21 @@ async def register_all(
     means: Mapping[str, Means] | None = None,
     endpoints: Mapping[str, str] | None = None,
 ) -> list[Model]:
-    """Register the models that come with the site, and those of the settings MODELS and ENDPOINTS.
+    """Register the models that come with the site, and those of the settings MODELS and ENDPOINTS. What the host said
+    of them stays.
 
     Raises Invalid naming every one at fault, once all others are registered.
     """
-    found = [await register(name, own.path, "Apache-2.0", own.kinds, own.defaults) for name, own in SHIPPED.items()]
+    found = [
+        await register(name, own.path, "Apache-2.0", own.kinds, own.defaults, keep=True)
+        for name, own in SHIPPED.items()
+    ]
     faults: dict[str, str] = {}
-    found += [await register_endpoint(name, address) for name, address in (endpoints or {}).items()]
+    found += [await register_endpoint(name, address, keep=True) for name, address in (endpoints or {}).items()]
     for name, path in extra.items():
         chosen = (means or {}).get(name, PLAIN)
         try:
-            found.append(await _unchanged(name, path, chosen) or await register(name, path, means=chosen))
+            found.append(await _unchanged(name, path, chosen) or await register(name, path, means=chosen, keep=True))
         except Invalid as error:
             faults[name] = error.message
         except OSError as error:
@@ -205,7 +287,7 @@ async def _unchanged(name: str, path: Path, means: Means) -> Model | None:
     row = await db.fetchrow(
         f"""SELECT {_COLUMNS} FROM models
             WHERE name = $1 AND path = $2 AND bytes = $3 AND means = $4 AND kinds = $5
-                AND removed_at IS NULL AND words = $6""",  # noqa: S608
+                AND removed_at IS NULL AND words = $6 AND files <> '[]'""",  # noqa: S608
         name,
         str(path),
         weights.size_of(weights.files_of(path)),
@@ -217,7 +299,7 @@ async def _unchanged(name: str, path: Path, means: Means) -> Model | None:
 
 
 def _model(row: db.Record) -> Model:
-    return msgspec.convert(dict(row), Model)
+    return _as_told(msgspec.convert(dict(row), Model))
 
 
 def kinds_of(path: Path) -> list[str]:
@@ -248,12 +330,42 @@ def place_of(model: Model, own: Mapping[str, Path]) -> str:
     return str({**shipped, **own}.get(model.name, model.path))
 
 
+def here(model: Model, own: Mapping[str, Path], endpoints: Mapping[str, str]) -> bool:
+    """Whether this machine can run it: its files lie there in the sizes that were registered, or this machine is told
+    the same address. That they are the very files is checked before they are opened."""
+    if model.remote:
+        return endpoints.get(model.name) == model.path
+    place = Path(place_of(model, own))
+    try:
+        root = place.parent if place.is_file() else place
+        return place.exists() and all((root / file.name).stat().st_size == file.bytes for file in model.files)
+    except OSError:
+        return False
+
+
+def stamp(name: str, revision: str) -> str:
+    """A model with its revision, as workers say that they have it."""
+    return f"{name}@{revision}"
+
+
 async def remove(name: str) -> None:
     """Offer the model no longer. Raises NotFound."""
     if not await db.execute(
         "UPDATE models SET removed_at = clock_timestamp() WHERE name = $1 AND removed_at IS NULL", name
     ):
-        raise NotFound(f"There is no model called “{name}”.")
+        raise _no_model(name)
+
+
+def _no_model(name: str) -> NotFound:
+    return NotFound(f"There is no model called “{name[:80]}”.")
+
+
+async def read(name: str) -> Model:
+    """The model on offer under this name. Raises NotFound."""
+    row = await db.fetchrow(f"SELECT {_COLUMNS} FROM models WHERE name = $1 AND removed_at IS NULL", name)  # noqa: S608
+    if row is None:
+        raise _no_model(name)
+    return _model(row)
 
 
 async def everything() -> list[Model]:
@@ -265,13 +377,20 @@ async def everything() -> list[Model]:
 async def offered() -> dict[str, list[ModelChoice]]:
     """The models that can run steps of each kind, by name, the starter model last; the LoRAs beside them."""
     rows = await db.fetch(
-        """SELECT kind, name, defaults, words FROM models, unnest(kinds) AS kind WHERE removed_at IS NULL
+        """SELECT kind, name, defaults, words, told FROM models, unnest(kinds) AS kind WHERE removed_at IS NULL
            ORDER BY name = $1, name""",
         STARTER,
     )
     found: dict[str, list[ModelChoice]] = {}
-    for kind, *row in rows:
-        found.setdefault(kind, []).append(ModelChoice(*row))
+    for kind, name, defaults, words, given in rows:
+        now = msgspec.convert(given, Told)
+        choice = ModelChoice(
+            name,
+            defaults if now.defaults is None else now.defaults,
+            _told_words([kind], words, now),
+            told.trigger(words, now),
+        )
+        found.setdefault(kind, []).append(choice)
     return found
 
 
@@ -305,14 +424,14 @@ async def require(name: str, kind: str) -> Model:
     return _model(row)
 
 
-def fault(model: Model, own: Mapping[str, Path]) -> str:
+def fault(model: Model, own: Mapping[str, Path], say: weights.Say = lambda read: None) -> str:
     """What is wrong with the model's files where this machine has them, in words; "" for nothing. Reads all of them.
 
     Of one that runs elsewhere there is nothing to read."""
     if model.remote:
         return ""
     try:
-        revision = weights.revision(Path(place_of(model, own)))
+        revision = weights.revision(Path(place_of(model, own)), say)
     except Invalid as error:
         return error.message
     except OSError as error:
@@ -322,7 +441,8 @@ def fault(model: Model, own: Mapping[str, Path]) -> str:
     return f"its files are others: revision {revision[:12]} instead of {model.revision[:12]}"
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise Invalid for what cannot be a model's name."""
     if not 1 <= len(name) <= 80 or not all(char.isalnum() or char in "-_." for char in name):
         raise Invalid({"name": "1 to 80 letters, digits, dots, dashes and underscores"})
 
@@ -334,14 +454,15 @@ def inspect(
     kinds: Sequence[str],
     defaults: Mapping[str, Any] | None = None,
     means: Means = PLAIN,
+    say: weights.Say = lambda read: None,
 ) -> Model:
     """What `register` stores of the files at `path`, checked and hashed. Raises Invalid."""
-    _check_name(name)
+    check_name(name)
     path = path.expanduser().resolve()
     files = weights.files_of(path)
     check_family(means, weights.parts(path))
     voices.check(path)
-    hashes = {relative: weights.sha256_of(file) for relative, file in files.items()}
+    hashes = {relative: weights.sha256_of(file, say) for relative, file in files.items()}
     return Model(
         name=name,
         family=weights.family(path),
@@ -353,4 +474,5 @@ def inspect(
         means=means,
         bytes=weights.size_of(files),
         words=_words_of(path),
+        files=[File(relative, file.stat().st_size, hashes[relative]) for relative, file in files.items()],
     )

@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from domain import db
-from domain.errors import Invalid, NotFound
+from domain.errors import Conflict, Invalid, NotFound
 
 MAX_NAME = 60
 MAX_ABOUT = 4_000
@@ -54,6 +54,34 @@ async def by_id(person_id: UUID) -> Person:
     if row is None:
         raise NotFound
     return Person(**row)
+
+
+async def grant_admin(handle: str) -> str:
+    """Let somebody look after the site, from their next page on. Returns their handle. Raises NotFound."""
+    return await _set_role(handle, "admin", ("member", "moderator", "admin"))
+
+
+async def revoke_admin(handle: str) -> str:
+    """Make an admin a member again. Returns their handle. Raises NotFound, and Conflict for who is none."""
+    return await _set_role(handle, "member", ("admin",))
+
+
+async def _set_role(handle: str, role: str, of: Sequence[str]) -> str:
+    plain = handle.removeprefix("@")
+    row = await db.fetchrow(
+        """
+        UPDATE people p SET role = CASE WHEN was.role = ANY ($3) THEN $2 ELSE was.role END
+        FROM people was WHERE was.id = p.id AND lower(p.handle) = lower($1) RETURNING p.handle, was.role
+        """,
+        plain,
+        role,
+        list(of),
+    )
+    if row is None:
+        raise NotFound(f"There is nobody called @{plain[:40]}.")
+    if row["role"] not in of:
+        raise Conflict(f"@{row['handle']} is no admin.")
+    return str(row["handle"])
 
 
 async def card_names(ids: Sequence[UUID]) -> dict[UUID, CardName]:

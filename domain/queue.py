@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from domain import advance as advancing
-from domain import db, steps
+from domain import db, services, steps
 from domain.events import note, ring
 from domain.loras import Lora
 from domain.means import Means
@@ -23,6 +23,8 @@ LEASE = 30.0
 """Seconds that a claim or a beat holds a step."""
 NUDGE = 30.0
 """Seconds until a queued step that nobody claimed is sent again."""
+PASSED_ON = 2.0
+"""Seconds until workers are told again of a step that one had to leave."""
 CRASHES = 3
 CRASHED = "The step crashed the worker three times"
 
@@ -105,7 +107,7 @@ _NEXT = """
 SELECT s.id, s.run_id, s.turn, r.owner_id, s.batch_key, s.input_hash, s.crash_count + s.retry_count AS troubles,
     coalesce((s.step ->> 'num_images_per_prompt')::int, 1) AS pictures
 FROM step_runs s JOIN runs r ON r.id = s.run_id
-WHERE s.state = 'queued' AND s.queue = $1 AND s.not_before <= clock_timestamp()
+WHERE s.state = 'queued' AND s.queue = $1 AND s.not_before <= clock_timestamp() AND NOT s.needs && $4
   AND r.state IN ('queued', 'running') AND r.cancel_requested_at IS NULL
   AND ($2::int = 0 OR (
       SELECT count(DISTINCT busy.lease_owner) FROM step_runs busy JOIN runs theirs ON theirs.id = busy.run_id
@@ -116,24 +118,34 @@ _LOOKS = 8
 """How often a claim that finds its step taken meanwhile looks for another."""
 
 
-async def claim(queue: str, owner: str, lease_s: float = LEASE, *, room: int = 1, workers_each: int = 0) -> list[Claim]:
+async def claim(
+    queue: str,
+    owner: str,
+    lease_s: float = LEASE,
+    *,
+    room: int = 1,
+    workers_each: int = 0,
+    lacks: Collection[str] = (),
+) -> list[Claim]:
     """Take the step of the queue whose turn it is, and alike ones behind it, for one call of the model.
 
     Together they make at most `room` pictures, unless the first alone makes more. A step that once met
-    trouble runs alone. Nobody holds more than `workers_each` workers at once (0: no limit). Steps whose
-    result is known by now are reused on the way. Empty when there is nothing to do.
+    trouble runs alone. Nobody holds more than `workers_each` workers at once (0: no limit). Steps that need a model
+    which this worker `lacks` are left to others. Steps whose result is known by now are reused on the way. Empty when
+    there is nothing to do.
     """
+    missing = sorted(lacks)
     for _ in range(_LOOKS):
         async with db.transaction():
             if workers_each:  # so that claims at the same moment count each other
                 await db.execute("SELECT pg_advisory_xact_lock(hashtextextended('workers', 0))")
             first = await db.fetchrow(
-                f"{_NEXT} {_IN_TURN} LIMIT 1 FOR NO KEY UPDATE OF r SKIP LOCKED", queue, workers_each, owner
+                f"{_NEXT} {_IN_TURN} LIMIT 1 FOR NO KEY UPDATE OF r SKIP LOCKED", queue, workers_each, owner, missing
             )
             if first is None:
                 return []
             ready = [await _ready(first["id"])]
-            for step_run_id in await _alike(first, queue, owner, room, workers_each):
+            for step_run_id in await _alike(first, queue, owner, room, workers_each, missing):
                 other = await _ready(step_run_id)
                 if other.batch_key == ready[0].batch_key:  # the model's means may have changed since it was queued
                     ready.append(other)
@@ -143,7 +155,9 @@ async def claim(queue: str, owner: str, lease_s: float = LEASE, *, room: int = 1
     return []
 
 
-async def _alike(first: db.Record, queue: str, owner: str, room: int, workers_each: int) -> list[UUID]:
+async def _alike(
+    first: db.Record, queue: str, owner: str, room: int, workers_each: int, lacks: Sequence[str]
+) -> list[UUID]:
     """Queued steps that one call can run along with the first, in turn.
 
     Of equal steps of one person only the first: the others will reuse its result.
@@ -152,11 +166,12 @@ async def _alike(first: db.Record, queue: str, owner: str, room: int, workers_ea
     if room < 1 or not first["batch_key"] or first["troubles"]:
         return []
     rows = await db.fetch(
-        f"""{_NEXT} AND s.batch_key = $4 AND s.id <> $5 AND s.crash_count = 0 AND s.retry_count = 0
-            {_IN_TURN} LIMIT $6 FOR NO KEY UPDATE OF r SKIP LOCKED""",
+        f"""{_NEXT} AND s.batch_key = $5 AND s.id <> $6 AND s.crash_count = 0 AND s.retry_count = 0
+            {_IN_TURN} LIMIT $7 FOR NO KEY UPDATE OF r SKIP LOCKED""",
         queue,
         workers_each,
         owner,
+        lacks,
         first["batch_key"],
         first["id"],
         room,
@@ -170,6 +185,34 @@ async def _alike(first: db.Record, queue: str, owner: str, room: int, workers_ea
             contents.add(content)
             room -= row["pictures"]
     return taken
+
+
+async def pass_on(queue: str, lacks: Collection[str]) -> bool:
+    """Whether a step that this worker must leave to others waits for one that is there and has what it needs: the
+    message that came here was meant for that one. It is told within seconds, whatever becomes of another message.
+
+    The message may come before the dispatcher has committed, so its lock on the step is waited for. Of many steps only
+    the next is told of: whoever takes it looks for the others.
+    """
+    async with db.transaction():
+        step_run_id = await db.fetchval(
+            f"""
+            SELECT s.id FROM step_runs s
+            WHERE s.state = 'queued' AND s.queue = $1 AND s.needs && $2 AND s.not_before <= clock_timestamp()
+              AND NOT {services.unable("s.queue", "s.needs")}
+            {_IN_TURN} LIMIT 1 FOR NO KEY UPDATE
+            """,  # noqa: S608 - constants only
+            queue,
+            sorted(lacks),
+        )
+        return bool(
+            await db.execute(
+                """UPDATE step_runs SET nudge_at = least(nudge_at, clock_timestamp() + make_interval(secs => $2))
+                   WHERE id = $1 AND state = 'queued'""",
+                step_run_id,
+                PASSED_ON,
+            )
+        )
 
 
 class _Ready(Struct, frozen=True):
@@ -220,7 +263,7 @@ async def _take(ready: _Ready, owner: str, lease_s: float, turn: int) -> Claim |
     await db.execute(
         """
         WITH noted AS (INSERT INTO events (run_id, ordinal, name, data) VALUES ($2, $3, 'claimed', $4)), kept AS (
-            UPDATE step_runs SET resolved = $5, input_hash = $6 WHERE id = $1)
+            UPDATE step_runs SET resolved = $5, input_hash = $6, needs = $7 WHERE id = $1)
         UPDATE runs SET state = 'running', started_at = coalesce(started_at, clock_timestamp()) WHERE id = $2
         """,
         step["id"],
@@ -229,6 +272,7 @@ async def _take(ready: _Ready, owner: str, lease_s: float, turn: int) -> Claim |
         {"attempt": row["attempt"], "worker": owner},
         None if prepared is None else advancing.resolved(step, prepared),
         None if prepared is None else prepared.input_hash,
+        advancing.needs(step, prepared),
     )
     return Claim(
         step_run_id=step["id"],

@@ -62,6 +62,8 @@ class StepPage(Struct, kw_only=True):
     """The pass after which the preview looks so, when there is one."""
     unserved: bool = False
     """Whether it is queued and no worker is there for it."""
+    lacking: list[str] = []
+    """The models that it needs, where it is queued and no worker that is there has them all."""
     preview_text: str | None = None
     """The text so far, while one is being written and some of it is there."""
     elapsed: float | None
@@ -181,6 +183,7 @@ SELECT r.id AS run_id, r.number, r.pipeline_id, r.version_id, r.owner_id, r.inpu
             OR q.priority = s.priority AND (q.turn, q.queued_at, q.id) < (s.turn, s.queued_at, s.id))
     ) END AS ahead,
     s.state = 'queued' AND {services.unserved("s.queue")} AS unserved,
+    CASE WHEN s.state = 'queued' AND {services.unable("s.queue", "s.needs")} THEN s.needs ELSE '{{}}' END AS lacking,
     from_run.id AS from_id, from_run.number AS from_number, from_line.title AS from_title,
     from_owner.handle AS from_handle, from_run.owner_id = $2 AS from_mine,
     (SELECT jsonb_agg(jsonb_build_object('sha256', a.sha256, 'media_type', a.media_type, 'bytes', a.bytes,
@@ -283,6 +286,7 @@ def _step(row: db.Record, rates: Mapping[tuple[str, str], float]) -> StepPage:
         place=None if row["ahead"] is None else row["ahead"] + 1,
         preview=row["preview"],
         unserved=bool(row["unserved"]),
+        lacking=row["lacking"],
         preview_text=row["preview_text"],
         elapsed=_elapsed(row),
         left=_left(row, rates),
@@ -360,6 +364,7 @@ _TRUTH = (
     "preview",
     "ahead",
     "unserved",
+    "lacking",
     "pictures",
     "from_id",
 )

@@ -1,10 +1,12 @@
-"""Which workers are there, what they serve and how busy they are."""
+"""Which workers are there, what they serve, which models they have and how busy they are."""
 
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import Struct
 
-from domain import db, steps
+from domain import db, loras, models, steps
+from domain.models import Model
 
 ANNOUNCE = 10.0
 """Seconds between two words of a worker that it is there."""
@@ -20,6 +22,54 @@ def unserved(queue: str) -> str:
     return f"NOT EXISTS (SELECT FROM workers w WHERE {queue} = ANY (w.queues) AND w.{_THERE})"
 
 
+def unable(queue: str, needs: str) -> str:
+    """SQL: whether no worker that is there for a queue has all of the models (two expressions). One that does not say
+    what it has counts as having everything, and a model that is not registered is asked of nobody."""
+    return f"""NOT EXISTS (SELECT FROM workers w WHERE {queue} = ANY (w.queues) AND w.{_THERE}
+        AND (w.models IS NULL OR w.models @> array(
+            SELECT m.name || '@' || m.revision FROM models m WHERE m.name = ANY ({needs}) AND m.removed_at IS NULL)))"""  # noqa: S608
+
+
+class Worker(Struct, frozen=True):
+    """One that is there. `models` has a stamp of each that it has; None: it does not say."""
+
+    owner: str
+    queues: list[str]
+    device: str
+    models: list[str] | None
+
+    def has(self, model: Model) -> bool:
+        """Whether it can run steps with the model."""
+        if self.models is None:
+            return bool(queues_of(model) & {*self.queues})
+        return models.stamp(model.name, model.revision) in self.models
+
+
+def queues_of(model: Model) -> set[str]:
+    """The queues that steps with the model are in."""
+    return {"image" if kind == models.LORA else steps.KINDS[kind].queue for kind in model.kinds if _is_known(kind)}
+
+
+def _is_known(kind: str) -> bool:
+    return kind == models.LORA or kind in steps.KINDS
+
+
+class Missing(Struct, frozen=True):
+    """What keeps a recipe's steps waiting: kinds that no worker is there for, as the site calls them, and models that
+    none of those that are there has, each once. False for nothing."""
+
+    kinds: list[str] = []
+    models: list[str] = []
+
+    @property
+    def named(self) -> list[str]:
+        """All of it."""
+        return [*self.kinds, *self.models]
+
+    def __bool__(self) -> bool:
+        return bool(self.named)
+
+
 class Service(Struct, frozen=True):
     """A queue: the kinds of steps that run in it, how many workers serve it, and how many steps run and wait."""
 
@@ -31,19 +81,27 @@ class Service(Struct, frozen=True):
     waiting: int
 
 
-async def announce(owner: str, queues: Sequence[str], device: str) -> None:
-    """Say that this worker is there, and forget those long gone."""
+async def announce(owner: str, queues: Sequence[str], device: str, having: Sequence[Model] | None = None) -> None:
+    """Say that this worker is there and which models it can run, and forget those long gone."""
     await db.execute(
         """
         WITH gone AS (DELETE FROM workers WHERE seen_at < clock_timestamp() - make_interval(secs => $4))
-        INSERT INTO workers (owner, queues, device, seen_at) VALUES ($1, $2, $3, clock_timestamp())
-        ON CONFLICT (owner) DO UPDATE SET queues = excluded.queues, device = excluded.device, seen_at = excluded.seen_at
+        INSERT INTO workers (owner, queues, device, models, seen_at) VALUES ($1, $2, $3, $5, clock_timestamp())
+        ON CONFLICT (owner) DO UPDATE SET queues = excluded.queues, device = excluded.device,
+            models = excluded.models, seen_at = excluded.seen_at
         """,
         owner,
         list(queues),
         device,
         FORGOTTEN,
+        None if having is None else [models.stamp(one.name, one.revision) for one in having],
     )
+
+
+async def workers() -> list[Worker]:
+    """Those that are there."""
+    rows = await db.fetch(f"SELECT owner, queues, device, models FROM workers w WHERE w.{_THERE} ORDER BY owner")  # noqa: S608
+    return [msgspec.convert(dict(row), Worker) for row in rows]
 
 
 async def leave(owner: str) -> None:
@@ -73,12 +131,28 @@ async def services() -> list[Service]:
     return [Service(kinds=kinds[row["queue"]], **row) for row in rows]
 
 
-async def missing(recipe: steps.Recipe) -> list[str]:
-    """What the site calls those kinds of the recipe's steps that no worker is there for, each once."""
-    queues = {step.queue for step in recipe.steps if not step.asks}
+async def missing(recipe: steps.Recipe) -> Missing:
+    """What of the recipe no worker runs now. A step waits for one worker that has all of its models."""
+    wanted = [step for step in recipe.steps if not step.asks]
     rows = await db.fetch(
-        f"SELECT queue FROM unnest($1::text[]) AS wanted (queue) WHERE {unserved('queue')}",  # noqa: S608
-        sorted(queues),
+        f"""SELECT {unserved("queue")} AS unserved, {unable("queue", "needs")} AS unable
+            FROM unnest($1::text[], $2::jsonb[]) WITH ORDINALITY AS wanted (queue, named, place), LATERAL (
+                SELECT array(SELECT jsonb_array_elements_text(named -> 'needs')) AS needs
+            ) AS needed
+            ORDER BY place""",  # noqa: S608 - constants only
+        [step.queue for step in wanted],
+        [{"needs": needs(step)} for step in wanted],
     )
-    unmanned = {row["queue"] for row in rows}
-    return list(dict.fromkeys(step.label for step in recipe.steps if step.queue in unmanned and not step.asks))
+    judged = list(zip(wanted, rows, strict=True))
+    return Missing(
+        list(dict.fromkeys(step.label for step, row in judged if row["unserved"])),
+        list(
+            dict.fromkeys(" with ".join(needs(step)) for step, row in judged if row["unable"] and not row["unserved"])
+        ),
+    )
+
+
+def needs(step: steps.AnyStep) -> list[str]:
+    """The models that a step needs as far as it names them: its own, and the LoRAs of its prompt."""
+    named = [model] if (model := getattr(step, "model", "")) else []
+    return [*named, *loras.named(step.prompt)] if isinstance(step, steps.DRAWING) else named

@@ -87,6 +87,20 @@ class Model(Table, tablename="models"):
     created_at = Timestamptz(null=False, default=None)
     removed_at = Timestamptz(null=True, default=None)
     words = JSONB(null=False, default=None)
+    files = JSONB(null=False, default=None)
+    told = JSONB(null=False, default=None)
+
+
+class ModelReading(Table, tablename="model_readings"):
+    name = Text(primary_key=True, null=False, default=None)
+    adds = Boolean(null=False, default=None)
+    host = Text(null=False, default=None)
+    done = BigInt(null=False, default=None)
+    total = BigInt(null=False, default=None)
+    began_at = Timestamptz(null=False, default=None)
+    seen_at = Timestamptz(null=False, default=None)
+    ended_at = Timestamptz(null=True, default=None)
+    fault = Text(null=False, default=None)
 
 
 class Artifact(Table, tablename="artifacts"):
@@ -244,6 +258,7 @@ class StepRun(Table, tablename="step_runs"):
     queued_at = Timestamptz(null=True, default=None)
     started_at = Timestamptz(null=True, default=None)
     finished_at = Timestamptz(null=True, default=None)
+    needs = Array(base_column=Text(), null=False, default=None)
 
 
 class Output(Table, tablename="outputs"):
@@ -435,12 +450,14 @@ class Worker(Table, tablename="workers"):
     queues = Array(Text(), null=False, default=None)
     device = Text(null=False, default=None)
     seen_at = Timestamptz(null=False, default=None)
+    models = Array(base_column=Text(), null=True, default=None)
 
 
 TABLES: tuple[type[Table], ...] = (
     Person,
     Session,
     Model,
+    ModelReading,
     Artifact,
     Rendition,
     Form,

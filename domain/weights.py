@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ MOST_BLOCKS = 7
 MOST_CHANNELS = 1_024
 _ODD = ("Cc", "Cs")
 """Characters that are none, by their Unicode category: line breaks and the like, and bytes that are no UTF-8."""
+Say = Callable[[int], None]
 _CHUNK = 1 << 20
 _MOST_HEADER = 32 << 20
 _LATENT_SCALE = 8
@@ -178,9 +179,9 @@ def revision_of(hashes: Mapping[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def revision(path: Path) -> str:
+def revision(path: Path, say: Say = lambda read: None) -> str:
     """The revision of the files that lie at `path` now. Raises Invalid as `register` does."""
-    return revision_of({relative: sha256_of(file) for relative, file in files_of(path).items()})
+    return revision_of({relative: sha256_of(file, say) for relative, file in files_of(path).items()})
 
 
 def _refusal(path: Path) -> Invalid:
@@ -198,11 +199,13 @@ def _check_header(path: Path) -> None:
         raise Invalid({"path": f"{path.name} is not a safetensors file, whatever its name says"})
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: Path, say: Say = lambda read: None) -> str:
+    """The file's hash; `say` hears of every piece how many bytes it has, and may end it all by raising."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+            say(len(chunk))
     return digest.hexdigest()
 
 

@@ -1,5 +1,7 @@
 """The one actor: a step's id in. Imported by dramatiq's worker process."""
 
+import asyncio
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -7,7 +9,9 @@ from multiprocessing import connection
 from typing import Any
 
 import dramatiq
+import redis
 from dramatiq.asyncio import get_event_loop_thread
+from dramatiq.errors import DramatiqError
 from dramatiq.middleware import AsyncIO
 
 from domain.config import Config
@@ -62,9 +66,12 @@ dramatiq.set_broker(broker)
 
 @dramatiq.actor(actor_name=bell.ACTOR, queue_name="light")
 async def run_steps(queue: str) -> None:
-    """Run the steps of this queue, and of the others this worker serves, until none is left."""
+    """Run the steps of this queue, and of the others this worker serves, until none is left for it."""
     bell.free.clear()
     try:
-        await runner.run(queue)
+        if await runner.run(queue):
+            with contextlib.suppress(redis.RedisError, DramatiqError):  # the database has them told all the same
+                await asyncio.to_thread(bell.nudge, broker, queue)
+            await asyncio.sleep(bell.ASIDE)
     finally:
         bell.free.set()

@@ -27,6 +27,8 @@ ALWAYS = 1_000_000
 """Maintenance on every command, out of a million: a dead worker's messages return at once."""
 WAIT = 1.0
 """Seconds that a consumer waits at the bell, or for a step to end, before it looks whether to leave."""
+ASIDE = 0.2
+"""Seconds that a worker leaves messages to others after it passed one on."""
 
 free = threading.Event()
 """Cleared while this worker runs a step: it then leaves messages to others, and its consumers sleep."""

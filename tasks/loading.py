@@ -4,6 +4,7 @@ torch and diffusers are imported when first needed, so that importing a step cos
 """
 
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -152,7 +153,7 @@ def load(ref: ModelRef, device: str, say: Say = lambda doing: None) -> Model:
         if memory.is_short(error):
             raise
         log.warning("cannot load %s", ref.name, exc_info=error)
-        raise DomainError(f"The model “{ref.name}” cannot be loaded: {_reason(error, ref.path)}") from error
+        raise DomainError(f"The model “{ref.name}” cannot be loaded: {reason(error, ref.path)}") from error
 
 
 def _load(ref: ModelRef, device: str, say: Say) -> Model:
@@ -169,8 +170,8 @@ def _load(ref: ModelRef, device: str, say: Say) -> Model:
             return _load_generator(ref, path, device, dtype, say)
         case weights.SPEECH | weights.HEARING as what:
             return _load_sound(ref, path, device, what, say)
-    pipe = _open_folder(path, dtype) if path.is_dir() else _open_file(path, dtype)
-    _check_words(pipe)
+    pipe = _open_folder(path, dtype) if path.is_dir() else open_file(path, dtype)
+    check_words(pipe)
     pipe.set_progress_bar_config(disable=True)
     say("placing")
     force = means.place(pipe, ref.means, device)
@@ -183,7 +184,7 @@ def _load(ref: ModelRef, device: str, say: Say) -> Model:
 
 def _load_language(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say) -> Model:
     found = language.open_folder(path, dtype)
-    _check_words(found)
+    check_words(found)
     say("placing")
     found.model.to(device)
     return Model(ref, found, None, device, str(dtype).removeprefix("torch."), {}, _bytes_of(found))
@@ -204,7 +205,7 @@ def _load_sound(ref: ModelRef, path: Path, device: str, what: str, say: Say) -> 
 
     opened = hearing.open_folder if what == weights.HEARING else speech.open_folder
     found = speech_t5.open_folder(path) if weights.family(path) == voices.FAMILY else opened(path)
-    _check_words(found)
+    check_words(found)
     say("placing")
     for part in found.components.values():
         if isinstance(part, torch.nn.Module):
@@ -251,9 +252,10 @@ def _open_folder(path: Path, dtype: Any) -> Any:
     )
 
 
-def _open_file(path: Path, dtype: Any) -> Any:
-    """Open a checkpoint with the configuration (JSON and tokenizer, no weights) that its file lacks:
-    from the folder of the same name beside it, else the Hugging Face cache, else the hub."""
+def open_file(path: Path, dtype: Any, config: Path | None = None) -> Any:
+    """Open a checkpoint with the configuration (JSON and tokenizer, no weights) that its file lacks: from the folder
+    `config`, by default that of the same name beside it, else the Hugging Face cache, else the hub. Raises DomainError.
+    """
     from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
     names = _tensor_names(path)
@@ -261,7 +263,9 @@ def _open_file(path: Path, dtype: Any) -> Any:
         raise DomainError("a single file must be a whole checkpoint of Stable Diffusion 1, 2 or XL, and this is none.")
     large = "conditioner.embedders.1.model.ln_final.weight" in names
     family = StableDiffusionXLPipeline if large else StableDiffusionPipeline
-    beside = path.with_suffix("")
+    beside = config or path.with_suffix("")
+    if config is not None and not weights.every_part(config):
+        raise DomainError(f"{config} is no diffusers folder: it has no model_index.json that names parts.")
     if beside.is_dir():
         _check_parts(beside)
         return family.from_single_file(str(path), dtype=dtype, config=str(beside), local_files_only=True)
@@ -283,10 +287,22 @@ def _check_parts(folder: Path) -> None:
             raise DomainError(f"the folder {part} is missing.")
 
 
-def _check_words(pipe: Any) -> None:
+def check_words(pipe: Any) -> None:
+    """Refuse a tokenizer that lacks a file: it would know no words and say nothing. Raises DomainError."""
     for name, part in pipe.components.items():
         if name.startswith("tokenizer") and part is not None and len(part) < FEW_WORDS:
             raise DomainError(f"its {name} knows no words: a file of it is missing.")
+
+
+def dtype_of(path: Path) -> Any:
+    """What most of a checkpoint's numbers are: float16, bfloat16 or float32; what else there is opens as float32."""
+    import torch
+
+    counts: dict[str, int] = {}
+    for told in weights.tensors_of(path).values():
+        counts[told["dtype"]] = counts.get(told["dtype"], 0) + math.prod(told["shape"])
+    usual = max(counts, key=counts.__getitem__, default="F32")
+    return {"F16": torch.float16, "BF16": torch.bfloat16}.get(usual, torch.float32)
 
 
 def _tensor_names(path: Path) -> set[str]:
@@ -296,7 +312,7 @@ def _tensor_names(path: Path) -> set[str]:
         return set(file.keys())
 
 
-def _reason(error: Exception, path: str) -> str:
+def reason(error: Exception, path: str) -> str:
     """What the error says, in a line or two, without this machine's folders."""
     text = error.message if isinstance(error, DomainError) else f"{type(error).__name__}: {error}"
     words = " ".join(text.replace(path, Path(path).name).split())

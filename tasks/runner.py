@@ -68,6 +68,10 @@ class ModelChanged(Exception):
     """The model was registered anew after the step was claimed."""
 
 
+class Elsewhere(Exception):
+    """This worker does not have the files of a model, or not the ones that are registered."""
+
+
 class Stopping(Exception):
     """The running step was asked to stop, lost its lease, or the worker is leaving."""
 
@@ -90,6 +94,10 @@ class Runner:
         self._starting: asyncio.Task[None] | None = None
         self._filling: asyncio.Task[None] | None = None
         self._announcing: asyncio.Task[None] | None = None
+        self._lacks: set[str] = set()
+        """The models that this worker cannot run, by name."""
+        self._passed_on: dict[str, float] = {}
+        """When a message of each queue was last passed on."""
 
     async def begin(self) -> None:
         """Start in the background: a worker that waits for PostgreSQL can still be told to leave."""
@@ -99,6 +107,7 @@ class Runner:
     async def _start(self) -> None:
         """Open the database, warm the engine up and reach the file store."""
         await dispatcher.bind(self._config)
+        await self._look()
         self._engine = Engine(self._config.device, await self._warm(), self._limits)
         if self._serves - {"light"}:
             self._engine.start()
@@ -108,13 +117,24 @@ class Runner:
         self._announcing = asyncio.create_task(self._announce())
 
     async def _announce(self) -> None:
-        """Say every few seconds that this worker is there, and what it serves."""
+        """Say every few seconds that this worker is there, what it serves, and which models it has."""
         while True:
             try:
-                await services.announce(self._owner, self._config.queues, _device(self._config.device))
+                having = await self._look()
+                await services.announce(self._owner, self._config.queues, _device(self._config.device), having)
             except (asyncpg.PostgresError, *TRANSPORT) as error:  # it works all the same, and says so again soon
                 log.warning("could not say that this worker is there: %s", error)
             await asyncio.sleep(services.ANNOUNCE)
+
+    async def _look(self) -> list[models.Model]:
+        """Learn which models this worker has. Returns those among them that it serves."""
+        every = await models.everything()
+        having = await asyncio.to_thread(lambda: [model for model in every if self._has(model)])
+        self._lacks = {model.name for model in every} - {model.name for model in having}
+        return [model for model in having if services.queues_of(model) & self._serves]
+
+    def _has(self, model: models.Model) -> bool:
+        return models.here(model, self._config.models, self._config.endpoints)
 
     async def _fill(self) -> None:
         """Beside the steps: what finds similar prompts and pictures. A worker that runs no model encodes nothing."""
@@ -132,10 +152,14 @@ class Runner:
             return None
         try:
             return self._ref(await models.require(models.STARTER, "text_to_image"))
-        except DomainError:
+        except (DomainError, Elsewhere):
             return None
 
     def _ref(self, model: models.Model) -> ModelRef:
+        """Where the model is for the engine. Raises Elsewhere, and leaves its steps to others from now on."""
+        if not self._has(model):
+            self._lacks.add(model.name)
+            raise Elsewhere
         return ModelRef(model.name, models.place_of(model, self._config.models), model.revision, model.means)
 
     async def drain(self) -> None:
@@ -160,12 +184,13 @@ class Runner:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(db.unbind(), CLOSE)
 
-    async def run(self, name: str) -> None:
-        """Run the steps of the queue `name`, and of the others this worker serves, until none is left."""
+    async def run(self, name: str) -> bool:
+        """Run the steps of the queue `name`, and of the others this worker serves, until none is left for it. Says
+        whether the message is to be passed on, for a step of the queue `name` that another worker can run."""
         assert self._starting is not None, "begin() comes first"
         await asyncio.wait([self._starting])
         if self._starting.cancelled():
-            return
+            return False
         self._starting.result()
         order = [name, *(other for other in self._config.queues if other != name)]
         self._idle.clear()
@@ -175,12 +200,23 @@ class Runner:
                 if served is not None:
                     order = sorted(order, key=lambda other: other == served)  # the others come first next time
                 elif not await self._settled():
-                    return
+                    return await self._pass_on(name)
         except TRANSPORT as error:
             log.warning("left the queue %s: %s", name, error)
         finally:
             await self._settled()
             self._idle.set()
+        return False
+
+    async def _pass_on(self, name: str) -> bool:
+        """Whether to pass on a message of the queue, which goes round the workers once before it rests a little."""
+        if not self._lacks or not await queue.pass_on(name, self._lacks):
+            return False
+        before, now = self._passed_on.get(name), time.monotonic()
+        if before is not None and now - before < queue.PASSED_ON:
+            return False
+        self._passed_on[name] = now
+        return True
 
     async def _serve(self, order: Sequence[str]) -> str | None:
         """Run what comes next in the first queue that has anything. Returns the queue, None when all are empty.
@@ -189,7 +225,13 @@ class Runner:
         """
         assert self._engine is not None
         for name in order:
-            held = await queue.claim(name, self._owner, room=self._room, workers_each=self._config.workers_per_person)
+            held = await queue.claim(
+                name,
+                self._owner,
+                room=self._room,
+                workers_each=self._config.workers_per_person,
+                lacks=self._lacks,
+            )
             if held:
                 attempt = Attempt(held, self._engine, self._limits, self._storage, self._leaving, self._ref)
                 await attempt.run(self._serves)
@@ -301,6 +343,8 @@ class Attempt:
                 await (self._end_stopped() if self._stopped else self._end_dead(error))
             case ModelChanged():
                 await self._end(queue.hand_back, 0, "its model was registered anew")
+            case Elsewhere():
+                await self._end(queue.hand_back, 0, "this worker does not have its model")
             case asyncpg.DataError():
                 await self._end_broken(error)
             case _ if isinstance(error, TRANSPORT):

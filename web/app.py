@@ -36,6 +36,7 @@ from web import (
     gallery,
     grids,
     health,
+    model_admin,
     models,
     notifications,
     pipelines,
@@ -55,6 +56,7 @@ from web import (
 )
 from web.forms import MAX_BODY
 from web.headers import securing
+from web.readings import Readings
 from web.render import environment
 from web.unchanged import Unchanged
 
@@ -64,6 +66,8 @@ ROUTES: list[Any] = [
     tags.show,
     similar.show,
     models.index,
+    models.show,
+    models.as_json,
     ratings.save,
     search.show,
     search.suggest,
@@ -185,6 +189,15 @@ ROUTES: list[Any] = [
     settings.profile,
     settings.save_profile,
     settings.theme,
+    # look after the site
+    model_admin.index,
+    model_admin.new,
+    model_admin.add,
+    model_admin.edit,
+    model_admin.save,
+    model_admin.verify,
+    model_admin.confirm_removal,
+    model_admin.remove,
     # the site itself
     assets.show,
     assets.favicon,
@@ -267,9 +280,11 @@ async def _connected(app: Litestar) -> AsyncIterator[None]:
     config: Config = app.state.config
     await db.bind(config.database_url)
     app.state.storage = Storage(config.s3_url, config.data_dir / "s3")
+    app.state.readings = Readings()
     listening = asyncio.create_task(app.state.unchanged.listen(config.database_url))
     try:
         yield
     finally:
         listening.cancel()
+        await app.state.readings.close()
         await db.unbind()

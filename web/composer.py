@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from domain import diff, licenses, steps, tags, template, versions, vocabulary
+from domain import defaults, diff, licenses, steps, tags, template, versions, vocabulary
 from domain.errors import Invalid
 from domain.models import LORA, SAMPLE, ModelChoice
 from domain.pipelines import VISIBILITIES, Details, clean
@@ -231,6 +231,42 @@ def _moved(rows: list[Form], action: str, number: int, kind: str) -> list[Form]:
     return [row | {name: place.get(row[name], "") for name in steps.SOURCES if row.get(name)} for row in moved]
 
 
+def suited(form: Mapping[str, str], number: int, models: Mapping[str, Collection[ModelChoice]]) -> Form:
+    """The form with step `number` as suits its model, but for what somebody chose; where the model is not on this site,
+    with the first that is."""
+    rows = _rows(form, "s")
+    row = rows[number - 1] if 1 <= number <= len(rows) else {}
+    offered = list(models.get(row.get("kind", ""), ()))
+    if not offered:
+        return dict(form)
+    chosen = next((choice for choice in offered if choice.name == row.get("model")), offered[0])
+    values = {name: as_typed(value) for name, value in _unlike(row, row["kind"], chosen, offered).items()}
+    return dict(form) | {f"s{number}-{name}": value for name, value in {**values, "model": chosen.name}.items()}
+
+
+def _unlike(row: Mapping[str, str], kind: str, chosen: ModelChoice, offered: Collection[ModelChoice]) -> dict[str, Any]:
+    """What suits the chosen model where the step has what its kind or another model begins with: nobody chose that."""
+    fields = {field.name: as_typed(field.default) for field in steps.fields_of(kind)}
+    begun = {name: {usual, *(as_typed(one.defaults.get(name)) for one in offered)} for name, usual in fields.items()}
+    return {
+        name: value
+        for name, value in chosen.defaults.items()
+        if name in fields and row.get(name) != as_typed(value) and row.get(name) in begun[name]
+    }
+
+
+def begun(start: str, model: str, models: Mapping[str, Collection[ModelChoice]]) -> Form:
+    """The form of a new pipeline: a starting point, or one step with a model, each step as suits its model."""
+    kind = next((kind for kind in steps.KINDS if model in {choice.name for choice in models.get(kind, ())}), "")
+    form = blank(start)
+    if kind:
+        step = msgspec.convert({"kind": kind, "model": model}, steps.AnyStep)
+        form = form_of(Details("", visibility="private"), steps.Recipe(steps=[step]))
+    for number in range(1, len(_rows(form, "s")) + 1):
+        form = suited(form, number, models)
+    return form
+
+
 # -- from a form to a recipe -------------------------------------------------------------------
 
 
@@ -377,6 +413,12 @@ class StepRow(Struct, frozen=True, kw_only=True):
     more_open: bool
     tick: voice_help.Tick | None
     """What the step's sample of a voice needs; None for a step that takes none."""
+    model: str
+    """The model that the step names; "" for none."""
+    trigger: list[str]
+    """The words that call what the model has learned."""
+    suits: list[tuple[str, str]]
+    """(title, value): what the model's host suggests for it, where the step has something else."""
 
 
 class Composer(Struct, frozen=True, kw_only=True):
@@ -439,9 +481,7 @@ def _with_models(form: Mapping[str, str], models: Mapping[str, Collection[ModelC
         offered = list(models.get(row.get("kind", ""), ()))
         usual = {field.name: as_typed(field.default) for field in steps.fields_of(row["kind"])} if offered else {}
         if offered and row.get("model") == usual["model"] not in [choice.name for choice in offered]:
-            suits = {name: as_typed(value) for name, value in offered[0].defaults.items() if name in usual}
-            left = {name: value for name, value in suits.items() if row.get(name) == usual[name]}
-            typed |= {f"s{number}-{name}": value for name, value in {**left, "model": offered[0].name}.items()}
+            typed = suited(typed, number, models)
     return typed
 
 
@@ -462,9 +502,14 @@ def _unknown(
         if field in _OWN.get(row.get("kind", ""), ()) and model in choices and vocabulary.prompts(choices[model].words):
             pieces = vocabulary.texts(row.get(field, ""), inputs, recipe.lists)
             texts, own = lora_help.read(row.get(field, ""), pieces, models.get(LORA, ()))
-            known = choices[model].words + own
+            called = [(vocabulary.TRIGGER, _split(choices[model].trigger))] if choices[model].trigger else []
+            known = choices[model].words + called + own
             found[f"s{number}-{field}"] = Unknown(model, vocabulary.unknown(texts, known), known)
     return found
+
+
+def _split(phrases: Collection[str]) -> list[str]:
+    return [word for phrase in phrases for word in phrase.lower().split()]
 
 
 def _step_row(
@@ -482,6 +527,7 @@ def _step_row(
 ) -> StepRow:
     row = rows[number - 1]
     kind = row["kind"] if row["kind"] in steps.KINDS else "text_to_image"
+    chosen = next((choice for choice in models.get(kind, ()) if choice.name == row.get("model")), None)
     change = next((step for step in changes.steps if step.after == number), None) if changes else None
     before = _typed(parent.steps[change.before - 1]) if parent and change and change.before else {}
     controls = [
@@ -512,6 +558,9 @@ def _step_row(
         more=more,
         more_open=used,
         tick=voice_help.tick(number, row, agreed, errors) if SAMPLE in models or row.get("upload") else None,
+        model=row.get("model", ""),
+        trigger=chosen.trigger if chosen else [],
+        suits=defaults.titled(_unlike(row, kind, chosen, models.get(kind, ()))) if chosen else [],
     )
 
 

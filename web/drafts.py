@@ -9,7 +9,7 @@ from domain import drafts, pipelines
 from web import composer
 from web.auth import Viewer
 from web.forms import Unstorable, keep
-from web.pipelines import lay_out, read_composer, sums
+from web.pipelines import addresses, lay_out, read_composer, sums
 from web.render import page, see_other, wants_part
 
 _Request = Request[Any, Any, Any]
@@ -40,4 +40,11 @@ async def _save(request: _Request, me: Viewer, pipeline_id: UUID | None, back: s
         return see_other(back)
     editing = None if pipeline_id is None else await pipelines.editing(pipeline_id, me.id)
     laid = await lay_out(editing, typed)
-    return page(request, "pipelines/draft.html", saved_at=saved_at, c=laid, **await sums(laid.recipe))
+    return page(
+        request,
+        "pipelines/draft.html",
+        saved_at=saved_at,
+        c=laid,
+        action=addresses(pipeline_id)["action"],
+        **await sums(laid.recipe),
+    )

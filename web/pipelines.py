@@ -92,10 +92,10 @@ async def family(
 
 
 @get("/pipelines/new")
-async def new(request: _Request, me: Viewer, start: str = "") -> Response[bytes]:
-    """The composer with the person's unsaved draft, or with one of the starting points."""
+async def new(request: _Request, me: Viewer, start: str = "", model: str = "") -> Response[bytes]:
+    """The composer with the person's unsaved draft, or with one of the starting points, or with a step of a model."""
     draft = await drafts.read(me.id, None)
-    form = draft.form if draft else composer.blank(start)
+    form = draft.form if draft else composer.begun(start, model, await models.offered())
     return await show_composer(request, None, form, drafted=draft)
 
 
@@ -143,11 +143,20 @@ async def submit(request: _Request, me: Viewer, state: State, pipeline_id: UUID 
     errors |= await _take_files(request, me, state, typed)
     if do in ("save", "run"):
         return await _save(request, me, editing, composer.tidy(typed), errors, do == "run", sent.get("key", ""))
-    typed = typed if do == "draft" else composer.rearranged({**typed, **_adding(sent)}, do)
+    typed = typed if do == "draft" else await _rearranged({**typed, **_adding(sent)}, do)
     errors |= await _draft(me, pipeline_id, typed, errors)
     if errors or wants_part(request):
         return await show_composer(request, editing, typed, errors, focus=_focus(do), status=422 if errors else 200)
     return see_other(f"{_address(editing)}{_focus(do) and '#' + _focus(do)}")
+
+
+async def _rearranged(form: Form, do: str) -> Form:
+    """The form after a button was pressed: a step that was added begins as suits its model, one that is to gets so."""
+    form = composer.rearranged(form, do)
+    action, _, number = do.partition("-")
+    if action not in ("add", "suit") or not composer.is_number(number):
+        return form
+    return composer.suited(form, int(number) + (action == "add"), await models.offered())
 
 
 async def read_composer(request: _Request, files: Collection[str] = ()) -> tuple[Form, dict[str, str]]:

@@ -9,6 +9,7 @@ import msgspec
 
 from domain.estimates import Estimate
 from domain.run_pages import RunPage, StepPage
+from domain.services import Missing
 from domain.steps import Recipe
 from web.filters import number, plural, ratio, seconds
 
@@ -74,10 +75,19 @@ def cost(estimate: Estimate) -> str:
     return f"{words}, {about(estimate.seconds)}" if about(estimate.seconds) else words
 
 
-def nobody_there(kinds: Sequence[str]) -> str:
-    """That steps of these kinds will wait, before they are asked for."""
-    named = " and ".join(f"“{kind}”" for kind in kinds)
-    return f"No worker is there for {named} just now. A run waits, and goes on as soon as one is."
+def nobody_there(missing: Missing) -> str:
+    """That steps will wait, before they are asked for."""
+    there = [f"is there for {_named(missing.kinds)}"] if missing.kinds else []
+    having = [f"has {_models(missing.models)}"] if missing.models else []
+    return f"No worker {', and none '.join(there + having)} just now. A run waits, and goes on as soon as one is there."
+
+
+def _models(names: Sequence[str]) -> str:
+    return f"the model{'s' if len(names) > 1 else ''} {_named(names)}"
+
+
+def _named(names: Sequence[str]) -> str:
+    return " and ".join(f"“{name}”" for name in names)
 
 
 def headline(run: RunPage) -> str:
@@ -107,6 +117,9 @@ def _waiting(step: StepPage) -> str:
         return "Trying again soon"
     if step.unserved:
         return "Waiting for a worker" if step.ordinal == 1 else f"Step {step.ordinal} waits for a worker"
+    if step.lacking:
+        having = f"a worker that has {_models(step.lacking)}"
+        return f"Waiting for {having}" if step.ordinal == 1 else f"Step {step.ordinal} waits for {having}"
     line = f", {place(step.place)} in the queue" if step.place else ""
     return f"Waiting{line}" if step.ordinal == 1 else f"Step {step.ordinal} waits{line}"
 

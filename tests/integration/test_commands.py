@@ -44,15 +44,35 @@ def offshoot(
 
 
 def test_models_are_added_listed_and_removed(offshoot: Command) -> None:
-    status, said = offshoot("models", "add", "mine", str(STARTER_PATH), "--license", "Apache-2.0", "--means", "fuse=1")
-    assert (status, said[:6]) == (0, "mine: ")
-    assert "It runs with fuse=1." in said
+    said = ("--license", "MIT", "--trigger", "inked", "--means", "fuse=1", "--defaults")
+    status, told = offshoot("models", "add", "mine", str(STARTER_PATH), *said, "steps=900")
+    assert (status, told) == (1, "offshoot: steps: from 1 to 150, without a fraction, not '900'")
+    status, told = offshoot("models", "add", "mine", str(STARTER_PATH), *said, "steps=12,scheduler=EulerDiscrete")
+    assert (status, told[:6]) == (0, "mine: ")
+    assert "It runs with fuse=1." in told
+    assert "begin with width=256, height=256, steps=12, guidance=7, scheduler=EulerDiscreteScheduler." in told
     listed = offshoot("models", "list")[1]
     assert "mine " in listed
-    assert "Apache-2.0" in listed
+    assert " MIT " in listed
+    assert re.search(r"^On the disk of .*: \d\d MB of models, [\d.,]+ GB of [\d,]+ GB free$", listed, re.MULTILINE)
     assert re.search(r" models, \d\d MB$", listed)
     assert offshoot("models", "remove", "mine") == (0, "mine is offered no longer.")
     assert "mine " not in offshoot("models", "list")[1]
+
+
+def test_an_admin_is_made(offshoot: Command) -> None:
+    offshoot("examples")
+    assert offshoot("admin", "grant", "@Fern") == (0, "@fern is an admin now.")
+    assert offshoot("admin", "revoke", "daryna") == (1, "offshoot: @daryna is no admin.")
+
+
+def test_only_safetensors_are_converted(offshoot: Command, tmp_path: Path) -> None:
+    for ending in (".ckpt", ".bin", ".pt"):
+        pickled = tmp_path / f"model{ending}"
+        pickled.write_bytes(b"\x80\x04.")
+        status, said = offshoot("models", "convert", str(pickled), str(tmp_path / "made"))
+        assert (status, f"model{ending} is refused: only .safetensors files are safe to open" in said) == (1, True)
+    assert not (tmp_path / "made").exists()
 
 
 def test_models_are_verified(offshoot: Command, tmp_path: Path) -> None:

@@ -7,13 +7,15 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from domain import machine, models, weights
-from domain.errors import DomainError
+from domain.errors import DomainError, Invalid
 from domain.means import PLAIN, Means
 from domain.steps import TextToImage
 from tasks import diffusion, loading
 from tasks.context import Context
+from tasks.converting import convert
 from tasks.loading import Models
 from tasks.messages import Job, Member, ModelRef
 from tasks.steps import text_to_image
@@ -146,6 +148,38 @@ def test_changed_and_missing_files_are_told(folder: Path) -> None:
     shutil.rmtree(folder)
     with pytest.raises(DomainError, match="its files are not on this machine"):
         loading.load(model, "cpu")
+
+
+def test_a_converted_checkpoint_draws_the_same_picture(small: Path, tmp_path: Path) -> None:
+    """In the numbers that it came in, with a configuration from elsewhere."""
+    file = checkpoints.single_file(small, tmp_path / "one.safetensors")
+    halved = {name: tensor.half() for name, tensor in load_file(file).items()}
+    save_file(halved, file)
+    config = shutil.move(file.with_suffix(""), tmp_path / "config")
+    with pytest.raises(DomainError, match=r"one\.safetensors cannot be converted: .* is no diffusers folder"):
+        convert(file, tmp_path / "made", tmp_path)
+    made = convert(file, tmp_path / "made", Path(config))
+    assert made.stat().st_size
+    assert 0.9 < weights.loaded_size(made) / weights.loaded_size(file) < 1.1, "half the numbers stay half"
+    shutil.copytree(config, file.with_suffix(""))
+    assert (drawn(Models("cpu"), ref(made)) == drawn(Models("cpu"), ref(file))).all()
+    with pytest.raises(Invalid, match="is there already"):
+        convert(file, made)
+
+
+def test_nothing_but_a_checkpoint_is_converted(small: Path, tmp_path: Path) -> None:
+    lora = models.SHIPPED["fish"].path
+    with pytest.raises(Invalid, match=r"fish\.safetensors is a LoRA"):
+        convert(lora, tmp_path / "made")
+    pickled = tmp_path / "model.ckpt"
+    pickled.write_bytes(b"\x80\x04.")
+    for wrong, words in ((pickled, "model.ckpt is refused"), (small, "is no file"), (tmp_path / "gone", "is no file")):
+        with pytest.raises(Invalid, match=words):
+            convert(wrong, tmp_path / "made")
+    part = next((small / "unet").glob("*.safetensors"))
+    with pytest.raises(DomainError, match="cannot be converted: a single file must be a whole checkpoint"):
+        convert(part, tmp_path / "made")
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_single_file_that_is_no_checkpoint_is_told(small: Path) -> None:

@@ -30,6 +30,7 @@ ALL = "200 200 200 200 200"
 SEEN = "200 200 200 200 200 | 404 404 404 404 200"
 LISTED = "200 200 200 200 200 | 404 404 404 404 404"
 MEMBERS = "303 200 200 200 200"
+ADMINS = "303 404 404 200 404"
 OWN = "303 404 404 404 200 | 303 404 404 404 200"
 
 MATRIX = {
@@ -195,6 +196,16 @@ MATRIX = {
     # the site itself
     "GET /help/ranking": ALL,
     "GET /models": ALL,
+    "GET /models/{name:str}": ALL,
+    "GET /models/{name:str}/model.json": ALL,
+    "GET /admin/models": ADMINS,
+    "GET /admin/models/new": ADMINS,
+    "POST /admin/models": "303 404 404 422 404",
+    "GET /models/{name:str}/edit": ADMINS,
+    "POST /models/{name:str}/edit": "303 404 404 303 404",
+    "POST /models/{name:str}/verification": "303 404 404 303 404",
+    "GET /models/{name:str}/removal": ADMINS,
+    "POST /models/{name:str}/removal": "303 404 404 303 404",
     "GET /static/{path:path}": ALL,
     "GET /favicon.ico": ALL,
     "GET /health": ALL,
@@ -255,6 +266,10 @@ async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
     await database.execute("UPDATE step_runs SET output_text = 'words' WHERE id = $1", run.step_runs[0])
     await database.execute("INSERT INTO previews VALUES ($1, 1, 'image/webp', $2)", run.step_runs[0], b"rough")
     grid_id = await make.grid([run], published=public)
+    await database.execute(
+        """INSERT INTO models (name, family, path, revision, kinds, bytes)
+           VALUES ('sketch', 'LoRA', '/nowhere', '', '{lora}', 1) ON CONFLICT DO NOTHING"""
+    )
     second = await make.version(pipeline, steps=[TextToImage(prompt="a blue circle")])
     collection_id = await collections.create(owner.id, collections.Details(title, "", visibility))
     item_id = await collections.add(collection_id, owner.id, pipeline.id)
@@ -330,7 +345,7 @@ async def ask(browser: httpx.AsyncClient, row: str, about: Thing, may_know: bool
     values = {
         "handle": "@olga", "tag": "sea", "number": 1, "ordinal": 1, "width": 320, "path": "css/base.css",
         "pipeline_id": about.pipeline_id, "run_id": about.run_id, "step_run_id": about.step_run_id,
-        "sha256": about.sha256, "token": "forged",
+        "sha256": about.sha256, "token": "forged", "name": "sketch",
         "collection_id": about.collection_id, "item_id": about.item_id, "comment_id": about.comment_id,
         "notification_id": about.notification_id, "grid_id": about.grid_id,
         "version_id": about.version_id, "second_id": about.second_id,

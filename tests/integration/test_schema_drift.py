@@ -193,7 +193,8 @@ CHECKS = {
 DEFAULTS = {
     "people": "id name about role created_at",
     "sessions": "created_at seen_at",
-    "models": "id license defaults means created_at words",
+    "models": "id license defaults means created_at words files told",
+    "model_readings": "done began_at seen_at fault",
     "artifacts": "state touched_at",
     "uploads": "id filename created_at",
     "consents": "id given_at",
@@ -205,7 +206,7 @@ DEFAULTS = {
     "runs": "afresh turn id inputs state visibility created_at changes apart",
     "grids": "id inputs created_at",
     "step_runs": """id model batch_key state priority turn attempt crash_count retry_count not_before nudge_at
-        progress progress_total phase""",
+        progress progress_total phase needs""",
     "events": "id data at",
     "search_documents": "number",
     "search_changes": "id",

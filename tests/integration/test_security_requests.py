@@ -227,7 +227,7 @@ async def test_18_unknown_and_read_only_fields_are_rejected(
 async def test_18_every_form_refuses_a_field_it_does_not_have(
     client: httpx.AsyncClient, make: Make, log_in: Any, db: Any, method: str, path: str
 ) -> None:
-    ada = await make.person("ada")
+    ada = await make.person("ada", role="admin")
     if path not in ("/login", "/signup"):
         await log_in(client, ada)
     else:
@@ -241,6 +241,7 @@ async def test_18_every_form_refuses_a_field_it_does_not_have(
     values = {"pipeline_id": mine.id, "run_id": run.id, "number": 1, "ordinal": 1, "handle": "@ada", "tag": "sea"}
     values |= {"comment_id": said, "notification_id": said, "collection_id": collection_id, "item_id": item_id}
     values |= {"grid_id": await make.grid([run])}
+    values |= {"name": (await models.register_endpoint("elsewhere", "https://api.example/v1#small")).name}
     url = re.sub(r"\{(\w+):\w+\}", lambda found: str(values[found[1]]), path)
     answer = await client.request(method, url, data={"surprise": "1"})
     assert answer.status_code == 422

@@ -1,5 +1,7 @@
 """Workers say that they are there; pages say what nobody runs, before and after somebody asks for it."""
 
+import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from domain import models, run_pages, runs, services, steps
+from domain import models, queue, run_pages, runs, services, steps
 from domain.config import Config
 from domain.people import Person
 from tests import worker as w
@@ -41,9 +43,9 @@ async def test_a_worker_that_falls_silent_is_gone(db: Any) -> None:
 
 async def test_what_nobody_runs_is_named_once(db: Any) -> None:
     recipe = steps.Recipe(steps=[DRAW, steps.Pick(), DRAW, steps.Upscale()])
-    assert await services.missing(recipe) == ["Draw", "Enlarge"]
+    assert (await services.missing(recipe)).kinds == ["Draw", "Enlarge"]
     await services.announce("a:1", ["light"], "cpu")
-    assert await services.missing(recipe) == ["Draw"]
+    assert (await services.missing(recipe)).kinds == ["Draw"]
 
 
 async def test_steps_that_run_and_wait_are_counted(db: Any, make: Make) -> None:
@@ -78,12 +80,133 @@ async def test_pages_say_so_before_and_while_a_run_waits(
     assert "none now" in page
 
 
+@pytest.fixture
+async def far(db: Any, tmp_path: Path) -> models.Model:
+    """A model that the workers of these tests may have."""
+    return await models.register("far", Path(shutil.copytree(models.STARTER_PATH, tmp_path / "far")))
+
+
+async def test_a_model_that_no_worker_has_is_named(far: models.Model) -> None:
+    await models.register_all({})
+    starter = await models.read("starter")
+    step = steps.TextToImage(prompt="a boat <lora:fish:1>", model="far")
+    recipe = steps.Recipe(steps=[DRAW, step, step])
+    assert await services.missing(recipe) == services.Missing(["Draw"], [])
+    await services.announce("a:1", ["image"], "cpu", [starter])
+    assert await services.missing(recipe) == services.Missing([], ["far with fish"])
+    await services.announce("b:2", ["image"], "cuda", [far])
+    assert (await services.missing(recipe)).models == ["far with fish"], "no worker has both"
+    await services.announce("c:3", ["text"], "cpu", [far, await models.read("fish")])
+    assert (await services.missing(recipe)).models == ["far with fish"], "it serves another queue"
+    await services.announce("b:2", ["image"], "cuda", [far, await models.read("fish")])
+    assert not await services.missing(recipe)
+    await services.announce("b:2", ["image"], "cuda", [far])
+    await services.announce("old:4", ["image"], "cpu")
+    assert not await services.missing(recipe), "a worker of before does not say what it has"
+
+
+async def test_a_model_registered_anew_is_another(far: models.Model, db: Any) -> None:
+    await services.announce("a:1", ["image"], "cpu", [far])
+    recipe = steps.Recipe(steps=[steps.TextToImage(prompt="a boat", model="far")])
+    assert not await services.missing(recipe)
+    (Path(far.path) / "scheduler" / "scheduler_config.json").write_text("{}")
+    await models.register("far", far.path)
+    assert (await services.missing(recipe)).models == ["far"]
+    await models.remove("far")
+    assert not await services.missing(recipe), "any worker says that it is gone"
+
+
+async def test_a_worker_leaves_steps_to_those_that_have_their_models(far: models.Model, make: Make, db: Any) -> None:
+    await models.register_all({})
+    starter = await models.read("starter")
+    pipeline = await make.pipeline(steps=[steps.TextToImage(prompt="a boat", model="far")])
+    asked = await runs.accept(pipeline.version_id, pipeline.owner_id, {}, 7, "key")
+    later = await make.pipeline(steps=[DRAW])
+    other = await runs.accept(later.version_id, later.owner_id, {}, 7, "key")
+    await services.announce("a:1", ["image"], "cpu", [starter])
+    (held,) = await queue.claim("image", "a:1", lacks=["far"])
+    assert held.run_id == other.run_id, "what it can run comes although it was asked for later"
+    assert await queue.claim("image", "a:1", lacks=["far"]) == []
+    assert await queue.due("image") == 1
+    assert not await queue.pass_on("image", ["far"]), "nobody has it"
+    await services.announce("b:2", ["image"], "cpu", [far])
+
+    async def told() -> None:
+        """A dispatcher that has rung and not committed yet."""
+        async with db.transaction():
+            await db.execute("UPDATE step_runs SET nudge_at = now() WHERE run_id = $1", asked.run_id)
+            assert await queue.due("image") == 1
+            rung.set()
+            await asyncio.sleep(0.2)
+
+    rung = asyncio.Event()
+    dispatcher = asyncio.create_task(told())
+    await rung.wait()
+    assert await queue.pass_on("image", ["far"])
+    await dispatcher
+    assert await db.fetchval(
+        "SELECT extract(epoch FROM nudge_at - now())::float8 FROM step_runs WHERE run_id = $1", asked.run_id
+    ) == pytest.approx(queue.PASSED_ON, abs=1.5), "and not half a minute, as the dispatcher wrote meanwhile"
+    (held,) = await queue.claim("image", "b:2", lacks=["starter"])
+    assert held.run_id == asked.run_id
+
+
+async def test_loras_belong_to_what_a_step_needs(db: Any, make: Make) -> None:
+    await models.register_all({})
+    pipeline = await make.pipeline(
+        steps=[steps.TextToImage(prompt="a boat <lora:{which}:1>")], inputs=[steps.Input(name="which", default="fish")]
+    )
+    await runs.accept(pipeline.version_id, pipeline.owner_id, {}, 7, "key")
+    assert await db.fetchval("SELECT needs FROM step_runs") == ["starter", "fish"]
+    assert await queue.claim("image", "a:1", lacks=["fish"]) == []
+    await db.execute("UPDATE step_runs SET needs = '{}'")
+    (held,) = await queue.claim("image", "a:1", lacks=["fish"])
+    await queue.hand_back(held, 0, "this worker does not have its model")
+    assert await queue.claim("image", "a:1", lacks=["fish"]) == [], "one that was queued before this was written down"
+
+
+async def test_a_machine_has_what_lies_there_as_it_was_registered(far: models.Model, tmp_path: Path) -> None:
+    assert models.here(far, {}, {})
+    assert not models.here(far, {"far": tmp_path / "nowhere"}, {})
+    (tmp_path / "far" / "notes.txt").write_text("whatever lies beside is judged when it is opened")
+    assert models.here(far, {}, {})
+    (tmp_path / "far" / "scheduler" / "scheduler_config.json").write_text("{}")
+    assert not models.here(far, {}, {})
+    lora = await models.register("mine", models.SHIPPED["fish"].path)
+    assert models.here(lora, {}, {})
+    renamed = shutil.copy(models.SHIPPED["fish"].path, tmp_path / "other.safetensors")
+    assert not models.here(lora, {"mine": Path(renamed)}, {})
+    remote = await models.register_endpoint("there", "http://127.0.0.1:9/v1#small")
+    assert models.here(remote, {}, {"there": remote.path})
+    assert not models.here(remote, {}, {})
+    assert not models.here(remote, {}, {"there": "http://127.0.0.1:9/v1#large"})
+
+
+async def test_pages_say_which_model_a_run_waits_for(
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, far: models.Model
+) -> None:
+    ada = await make.person("ada")
+    await log_in(client, ada)
+    pipeline = await make.pipeline(ada, steps=[steps.TextToImage(prompt="a boat", model="far")])
+    await services.announce("a:1", ["image"], "cpu", [])
+    form = await client.get(f"/pipelines/{pipeline.id}/versions/1/runs")
+    assert "No worker has the model “far” just now. A run waits, and goes on as soon as one is there." in form.text
+    assert "<dt>No worker now for</dt><dd>far</dd>" in (await client.get(f"/pipelines/{pipeline.id}/edit")).text
+    run_id = (await runs.accept(pipeline.version_id, ada.id, {}, 7, "key")).run_id
+    assert "Waiting for a worker that has the model “far”</h1>" in (await client.get(f"/runs/{run_id}")).text
+    tag = (await run_pages.progress(run_id, ada.id)).tag
+    await services.announce("a:1", ["image"], "cpu", [far])
+    assert "No worker has" not in (await client.get(f"/pipelines/{pipeline.id}/versions/1/runs")).text
+    assert "Waiting, first in the queue</h1>" in (await client.get(f"/runs/{run_id}")).text
+    assert (await run_pages.progress(run_id, ada.id)).tag != tag
+
+
 @pytest.mark.slow
 async def test_a_worker_announces_itself_and_takes_its_leave(config: Config, db: Any, tmp_path: Path) -> None:
     with w.worker(config, tmp_path, QUEUES="light,text") as process:
         rows: list[Any] = []
         while not rows:
-            rows = await db.fetch("SELECT queues, device FROM workers")
-        assert [tuple(row) for row in rows] == [(["light", "text"], "cpu")]
+            rows = await db.fetch("SELECT queues, device, models FROM workers")
+        assert [tuple(row) for row in rows] == [(["light", "text"], "cpu", [])]
         process.end()
     assert not await db.fetchval("SELECT count(*) FROM workers")

@@ -1,5 +1,6 @@
 """A worker and the models it is told of: those at fault are left out, and never opened."""
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,3 +40,24 @@ async def test_pickled_weights_put_in_later_are_refused(make: Make, db: Any, sit
     assert "more.ckpt is refused" in row["error_message"]
     assert row["attempt"] == 1
     assert not await db.fetchval("SELECT count(*) FROM outputs")
+
+
+async def test_a_step_waits_for_a_worker_that_has_its_model(
+    make: Make, db: Any, site: w.Process, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(models.STARTER_PATH, tmp_path / "mine"))
+    found = await models.register("away", folder)
+    away = shutil.move(folder, tmp_path / "elsewhere")
+    step = steps.TextToImage(prompt="a boat", model="away", num_inference_steps=2)
+    run_id = await w.accept(await make.pipeline(steps=[step]))
+    (row,) = await w.until(run_id, lambda now: now["steps"][0]["attempt"] == 1 and now["steps"][0]["state"] == "queued")
+    assert row["error_message"] is None
+    assert "handed_back" in await w.event_names(run_id)
+    shutil.move(away, folder)
+    stamp, having = models.stamp(found.name, found.revision), list[str]()
+    while stamp not in having:
+        await asyncio.sleep(0.2)
+        having = await db.fetchval("SELECT models FROM workers") or []
+    await db.execute("UPDATE step_runs SET nudge_at = now()")
+    state, (row,) = await w.ended(run_id)
+    assert (state, row["attempt"]) == ("succeeded", 2), row["error_message"]

@@ -1,11 +1,12 @@
 """What exists is documented."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from domain.config import SETTINGS
+from domain.config import QUEUES, SETTINGS
 from domain.steps import KINDS, Field, fields_of
 
 ROOT = Path(__file__).parents[2]
@@ -71,3 +72,15 @@ def test_what_every_kind_has_is_told_once() -> None:
     page = (ROOT / "docs/steps.md").read_text().partition("\n## ")[0]
     for name in OF_EVERY_KIND:
         assert f"`{name}`" in page
+
+
+def test_a_worker_of_each_queue_is_told_with_its_command() -> None:
+    page = (ROOT / "docs/hosting.md").read_text()
+    unit = page.partition("[Unit]")[2].partition("```")[0]
+    command = re.search(r"^ExecStart=.* QUEUES=%i .*/python -m (\S+)$", unit, re.MULTILINE)
+    assert command is not None
+    assert find_spec(command[1]) is not None
+    for queue in QUEUES:
+        assert re.search(rf"^QUEUES={queue} .*/python -m {re.escape(command[1])} ", page, re.MULTILINE), queue
+        kinds = [name for name, kind in KINDS.items() if kind.queue == queue and not kind.asks]
+        assert rows_of(page)[queue] == [", ".join(f"`{kind}`" for kind in kinds)], queue
