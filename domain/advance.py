@@ -23,7 +23,7 @@ log = logging.getLogger("runs")
 _STEP = """
 SELECT s.id, s.run_id, s.ordinal, s.kind, s.queue, s.step, s.state, s.receipt, s.attempt, s.crash_count, s.retry_count,
     s.batch_key, r.owner_id, r.inputs, r.seed, r.afresh, v.recipe, coalesce(m.revision, '') AS revision,
-    coalesce(m.means, '{}') AS means,
+    coalesce(m.means, '{}') AS means, coalesce(m.family, '') AS family,
     CASE WHEN s.queue = 'image' THEN
         (SELECT jsonb_object_agg(name, revision) FROM models WHERE kinds @> '{lora}' AND removed_at IS NULL)
     END AS loras
@@ -135,7 +135,7 @@ async def try_prepared(step: db.Record) -> tuple[Prepared | None, str]:
         if plain.together and (pictures := incoming(plain, given.pictures)):
             given = msgspec.structs.replace(given, sizes=await _sizes(pictures))
         means = msgspec.convert(step["means"], Means)
-        return prepare(plain, given, step["revision"], means, step["loras"]), ""
+        return prepare(plain, given, step["revision"], means, step["loras"], step["family"]), ""
     except DomainError as error:
         return None, error.message
     except msgspec.ValidationError:

@@ -43,6 +43,7 @@ class Estimate(Struct, frozen=True, kw_only=True):
 class _Model(Struct, frozen=True):
     revision: str = ""
     means: Means = Means()
+    family: str = ""
 
 
 class _Way:
@@ -109,7 +110,7 @@ def _content(way: _Way, number: int, models: Mapping[str, _Model], loras: Mappin
     step = way.steps[number - 1]
     model = models.get(getattr(step, "model", ""), _Model())
     try:
-        return prepare(step, way.given(number), model.revision, model.means, loras).input_hash
+        return prepare(step, way.given(number), model.revision, model.means, loras, model.family).input_hash
     except DomainError:
         return ""
 
@@ -125,9 +126,9 @@ async def _models(parts: Iterable[steps.AnyStep]) -> dict[str, _Model]:
     if not names:
         return {}
     rows = await db.fetch(
-        "SELECT name, revision, means FROM models WHERE name = ANY($1) AND removed_at IS NULL", sorted(names)
+        "SELECT name, revision, means, family FROM models WHERE name = ANY($1) AND removed_at IS NULL", sorted(names)
     )
-    return {row["name"]: _Model(row["revision"], msgspec.convert(row["means"], Means)) for row in rows}
+    return {row["name"]: _Model(row["revision"], msgspec.convert(row["means"], Means), row["family"]) for row in rows}
 
 
 async def _seconds(parts: Sequence[Mapping[str, Any]]) -> float | None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from domain import db, receipts, vocabulary, weights
+from domain import db, receipts, upscalers, vocabulary, weights
 from domain.errors import Invalid, NotFound
 from domain.means import PLAIN, Means, check_family
 from domain.steps import Recipe
@@ -17,6 +17,7 @@ from domain.vocabulary import Words
 IMAGE_KINDS = ("text_to_image", "image_to_image", "inpaint")
 TEXT_KINDS = ("text_to_text",)
 GAN_KINDS = ("gan_image",)
+UPSCALE_KINDS = ("upscale",)
 LORA = "lora"
 """What stands in the place of kinds of steps for a LoRA, which runs none by itself."""
 KINDS: dict[str, tuple[str, ...]] = {
@@ -27,6 +28,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     weights.LORA: (LORA,),
     "ShapEPipeline": ("text_to_3d",),
     "ShapEImg2ImgPipeline": ("image_to_3d",),
+    upscalers.RRDB: UPSCALE_KINDS,
+    upscalers.LATENT: UPSCALE_KINDS,
+    upscalers.DIFFUSION: UPSCALE_KINDS,
 }
 """What models of these classes can do; the class of one that stands alone may only end so. All others draw."""
 ENDPOINT = "endpoint"
@@ -94,6 +98,7 @@ class ModelChoice(Struct, frozen=True):
     name: str
     defaults: dict[str, Any]
     words: Words = []
+    family: str = ""
 
 
 _COLUMNS = "name, family, path, revision, license, kinds, defaults, means, bytes, words"
@@ -251,7 +256,7 @@ async def everything() -> list[Model]:
 async def offered() -> dict[str, list[ModelChoice]]:
     """The models that can run steps of each kind, by name, the starter model last; the LoRAs beside them."""
     rows = await db.fetch(
-        """SELECT kind, name, defaults, words FROM models, unnest(kinds) AS kind WHERE removed_at IS NULL
+        """SELECT kind, name, defaults, words, family FROM models, unnest(kinds) AS kind WHERE removed_at IS NULL
            ORDER BY name = $1, name""",
         STARTER,
     )

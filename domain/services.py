@@ -75,10 +75,10 @@ async def services() -> list[Service]:
 
 async def missing(recipe: steps.Recipe) -> list[str]:
     """What the site calls those kinds of the recipe's steps that no worker is there for, each once."""
-    queues = {step.queue for step in recipe.steps if not step.asks}
+    queues = {step.runs_on for step in recipe.steps if not step.asks}
     rows = await db.fetch(
         f"SELECT queue FROM unnest($1::text[]) AS wanted (queue) WHERE {unserved('queue')}",  # noqa: S608
         sorted(queues),
     )
     unmanned = {row["queue"] for row in rows}
-    return list(dict.fromkeys(step.label for step in recipe.steps if step.queue in unmanned and not step.asks))
+    return list(dict.fromkeys(step.label for step in recipe.steps if step.runs_on in unmanned and not step.asks))

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
-from domain import emphasis, loras
+from domain import emphasis, loras, upscalers
 from domain.errors import Invalid
 
 MAX_STEPS = 20
@@ -137,6 +137,10 @@ class Step(Struct, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
     """Version of the code that runs the kind: raise it when equal parameters give another result."""
     together: ClassVar[bool] = False
     """Whether alike steps of several runs can be one call. For kinds whose model takes many pictures at once."""
+    usual: ClassVar[Mapping[str, Any]] = {}
+    """What is taken where a field is left empty."""
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Fields that older versions do not have: at their default they are no part of what a version is."""
     asks: ClassVar[bool] = False
     """Whether whoever started the run does it: then no worker runs it, and the run waits for them."""
 
@@ -155,8 +159,17 @@ class Step(Struct, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
         return self.gives
 
     @property
+    def runs_on(self) -> Queue:
+        """The queue of this step; `queue` is its kind's, where its parameters do not decide."""
+        return self.queue
+
+    @property
     def moot(self) -> frozenset[str]:
         """Parameters that make no difference as the others are."""
+        return frozenset()
+
+    def unused(self, family: str) -> frozenset[str]:
+        """Parameters that a model of this family, "" for none, does not take: nothing tells of them."""
         return frozenset()
 
 
@@ -509,16 +522,77 @@ class ImageTo3D(Step, tag="image_to_3d"):
 
 
 class Upscale(Step, tag="upscale"):
-    """Enlarges every picture of an earlier step."""
+    """Enlarges every picture of an earlier step, by resampling or with a model."""
 
     label = "Enlarge"
     queue = "light"
     takes = "image"
     gives = "image"
+    usual = upscalers.USUAL
+    later = upscalers.LATER
 
     factor: Annotated[Literal[2, 4], Meta(title="Factor")] = 2
-    method: Annotated[Literal["lanczos", "bicubic"], Meta(title="Method")] = "lanczos"
+    model: Annotated[
+        str,
+        Meta(
+            max_length=80,
+            title="With",
+            description="A model adds detail that resampling cannot. One whose own factor is larger draws at that, and "
+            "the result is reduced.",
+            extra_json_schema=_widget("model"),
+        ),
+    ] = ""
+    prompt: Annotated[
+        str,
+        Meta(
+            max_length=MAX_TEXT,
+            title="Prompt",
+            description=f"What the picture shows. {_FILLED}",
+            extra_json_schema=_widget("prompt"),
+        ),
+    ] = ""
+    negative_prompt: NegativePrompt = ""
+    num_inference_steps: Annotated[
+        Annotated[int, Meta(ge=1, le=150)] | None,
+        Meta(
+            title="Sampling steps",
+            description="More steps take longer and change less each. "
+            f"Empty: {upscalers.USUAL['num_inference_steps']}.",
+            extra_json_schema={"placeholder": str(upscalers.USUAL["num_inference_steps"])},
+        ),
+    ] = None
+    guidance_scale: Annotated[
+        Annotated[float, Meta(ge=0, le=30)] | None,
+        Meta(
+            title="Guidance",
+            description="How closely to follow the prompt. 0 or 1 turns it off. "
+            f"Empty: {upscalers.USUAL['guidance_scale']:g}.",
+            extra_json_schema={"placeholder": f"{upscalers.USUAL['guidance_scale']:g}"},
+        ),
+    ] = None
+    noise_level: Annotated[
+        Annotated[int, Meta(ge=0, le=350)] | None,
+        Meta(
+            title="Noise level",
+            description="How much of the picture is made up anew: 0 keeps its faults. "
+            f"Empty: {upscalers.USUAL['noise_level']}.",
+            extra_json_schema={"placeholder": str(upscalers.USUAL["noise_level"])},
+        ),
+    ] = None
+    seed: Seed = None
+    method: Annotated[
+        Literal["lanczos", "bicubic"], Meta(title="Method", description="The filter where no model enlarges.")
+    ] = "lanczos"
     sharpen: Annotated[float, Meta(ge=0, le=1, title="Sharpen", description="0 leaves edges as they are.")] = 0.0
+
+    @property
+    def runs_on(self) -> Queue:
+        """Where models of pictures run, with one."""
+        return "image" if self.model else self.queue
+
+    def unused(self, family: str) -> frozenset[str]:
+        """What the model's family does not take; resampling takes nothing of models."""
+        return upscalers.unused(family if self.model else "")
 
 
 class Join(Step, tag="join"):
@@ -668,8 +742,16 @@ _decoder = msgspec.json.Decoder(Recipe)
 
 
 def encode(recipe: Recipe) -> bytes:
-    """Canonical JSON: equal recipes give equal bytes."""
-    return msgspec.json.encode(recipe, order="deterministic")
+    """Canonical JSON: equal recipes give equal bytes, also those saved before a field was there."""
+    whole = msgspec.json.encode(recipe, order="deterministic")
+    if not any(step.later for step in recipe.steps):
+        return whole
+    plain = msgspec.json.decode(whole)
+    for step, told in zip(recipe.steps, plain["steps"], strict=True):
+        for field in msgspec.structs.fields(step):
+            if field.name in step.later and told[field.name] == field.default:
+                del told[field.name]
+    return msgspec.json.encode(plain)
 
 
 def decode(data: bytes | str) -> Recipe:

@@ -392,10 +392,12 @@ class Child:
 
     def _receipt(self, job: Job, member: int, step: steps.AnyStep, result: Result) -> receipts.Receipt:
         model = None if job.model is None else self._models.get(job.model)
+        unused = step.unused("" if job.model is None else job.model.family)
+        told = {name: value for name, value in msgspec.to_builtins(step).items() if name not in unused}
         return receipts.Receipt(
             kind=steps.kind_of(step),
             code=step.code,
-            parameters=receipts.shown({**msgspec.to_builtins(step), **result.used, **_loras(job)}),
+            parameters=receipts.shown({**told, **result.used, **_loras(job)}),
             seed=getattr(step, "seed", None),
             model="" if job.model is None else job.model.name,
             model_revision="" if job.model is None else job.model.revision,

@@ -15,7 +15,7 @@ from typing import Any
 from domain import machine, weights
 from domain.errors import DomainError
 from domain.means import Means
-from tasks import hearing, language, means, memory, speech
+from tasks import hearing, language, means, memory, speech, upscaling
 from tasks.endpoint import Endpoint
 from tasks.messages import LoraRef, ModelRef
 
@@ -169,6 +169,8 @@ def _load(ref: ModelRef, device: str, say: Say) -> Model:
             return _load_generator(ref, path, device, dtype, say)
         case weights.SPEECH | weights.HEARING as what:
             return _load_sound(ref, path, device, what, say)
+        case weights.UPSCALER:
+            return _load_upscaler(ref, path, device, dtype, say)
     pipe = _open_folder(path, dtype) if path.is_dir() else _open_file(path, dtype)
     _check_words(pipe)
     pipe.set_progress_bar_config(disable=True)
@@ -206,6 +208,13 @@ def _load_sound(ref: ModelRef, path: Path, device: str, what: str, say: Say) -> 
     say("placing")
     found.model.to(device)
     return Model(ref, found, None, device, "float32", {}, _bytes_of(found))
+
+
+def _load_upscaler(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say) -> Model:
+    found = upscaling.opened(path, dtype)
+    say("placing")
+    found.network.to(device)
+    return Model(ref, found, None, device, str(dtype).removeprefix("torch."), {}, _bytes_of(found))
 
 
 def warm_up(model: Model) -> None:

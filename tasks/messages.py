@@ -16,6 +16,7 @@ class ModelRef(Struct, frozen=True):
     path: str
     revision: str
     means: Means = PLAIN
+    family: str = ""
 
     @property
     def remote(self) -> bool:

@@ -135,7 +135,8 @@ class Runner:
             return None
 
     def _ref(self, model: models.Model) -> ModelRef:
-        return ModelRef(model.name, models.place_of(model, self._config.models), model.revision, model.means)
+        path = models.place_of(model, self._config.models)
+        return ModelRef(model.name, path, model.revision, model.means, model.family)
 
     async def drain(self) -> None:
         """Let the running step finish, or hand it back; take no other."""
@@ -398,7 +399,7 @@ class Attempt:
     async def _model(self, held: Claim) -> ModelRef | None:
         """The model as the step was claimed with it: another would give a result that its input hash does not name."""
         name = held.step.get("model")
-        if name is None:
+        if not name:
             return None
         model = await models.require(name, held.kind)
         if (model.revision, model.means) != held.model:

@@ -16,7 +16,7 @@ from domain.errors import Invalid
 from domain.models import LORA, ModelChoice
 from domain.pipelines import VISIBILITIES, Details, clean
 from domain.vocabulary import Unknown
-from web import class_labels, lora_help
+from web import class_labels, lora_help, upscaler_help
 from web.text_starts import STARTS as TEXT_STARTS
 
 Form = dict[str, str]
@@ -271,7 +271,7 @@ def _read_steps(
         kind = row.get("kind", "")
         step, errors = steps.parse_step(kind, row, prefix)
         model = getattr(step, "model", None)
-        if step is not None and model is not None and model not in models.get(kind, ()):
+        if step is not None and model and model not in models.get(kind, ()):
             errors = {f"{prefix}model": "Choose one of the list" if models.get(kind) else "No model for this yet"}
         if errors:
             broken[prefix] = errors
@@ -346,6 +346,10 @@ class Control(Struct, frozen=True, kw_only=True):
     placeholder: str
     max_length: int | None
     lines: int
+    part: str = ""
+    """What the page calls fields of this kind where they are shown with some models only."""
+    parts: dict[str, str] = {}
+    """Of a choice of models: the parts that each of them takes."""
 
 
 class StepRow(Struct, frozen=True, kw_only=True):
@@ -393,7 +397,10 @@ def compose(
     """Lay the form out for the page. Errors are shown only when given, of pictures only those in `seen`; `made` is a
     picture of each step, by its number, for masks to be painted over."""
     typed = _with_models(form, models)
-    composed = read(typed, {kind: [choice.name for choice in found] for kind, found in models.items()})
+    composed = read(
+        upscaler_help.trimmed(typed, models),
+        {kind: [choice.name for choice in found] for kind, found in models.items()},
+    )
     changes = diff.changes(parent, composed.recipe) if parent is not None else None
     rows = _rows(typed, "s")
     unknown = _unknown(rows, models, composed.recipe)
@@ -421,7 +428,7 @@ def _with_models(form: Mapping[str, str], models: Mapping[str, Collection[ModelC
     for number, row in enumerate(_rows(form, "s"), 1):
         offered = list(models.get(row.get("kind", ""), ()))
         usual = {field.name: as_typed(field.default) for field in steps.fields_of(row["kind"])} if offered else {}
-        if offered and row.get("model") == usual["model"] not in [choice.name for choice in offered]:
+        if offered and usual["model"] and row.get("model") == usual["model"] not in [choice.name for choice in offered]:
             suits = {name: as_typed(value) for name, value in offered[0].defaults.items() if name in usual}
             left = {name: value for name, value in suits.items() if row.get(name) == usual[name]}
             typed |= {f"s{number}-{name}": value for name, value in {**left, "model": offered[0].name}.items()}
@@ -466,11 +473,15 @@ def _step_row(
     kind = row["kind"] if row["kind"] in steps.KINDS else "text_to_image"
     change = next((step for step in changes.steps if step.after == number), None) if changes else None
     before = _typed(parent.steps[change.before - 1]) if parent and change and change.before else {}
-    controls = [
-        _control(field, number, rows, _offered(field, kind, models), errors, unknown, before, change, seen, made)
+    hidden = upscaler_help.hidden(row, models.get(kind, ()))
+    named = [
+        (
+            field,
+            _control(field, number, rows, _offered(field, kind, models), errors, unknown, before, change, seen, made),
+        )
         for field in steps.fields_of(kind)
+        if field.name not in hidden
     ]
-    named = list(zip(steps.fields_of(kind), controls, strict=True))
     takes = steps.KINDS[kind].takes is not None
     rare = [field.name for field, _ in named if field.name in RARE or (field.name == "source" and not takes)]
     more = [control for field, control in named if field.name in rare]
@@ -519,6 +530,7 @@ def _control(
     value = rows[number - 1].get(field.name, as_typed(field.default))
     was = before.get(field.name, value)
     prompt = field.widget == "prompt"
+    kind = rows[number - 1].get("kind", "")
     return Control(
         key=key,
         title=field.title,
@@ -535,6 +547,8 @@ def _control(
         placeholder=field.placeholder,
         max_length=field.max_length,
         lines=min(max(3, value.count("\n") + len(value) // 55 + 1), 14),
+        part=upscaler_help.part(kind, field.name),
+        parts=upscaler_help.parts(models) if upscaler_help.offers(kind, field.name) else {},
     )
 
 
@@ -552,7 +566,8 @@ def _choices(
     if field.widget == "model":
         names = [choice.name for choice in models]
         gone = [(value, f"{value} (gone)" if names else "None on this site")] if value and value not in names else []
-        return [*gone, *((name, name) for name in names)]
+        none = [] if field.default else [("", upscaler_help.NONE)]
+        return [*none, *gone, *((name, name) for name in names)]
     if field.widget == "prompt":
         return lora_help.choices(models)
     if field.widget == "class":

@@ -15,7 +15,7 @@ from domain import artifacts, bookmarks, drafts, lineage, models, pipelines, rat
 from domain.errors import Invalid, NotFound, TooLarge, TooMany
 from domain.pipeline_pages import made_lately
 from domain.pipelines import Details, Editing, PipelinePage, PipelineRef
-from web import class_labels, comments, composer, follows, lora_help
+from web import class_labels, comments, composer, follows, lora_help, upscaler_help
 from web.auth import Viewer, config_of, viewer_of
 from web.composer import Form
 from web.forms import new_key, read_files, read_form, read_typed
@@ -170,8 +170,13 @@ async def _save(
     request: _Request, me: Viewer, editing: Editing | None, form: Form, errors: dict[str, str], run: bool, key: str
 ) -> Response[bytes]:
     offered = await models.offered()
-    composed = composer.read(form, {kind: [one.name for one in found] for kind, found in offered.items()})
-    unknown = class_labels.faults(composed.recipe, offered) | lora_help.faults(composed.recipe, offered)
+    names = {kind: [one.name for one in found] for kind, found in offered.items()}
+    composed = composer.read(upscaler_help.trimmed(form, offered), names)
+    unknown = {
+        key: words
+        for judge in (class_labels, lora_help, upscaler_help)
+        for key, words in judge.faults(composed.recipe, offered).items()
+    }
     errors = {**unknown, **composed.errors, **errors}
     if not errors:
         try:

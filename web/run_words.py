@@ -198,8 +198,15 @@ _FACTS = (
     ("speed", "Speed"),
     ("language", "Language"),
     ("task", "Task"),
+    ("noise_level", "Noise level"),
 )
-COUNTED = {"text_to_text": "Token", "text_to_speech": "Part", "speech_to_text": "Second", "gan_image": "Picture"}
+COUNTED = {
+    "text_to_text": "Token",
+    "text_to_speech": "Part",
+    "speech_to_text": "Second",
+    "gan_image": "Picture",
+    "upscale": "Part",
+}
 """What a step's progress counts, where that are no passes."""
 
 
@@ -320,7 +327,7 @@ def recipe_steps(recipe: Recipe) -> list[dict[str, Any]]:
     listed: list[dict[str, Any]] = []
     for step in recipe.steps:
         plain: dict[str, Any] = msgspec.to_builtins(step)
-        facts = [(label, _plain(plain[field])) for field, label in _FACTS if plain.get(field) is not None]
+        facts = [(label, _plain(plain[field])) for field, label in _FACTS if plain.get(field) not in (None, "")]
         if plain.get("width"):
             facts.append(("Size", f"{plain['width']} × {plain['height']}"))
         listed.append(
