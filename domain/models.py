@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from domain import db, receipts, upscalers, vocabulary, weights
+from domain import db, receipts, upscalers, vaes, vocabulary, weights
 from domain.errors import Invalid, NotFound
 from domain.means import PLAIN, Means, check_family
 from domain.steps import Recipe
@@ -20,6 +20,8 @@ GAN_KINDS = ("gan_image",)
 UPSCALE_KINDS = ("upscale",)
 LORA = "lora"
 """What stands in the place of kinds of steps for a LoRA, which runs none by itself."""
+VAE = "vae"
+"""The same for a VAE, which stands in for another model's."""
 KINDS: dict[str, tuple[str, ...]] = {
     "ForCausalLM": TEXT_KINDS,
     "ConditionalGenerator": GAN_KINDS,
@@ -28,6 +30,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     weights.LORA: (LORA,),
     "ShapEPipeline": ("text_to_3d",),
     "ShapEImg2ImgPipeline": ("image_to_3d",),
+    **dict.fromkeys(vaes.FAMILIES, (VAE,)),
     upscalers.RRDB: UPSCALE_KINDS,
     upscalers.LATENT: UPSCALE_KINDS,
     upscalers.DIFFUSION: UPSCALE_KINDS,
@@ -201,12 +204,14 @@ async def _unchanged(name: str, path: Path, means: Means) -> Model | None:
     row = await db.fetchrow(
         f"""SELECT {_COLUMNS} FROM models
             WHERE name = $1 AND path = $2 AND bytes = $3 AND means = $4 AND kinds = $5
+                AND defaults = $6
                 AND removed_at IS NULL""",  # noqa: S608
         name,
         str(path),
         weights.size_of(weights.files_of(path)),
         msgspec.to_builtins(means),
         kinds,
+        _defaults(path),
     )
     return None if row is None else _model(row)
 
@@ -220,6 +225,13 @@ def kinds_of(path: Path) -> list[str]:
     family = weights.family(path)
     alike = (family, *(ending for ending in weights.ALONE if family.endswith(ending)))
     return list(next((KINDS[name] for name in alike if name in KINDS), IMAGE_KINDS))
+
+
+def _defaults(path: Path, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What suits the model, as given or as its files tell, and what its latents are like."""
+    latents = weights.latents_of(path)
+    told = weights.defaults_of(path) if given is None else dict(given)
+    return told | ({"latents": dict(latents)} if latents else {})
 
 
 def _words_of(path: Path) -> Words:
@@ -339,7 +351,7 @@ def inspect(
         revision=weights.revision_of(hashes),
         license=license,
         kinds=list(kinds) or kinds_of(path),
-        defaults=dict(defaults) if defaults is not None else weights.defaults_of(path),
+        defaults=_defaults(path, defaults),
         means=means,
         bytes=weights.size_of(files),
         words=_words_of(path),

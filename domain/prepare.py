@@ -39,6 +39,8 @@ class Prepared(Struct, frozen=True, kw_only=True):
     input_hash: str
     batch_key: str
     loras: list[Lora] = []
+    vae: str = ""
+    """The revision of the VAE that it draws with, "" for the model's own."""
 
 
 def prepare(
@@ -48,15 +50,21 @@ def prepare(
     means: Means = PLAIN,
     known: Mapping[str, str] | None = None,
     family: str = "",
+    vae: str = "",
 ) -> Prepared:
     """Fill the step's templates and hash everything that its result depends on.
 
     `revision` is the hash of the model's files, "" for a kind without a model; `means` is how it is
-    run; `known` are the revisions of the site's LoRAs by name; `family` is the model's. Raises DomainError
-    naming the field whose template cannot be filled, and the LoRA that is not there.
+    run; `known` are the revisions of the site's LoRAs by name; `family` is the model's; `vae` is the revision of the
+    VAE that the step names. Raises DomainError
+    naming the field whose template cannot be filled, and the LoRA or VAE that is not there.
     """
     parameters = _parameters(step, given, step.unused(family))
     asked = loras.resolved(parameters["prompt"], known or {}) if isinstance(step, steps.DRAWING) else []
+    if named := getattr(step, "vae", ""):
+        if not vae:
+            raise DomainError(f"This site has no decoder called “{named}”.")
+        revision = receipts.digest([revision, {"vae": vae}])
     if means.look:
         revision = receipts.digest([revision, means.look])
     if asked:
@@ -70,6 +78,7 @@ def prepare(
         input_hash=receipts.input_hash(kind, step.code, revision, telling, pictures),
         batch_key="" if means.first_block_cache else _batch_key(step, revision, parameters, _size(pictures, given)),
         loras=asked,
+        vae=vae if named else "",
     )
 
 

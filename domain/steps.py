@@ -120,6 +120,15 @@ Upload = Annotated[
         extra_json_schema=_widget("upload"),
     ),
 ]
+Vae = Annotated[
+    str,
+    Meta(
+        max_length=80,
+        title="Decoder",
+        description="The VAE that makes the picture of what was drawn. The model's own, or another that fits it.",
+        extra_json_schema=_widget("vae"),
+    ),
+]
 SchedulerField = Annotated[Scheduler, Meta(title="Scheduler")]
 
 
@@ -325,6 +334,7 @@ class TextToImage(Step, tag="text_to_image"):
     label = "Draw"
     queue = "image"
     gives = "image"
+    later = frozenset({"vae"})
     code = 2
     together = True
 
@@ -338,6 +348,11 @@ class TextToImage(Step, tag="text_to_image"):
     scheduler: SchedulerField = "DDIMScheduler"
     seed: Seed = None
     num_images_per_prompt: Pictures = 1
+    vae: Vae = ""
+
+    def unused(self, family: str) -> frozenset[str]:
+        """Where the model decodes, no other VAE is told."""
+        return frozenset() if self.vae else self.later
 
 
 class ImageToImage(Step, tag="image_to_image"):
@@ -347,6 +362,7 @@ class ImageToImage(Step, tag="image_to_image"):
     queue = "image"
     takes = "image"
     gives = "image"
+    later = frozenset({"vae"})
     code = 3
     together = True
 
@@ -360,6 +376,11 @@ class ImageToImage(Step, tag="image_to_image"):
     scheduler: SchedulerField = "DDIMScheduler"
     seed: Seed = None
     num_images_per_prompt: Pictures = 1
+    vae: Vae = ""
+
+    def unused(self, family: str) -> frozenset[str]:
+        """Where the model decodes, no other VAE is told."""
+        return frozenset() if self.vae else self.later
 
 
 class Inpaint(Step, tag="inpaint"):
@@ -369,6 +390,7 @@ class Inpaint(Step, tag="inpaint"):
     queue = "image"
     takes = "image"
     gives = "image"
+    later = frozenset({"vae"})
     code = 2
 
     prompt: Prompt = ""
@@ -393,6 +415,11 @@ class Inpaint(Step, tag="inpaint"):
     scheduler: SchedulerField = "DDIMScheduler"
     seed: Seed = None
     num_images_per_prompt: Pictures = 1
+    vae: Vae = ""
+
+    def unused(self, family: str) -> frozenset[str]:
+        """Where the model decodes, no other VAE is told."""
+        return frozenset() if self.vae else self.later
 
 
 DRAWING = (TextToImage, ImageToImage, Inpaint)
@@ -536,7 +563,7 @@ class Upscale(Step, tag="upscale"):
         str,
         Meta(
             max_length=80,
-            title="With",
+            title="Model",
             description="A model adds detail that resampling cannot. One whose own factor is larger draws at that, and "
             "the result is reduced.",
             extra_json_schema=_widget("model"),
@@ -774,7 +801,7 @@ def digest(recipe: Recipe) -> str:
 
 class Field(Struct, frozen=True):
     """One parameter as a form draws it. `widget` is text, number, choice, prompt, title,
-    model, class, source, upload, sound or mask."""
+    model, vae, class, source, upload, sound or mask."""
 
     name: str
     title: str

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from domain import upscalers
+from domain import upscalers, vaes
 from domain.errors import Invalid
 
 PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".npz", ".h5", ".msgpack"})
@@ -21,12 +21,15 @@ GENERATOR = "generator"
 SPEECH = "speech"
 HEARING = "hearing"
 UPSCALER = "upscaler"
+VAE = "vae_alone"
+"""Not `vae`, which is a part of most pipelines."""
 ALONE = {
     "ForCausalLM": LANGUAGE,
     "ConditionalGenerator": GENERATOR,
     "VitsModel": SPEECH,
     "WhisperForConditionalGeneration": HEARING,
     upscalers.RRDB: UPSCALER,
+    **dict.fromkeys(vaes.FAMILIES, VAE),
 }
 """What a class that config.json names ends with, and what such a model is called where it is no part of a pipeline."""
 SHAP_E = ("ShapEPipeline", "ShapEImg2ImgPipeline")
@@ -43,6 +46,8 @@ MOST_CHANNELS = 1_024
 FOLDED = {3: 1, 12: 2, 48: 4}
 """By the channels that come in: how many times narrower a picture is made first, its pixels becoming channels."""
 MOST_DOUBLINGS = 3
+_VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
+_VAE_BLOCK = re.compile(r"encoder\.(?:down_blocks|down)\.(\d+)\.")
 _OLD = re.compile(r"model\.\d+\.weight")
 _ODD = ("Cc", "Cs")
 """Characters that are none, by their Unicode category: line breaks and the like, and bytes that are no UTF-8."""
@@ -79,6 +84,10 @@ def files_of(path: Path) -> dict[str, Path]:
             _check_header(file)
     if alone(path) == GENERATOR:
         check_generator(path)
+    if alone(path) == VAE and family(path) not in vaes.FAMILIES:
+        raise Invalid(
+            {"path": f"{path.name} is an {family(path)}: of VAEs only {' and '.join(vaes.FAMILIES)} are taken"}
+        )
     if alone(path) == UPSCALER and not enlarges(path):
         raise Invalid(
             {"path": f"the tensors of {path.name} are not those of a network that enlarges ({upscalers.RRDB})"}
@@ -99,7 +108,8 @@ def alone(path: Path) -> str:
 def _alone(path: Path) -> tuple[str, str]:
     """The same behind the class that says so, or that a file's tensors are known by."""
     if path.is_file():
-        return (upscalers.RRDB, UPSCALER) if enlarges(path) else ("", "")
+        family = upscalers.RRDB if enlarges(path) else _vae_of(path)
+        return family, ALONE.get(family, "")
     named = _architectures(path)
     found = ((name, what) for ending, what in ALONE.items() for name in named if name.endswith(ending))
     return next(found, ("", ""))
@@ -143,6 +153,31 @@ def enlarges(path: Path) -> int:
     else:
         return 0
     return max(0, 2**doublings // FOLDED[first[1]]) if 0 <= doublings <= MOST_DOUBLINGS else 0
+
+
+def _vae_of(path: Path) -> str:
+    """The class of the VAE that a file's tensors are, all of them; "" for none."""
+    names = _header(path).keys() - {"__metadata__"}
+    if not names or not all(name.startswith(_VAE_PARTS) for name in names):
+        return ""
+    if {"encoder.layers.0.weight", "decoder.layers.0.weight"} <= names:
+        return vaes.TINY
+    return vaes.KL if {"encoder.conv_in.weight", "decoder.conv_in.weight"} <= names else ""
+
+
+def latents_of(path: Path) -> vaes.Latents:
+    """What the latents are like of a model that draws, or of a VAE; nothing where that is not told."""
+    if path.is_dir():
+        config = _read_json((path if alone(path) == VAE else path / "vae") / "config.json")
+        return vaes.latents(str(config.get("_class_name", "")), config)
+    family, head = _vae_of(path), _header(path)
+    if not family:
+        large = "conditioner.embedders.1.model.ln_final.weight" in head
+        whole = any(name.startswith("first_stage_model.") for name in head)
+        return {"channels": 4, "shrinks": 8, "scaling": 0.13025 if large else 0.18215, "shift": 0.0} if whole else {}
+    first = head["decoder.layers.0.weight" if family == vaes.TINY else "decoder.conv_in.weight"].get("shape", [0, 0])
+    blocks = {found[1] for name in head if (found := _VAE_BLOCK.match(name))}
+    return {"channels": first[1], "shrinks": 8 if family == vaes.TINY else 2 ** (len(blocks) - 1)}
 
 
 def trigger_of(path: Path) -> list[str]:

@@ -48,6 +48,7 @@ class Job(Struct, frozen=True, kw_only=True, tag="job"):
     members: list[Member]
     model: ModelRef | None
     loras: list[LoraRef] = []
+    vae: ModelRef | None = None
 
 
 class Warm(Struct, frozen=True, tag="warm"):

@@ -16,7 +16,7 @@ from domain.errors import Invalid
 from domain.models import LORA, ModelChoice
 from domain.pipelines import VISIBILITIES, Details, clean
 from domain.vocabulary import Unknown
-from web import class_labels, lora_help, upscaler_help
+from web import class_labels, lora_help, upscaler_help, vae_help
 from web.text_starts import STARTS as TEXT_STARTS
 
 Form = dict[str, str]
@@ -32,7 +32,7 @@ FILES = {f"s{number}-{field}-file": f"s{number}-{field}" for number in range(1, 
 """Fields that hold a file, and those that name it once it is kept."""
 RARE = (
     "title", "system", "negative_prompt", "scheduler", "num_images_per_prompt", "method", "sharpen", "feather", "top_p",
-    "stop",
+    "stop", "vae",
 )  # fmt: skip
 """Fields folded under "More" until they are used."""
 STARTS: dict[str, tuple[str, list[steps.AnyStep]]] = {
@@ -473,7 +473,7 @@ def _step_row(
     kind = row["kind"] if row["kind"] in steps.KINDS else "text_to_image"
     change = next((step for step in changes.steps if step.after == number), None) if changes else None
     before = _typed(parent.steps[change.before - 1]) if parent and change and change.before else {}
-    hidden = upscaler_help.hidden(row, models.get(kind, ()))
+    hidden = upscaler_help.hidden(row, models.get(kind, ())) | vae_help.hidden(row, models)
     named = [
         (
             field,
@@ -508,10 +508,10 @@ def _changed(row: Mapping[str, str], change: diff.StepChange | None) -> str:
 
 
 def _offered(field: steps.Field, kind: str, models: Mapping[str, Collection[ModelChoice]]) -> list[ModelChoice]:
-    """The models that the field is about: a prompt's LoRAs, else those of the kind."""
+    """The models that the field is about: a prompt's LoRAs, VAEs, else those of the kind."""
     if field.widget == "prompt":
         return list(models.get(LORA, ())) if lora_help.takes(kind, field.name) else []
-    return list(models.get(kind, ()))
+    return vae_help.offered(kind, models) if field.widget == "vae" else list(models.get(kind, ()))
 
 
 def _control(
@@ -570,6 +570,8 @@ def _choices(
         return [*none, *gone, *((name, name) for name in names)]
     if field.widget == "prompt":
         return lora_help.choices(models)
+    if field.widget == "vae":
+        return vae_help.choices(models, value)
     if field.widget == "class":
         return class_labels.choices(models, value)
     if field.widget == "source":

@@ -15,7 +15,7 @@ from domain import artifacts, bookmarks, drafts, lineage, models, pipelines, rat
 from domain.errors import Invalid, NotFound, TooLarge, TooMany
 from domain.pipeline_pages import made_lately
 from domain.pipelines import Details, Editing, PipelinePage, PipelineRef
-from web import class_labels, comments, composer, follows, lora_help, upscaler_help
+from web import class_labels, comments, composer, follows, lora_help, upscaler_help, vae_help
 from web.auth import Viewer, config_of, viewer_of
 from web.composer import Form
 from web.forms import new_key, read_files, read_form, read_typed
@@ -174,7 +174,7 @@ async def _save(
     composed = composer.read(upscaler_help.trimmed(form, offered), names)
     unknown = {
         key: words
-        for judge in (class_labels, lora_help, upscaler_help)
+        for judge in (class_labels, lora_help, upscaler_help, vae_help)
         for key, words in judge.faults(composed.recipe, offered).items()
     }
     errors = {**unknown, **composed.errors, **errors}

@@ -199,6 +199,7 @@ _FACTS = (
     ("language", "Language"),
     ("task", "Task"),
     ("noise_level", "Noise level"),
+    ("vae", "Decoder"),
 )
 COUNTED = {
     "text_to_text": "Token",

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from domain import db, drafts, forks, models, pipelines, steps, upscalers
+from domain import db, drafts, forks, models, pipelines, steps
 from domain.steps import ImageToImage, Recipe, TextToImage
 from tests.make import png
 from web import composer
@@ -284,8 +284,8 @@ async def test_every_field_of_every_kind_is_in_the_form(browser, kind):
     html = (await browser.get("/pipelines/new")).text
     for field in steps.fields_of(kind):
         name = f"s1-{field.name}"
-        if kind == "upscale" and field.name in upscalers.LATER:
-            assert name not in html, "this site has no model that enlarges"
+        if field.name in steps.KINDS[kind].later:
+            assert name not in html, "this site has no model that enlarges, and no VAE beside those of its models"
             continue
         assert html.count(f'name="{name}"') == 1, name
         assert f'for="{name}"' in html

@@ -334,7 +334,7 @@ async def test_the_composer_offers_models_and_keeps_what_they_take(
     assert refused.status_code == 422
     assert "x2 enlarges 2 times, not 4" in refused.text
     assert "From 0 to 350" not in refused.text, "that model takes no noise level"
-    assert '<option value="" data-parts="method">Lanczos (no model)</option>' in refused.text
+    assert '<option value="" data-parts="method">None (Lanczos)</option>' in refused.text
     assert '<option value="words" data-parts="noise words">words</option>' in refused.text
     assert '<option value="x2" selected data-parts="">x2</option>' in refused.text
     assert 'value="9999"' in refused.text, "what was typed stays"
