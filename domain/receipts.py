@@ -95,11 +95,13 @@ _SAMPLERS = {
     "DDPMScheduler": "DDPM",
     "DEISMultistepScheduler": "DEIS",
     "DPMSolverMultistepScheduler": "DPM++ 2M",
+    "DPMSolverSDEScheduler": "DPM++ SDE",
     "DPMSolverSinglestepScheduler": "DPM++ 2S",
     "EulerAncestralDiscreteScheduler": "Euler a",
     "EulerDiscreteScheduler": "Euler",
     "HeunDiscreteScheduler": "Heun",
     "KDPM2DiscreteScheduler": "DPM2",
+    "LMSDiscreteScheduler": "LMS",
     "PNDMScheduler": "PLMS",
     "UniPCMultistepScheduler": "UniPC",
 }
