@@ -128,8 +128,8 @@ def test_tiles_meet_without_a_seam_and_tell_how_far_they_are(
     monkeypatch.setattr(upscaling, "TILE", 32)
     said: list[Any] = []
     tiled = enlarged(step, picture, said=said)
-    assert np.abs(tiled - whole)[64:-64, 64:-64].max(initial=0) <= 1
-    assert np.abs(tiled - whole).max() <= 3, "the network sees a little further than a tile's surroundings"
+    assert whole.std() > 20
+    assert np.abs(tiled - whole).max() <= 1
     totals = {one.total for one in said if isinstance(one, Progress)}
     assert totals == {6}
 
