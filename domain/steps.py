@@ -30,10 +30,10 @@ Medium = Literal["text", "image", "animation", "mesh", "audio"]
 Queue = Literal["light", "image", "text", "audio", "mesh"]
 
 Scheduler = Literal[
-    "DDIMParallelScheduler",
     "DDIMScheduler",
-    "DDPMParallelScheduler",
+    "DDIMParallelScheduler",
     "DDPMScheduler",
+    "DDPMParallelScheduler",
     "DEISMultistepScheduler",
     "DPMSolverMultistepScheduler",
     "DPMSolverSDEScheduler",
