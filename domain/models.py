@@ -229,7 +229,7 @@ def kinds_of(path: Path) -> list[str]:
 
 def _defaults(path: Path, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What suits the model, as given or as its files tell, and what its latents are like."""
-    latents = weights.latents_of(path)
+    latents = weights.latents_of(path) if kinds_of(path) in ([*IMAGE_KINDS], [VAE]) else {}
     told = weights.defaults_of(path) if given is None else dict(given)
     return told | ({"latents": dict(latents)} if latents else {})
 

@@ -1,5 +1,8 @@
 """Families of models that enlarge pictures, and which fields of an `upscale` step each of them takes. Pure."""
 
+from collections.abc import Mapping
+from typing import Any
+
 RRDB = "RRDBNet"
 """Networks of the ESRGAN class, which look at the picture alone."""
 LATENT = "StableDiffusionLatentUpscalePipeline"
@@ -24,6 +27,11 @@ USUAL: dict[str, int | float] = {"num_inference_steps": 75, "guidance_scale": 9.
 def unused(family: str) -> frozenset[str]:
     """The fields that make no difference with a model of this family."""
     return OPTIONAL - TAKEN.get(family, OPTIONAL)
+
+
+def idle(field: str, step: Mapping[str, Any]) -> bool:
+    """Whether a page need not tell this field of a stored step: the filter, where a model enlarges."""
+    return field == "method" and bool(step.get("model"))
 
 
 def too_far(name: str, native: int, factor: int) -> str:

@@ -19,7 +19,7 @@ def choices(fitting: Collection[ModelChoice], value: str) -> list[tuple[str, str
     """The model's own, and the others; what was typed stays, whether it is there or not."""
     names = [one.name for one in fitting]
     gone = [(value, f"{value} (gone)")] if value and value not in names else []
-    return [("", "The model’s own"), *gone, *((name, name) for name in names)]
+    return [("", "Its own"), *gone, *((name, name) for name in names)]
 
 
 def hidden(row: Mapping[str, str], models: Mapping[str, Collection[ModelChoice]]) -> frozenset[str]:

@@ -1,9 +1,9 @@
-"""VAEs that stand in for a model's own, from the registry through the queue into a picture."""
+"""VAEs that stand in for a model's own: the kind, the registry, the composer. Through the queue: `test_loras.py`."""
 
 import io
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,17 @@ import pytest
 from PIL import Image
 
 from domain import models, steps, vaes, weights
-from domain.config import Config
 from domain.errors import DomainError, Invalid
 from domain.means import PLAIN, Means
 from domain.models import STARTER_PATH
 from domain.people import Person
 from domain.prepare import Given, prepare
 from domain.steps import AnyStep, ImageToImage, Inpaint, TextToImage
-from domain.storage import Storage, key_of
 from tasks.context import Context, Picture
 from tasks.loading import Models
 from tasks.messages import Job, Member, ModelRef
 from tasks.steps import RUNNERS
 from tests import checkpoints
-from tests import worker as w
 from tests.make import Make
 
 LogIn = Callable[[httpx.AsyncClient, Person], Awaitable[httpx.AsyncClient]]
@@ -51,14 +48,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "file": checkpoints.vae_file(sd1, folder / "file.safetensors", old=False),
         "old": checkpoints.vae_file(sd1, folder / "old.safetensors", old=True),
     }
-
-
-@pytest.fixture(scope="module")
-def site(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[w.Process]:
-    """A dispatcher and a worker for this module."""
-    folder = tmp_path_factory.mktemp("worker")
-    with w.dispatcher(config, folder), w.worker(config, folder) as process:
-        yield process
 
 
 # on a model
@@ -165,37 +154,6 @@ def test_it_counts_by_its_files_and_nothing_counts_without_it() -> None:
     with pytest.raises(DomainError, match="This site has no decoder called “x”"):
         prepare(TextToImage(prompt="a", vae="x"), given, "")
     assert b"vae" not in steps.encode(steps.Recipe(steps=[TextToImage(prompt="a")]))
-
-
-# through the queue
-
-
-@pytest.mark.usefixtures("site")
-async def test_a_step_draws_with_another_vae_and_the_file_tells(
-    make: Make, db: Any, files: dict[str, Path], storage: Storage
-) -> None:
-    await models.register_all({"tiny": files["tiny"]})
-    tiny = await models.require("tiny", models.VAE)
-    ada = await make.person("ada")
-    pipeline = await make.pipeline(ada, steps=[msgspec.structs.replace(DRAW, vae="tiny"), DRAW])
-    state, rows = await w.ended(await w.accept(pipeline))
-    assert (state, [row["error_message"] for row in rows]) == ("succeeded", [None, None])
-    made = [(await w.pictures(row["id"]))[0]["sha256"] for row in rows]
-    assert made[0] != made[1]
-    assert rows[0]["resolved"]["vae_revision"] == tiny.revision
-    with Image.open(io.BytesIO(await storage.get(key_of(made[0])))) as picture:
-        given = json.loads(picture.info["offshoot"])["parameters"]
-        assert (given["vae"], given["vae_revision"]) == ("tiny", tiny.revision)
-        assert f"VAE hash: {tiny.revision[:10]}, VAE: tiny" in picture.info["parameters"]
-    with Image.open(io.BytesIO(await storage.get(key_of(made[1])))) as picture:
-        assert "VAE" not in picture.info["parameters"]
-        assert "vae" not in json.loads(picture.info["offshoot"])["parameters"]
-
-    _, rows = await w.ended(await w.accept(pipeline, afresh=False))
-    assert [row["state"] for row in rows] == ["reused", "reused"]
-    await models.remove("tiny")
-    state, (row, _) = await w.ended(await w.accept(pipeline))
-    assert (state, row["attempt"], row["error_message"]) == ("failed", 1, "This site has no decoder called “tiny”.")
 
 
 # the registry and the composer
