@@ -268,8 +268,10 @@ async def test_the_composer_offers_loras_and_names_those_that_are_not_there(
 async def test_what_a_lora_was_used_for_is_found(make: Make, db: Any) -> None:
     await drawn_by(make, "Drawn in ink", "a boat <lora:Ink.v2:0.5>")
     await drawn_by(make, "Plain", "a boat")
+    await drawn_by(make, "Soft", "a boat", vae="Soft.v1")
     assert await titles(db, "model:ink.v2") == ["Drawn in ink"]
-    assert sorted(await titles(db, "model:starter")) == ["Drawn in ink", "Plain"]
+    assert await titles(db, "model:soft.v1") == ["Soft"]
+    assert sorted(await titles(db, "model:starter")) == ["Drawn in ink", "Plain", "Soft"]
 
 
 # the training
