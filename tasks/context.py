@@ -112,8 +112,9 @@ class Context:
         assert self._job.model is not None, "a step that asks for a model has a model field"
         start = time.monotonic()
         try:
+            vae = self._models.get(self._job.vae) if self._job.vae else None  # first: whoever comes last stays loaded
             model = self._models.get(self._job.model)
-            vaes.wear(model, self._models.get(self._job.vae) if self._job.vae else None)
+            vaes.wear(model, vae)
             loras.wear(model, self._job.loras)
             return model
         finally:

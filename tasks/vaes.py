@@ -19,8 +19,6 @@ from tasks import means
 if TYPE_CHECKING:
     from tasks.loading import Model
 
-NOT_WITH = ("compile", "offload")
-"""Means of a model that keep hold of its own VAE."""
 _DOWN = re.compile(r"encoder\.(?:down_blocks|down)\.(\d+)\.(?:resnets|block)\.(\d+)\.conv1\.weight")
 
 
@@ -102,8 +100,8 @@ def _put_in(model: "Model", wanted: "Model") -> None:
     own = model.vae or getattr(model.pipe, "vae", None)
     if own is None:
         raise DomainError(f"The model “{model.ref.name}” has no decoder that another could stand in for.")
-    if hindering := [name for name in NOT_WITH if getattr(model.ref.means, name)]:
-        raise DomainError(f"The model “{model.ref.name}” runs with {hindering[0]} and takes no other decoder so.")
+    if model.ref.means.offload:
+        raise DomainError(f"The model “{model.ref.name}” runs with offload and takes no other decoder so.")
     if words := vaes.misfit(vaes.latents(type(own).__name__, own.config), wanted.pipe.latents):
         raise DomainError(f"The decoder “{wanted.ref.name}” does not fit the model “{model.ref.name}”: {words}.")
     vae = wanted.pipe.module
