@@ -23,12 +23,13 @@ log = logging.getLogger("runs")
 _STEP = """
 SELECT s.id, s.run_id, s.ordinal, s.kind, s.queue, s.step, s.state, s.receipt, s.attempt, s.crash_count, s.retry_count,
     s.batch_key, r.owner_id, r.inputs, r.seed, r.afresh, v.recipe, coalesce(m.revision, '') AS revision,
-    coalesce(m.means, '{}') AS means,
+    coalesce(m.means, '{}') AS means, coalesce(m.family, '') AS family,
     CASE WHEN s.queue = 'image' THEN
         (SELECT jsonb_object_agg(name, revision) FROM models WHERE kinds @> '{lora}' AND removed_at IS NULL)
-    END AS loras
+    END AS loras, coalesce(d.revision, '') AS vae
 FROM step_runs s JOIN runs r ON r.id = s.run_id JOIN versions v ON v.id = r.version_id
 LEFT JOIN models m ON m.name = s.model AND m.removed_at IS NULL
+LEFT JOIN models d ON d.name = s.step ->> 'vae' AND d.kinds @> '{vae}' AND d.removed_at IS NULL
 """
 
 _SOURCE = """
@@ -136,7 +137,7 @@ async def try_prepared(step: db.Record) -> tuple[Prepared | None, str]:
         if plain.together and (pictures := incoming(plain, given.pictures)):
             given = msgspec.structs.replace(given, sizes=await _sizes(pictures))
         means = msgspec.convert(step["means"], Means)
-        return prepare(plain, given, step["revision"], means, step["loras"]), ""
+        return prepare(plain, given, step["revision"], means, step["loras"], step["family"], step["vae"]), ""
     except DomainError as error:
         return None, error.message
     except msgspec.ValidationError:
@@ -156,16 +157,19 @@ async def _sizes(pictures: Sequence[str]) -> dict[str, tuple[int, int]]:
 
 
 def resolved(step: db.Record, ready: Prepared) -> dict[str, Any]:
-    """What the run's page shows of a step's parameters: as they are used, with the model's revision and LoRAs."""
-    told = {"model_revision": step["revision"], "loras": msgspec.to_builtins(ready.loras)}
+    """What the run's page shows of a step's parameters: as they are used, with the revisions of the model, its LoRAs
+    and its VAE."""
+    loras = msgspec.to_builtins(ready.loras)
+    told = {"model_revision": step["revision"], "loras": loras, "vae_revision": ready.vae}
     return ready.parameters | {name: value for name, value in told.items() if value}
 
 
 def needs(step: db.Record, ready: Prepared | None) -> list[str]:
-    """The models that whoever runs the step must have: its own, and the LoRAs of its prompt as it is filled."""
+    """The models that whoever runs the step must have: its own, its VAE and the LoRAs of its filled prompt."""
     if ready is None:
         return []
-    return [*filter(None, [step["step"].get("model")]), *(lora.name for lora in ready.loras)]
+    named = [name for field in ("model", "vae") if (name := step["step"].get(field))]
+    return [*named, *(lora.name for lora in ready.loras)]
 
 
 async def reuse(step: db.Record, ready: Prepared) -> bool:

@@ -15,7 +15,7 @@ from domain import steps
 
 Changes = Mapping[str, Mapping[str, Any]]
 """The number of a step (a string, as JSON wants it), its parameters by name and their values."""
-FIXED = ("title", "source", "sound", *steps.FILES)
+FIXED = ("title", "source", "sound", "vae", *steps.FILES)
 """Widgets of fields that no run changes: names, and where pictures come from."""
 
 

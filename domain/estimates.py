@@ -43,6 +43,7 @@ class Estimate(Struct, frozen=True, kw_only=True):
 class _Model(Struct, frozen=True):
     revision: str = ""
     means: Means = Means()
+    family: str = ""
 
 
 class _Way:
@@ -108,8 +109,10 @@ def _content(way: _Way, number: int, models: Mapping[str, _Model], loras: Mappin
     """The step's input hash, "" when it cannot be prepared."""
     step = way.steps[number - 1]
     model = models.get(getattr(step, "model", ""), _Model())
+    vae = models.get(getattr(step, "vae", ""), _Model()).revision
     try:
-        return prepare(step, way.given(number), model.revision, model.means, loras).input_hash
+        given = way.given(number)
+        return prepare(step, given, model.revision, model.means, loras, model.family, vae).input_hash
     except DomainError:
         return ""
 
@@ -121,13 +124,13 @@ def _usable(step: steps.AnyStep, models: Mapping[str, _Model]) -> bool:
 
 
 async def _models(parts: Iterable[steps.AnyStep]) -> dict[str, _Model]:
-    names = {str(getattr(step, "model", "")) for step in parts} - {""}
+    names = {str(getattr(step, name, "")) for step in parts for name in ("model", "vae")} - {""}
     if not names:
         return {}
     rows = await db.fetch(
-        "SELECT name, revision, means FROM models WHERE name = ANY($1) AND removed_at IS NULL", sorted(names)
+        "SELECT name, revision, means, family FROM models WHERE name = ANY($1) AND removed_at IS NULL", sorted(names)
     )
-    return {row["name"]: _Model(row["revision"], msgspec.convert(row["means"], Means)) for row in rows}
+    return {row["name"]: _Model(row["revision"], msgspec.convert(row["means"], Means), row["family"]) for row in rows}
 
 
 async def _seconds(parts: Sequence[Mapping[str, Any]]) -> float | None:

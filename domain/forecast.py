@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from domain import db, steps
+from domain import db, steps, upscalers
 
 _TAKEN = "extract(epoch FROM s.finished_at - s.started_at)::float8 / coalesce((s.receipt #>> '{batch,size}')::int, 1)"
 """Seconds of a step: of those that ran together in one call, its share of the call."""
@@ -26,7 +26,9 @@ def work(step: Mapping[str, Any]) -> float:
     """The step's size in arbitrary units: passes × pixels × pictures or frames, or tokens, where the kind has them."""
     if "max_new_tokens" in step:
         return float(step["max_new_tokens"])
-    passes = float(step.get("num_inference_steps", 1)) * float(step.get("strength", 1))
+    asked = step.get("num_inference_steps", 1)
+    usual = upscalers.USUAL["num_inference_steps"] if step.get("model") else 1
+    passes = float(usual if asked is None else asked) * float(step.get("strength", 1))
     pixels = float(step.get("width", 256)) * float(step.get("height", 256)) / 65_536
     counted = "frames" if step.get("layout") == "walk" else "num_images"
     pictures = float(step.get("num_images_per_prompt", step.get(counted, 1)))

@@ -111,8 +111,9 @@ def targets(
     found.append(Target(key=SEED, group="The run", title="Seed", widget="number", field=SEED, whole=True))
     for number, step in enumerate(recipe.steps, 1):
         kind = steps.kind_of(step)
+        idle = step.unused("any")  # of a model that is chosen, whatever its family
         for field in steps.fields_of(kind):
-            if field.widget not in FIXED:
+            if field.widget not in FIXED and field.name not in idle:
                 choices = _choices(field, step, models.get(kind, ()), classes)
                 found.append(
                     Target(

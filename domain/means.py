@@ -14,6 +14,8 @@ FEW: dict[str, tuple[str, tuple[str, ...]]] = {
     weights.SPEECH: ("a model that speaks, for it runs in fp32", ()),
     weights.HEARING: ("a model that listens, for it runs in fp32", ()),
     weights.LORA: ("a LoRA", ()),
+    weights.VAE: ("a VAE, for it runs as the model that it is taken for", ()),
+    weights.UPSCALER: ("a model that enlarges", ("dtype",)),
     weights.RENDERER: ("a model of 3D objects", ("dtype",)),
 }
 """Parts whose models can have these means alone, and what such a model is called."""

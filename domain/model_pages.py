@@ -69,9 +69,11 @@ class ModelShown(Struct, frozen=True):
 
     @property
     def can(self) -> list[str]:
-        """What the page calls the kinds of steps that it runs, or what a LoRA does."""
+        """What the page calls the kinds of steps that it runs, or what a LoRA or a VAE does."""
         if models.LORA in self.model.kinds:
             return ["Change how others draw, where a prompt asks for it"]
+        if models.VAE in self.model.kinds:
+            return ["Decode what others draw, where a step asks for it"]
         more = ["speaks like a sample of a voice"] if models.SAMPLE in self.model.kinds else []
         return [steps.KINDS[kind].label for kind in self.model.kinds if kind in steps.KINDS] + more
 

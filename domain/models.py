@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from domain import db, receipts, told, vocabulary, voices, weights
+from domain import db, receipts, told, upscalers, vaes, vocabulary, voices, weights
 from domain.errors import Invalid, NotFound
 from domain.means import PLAIN, Means, check_family
 from domain.steps import Recipe
@@ -20,8 +20,11 @@ IMAGE_KINDS = ("text_to_image", "image_to_image", "inpaint")
 TEXT_KINDS = ("text_to_text",)
 GAN_KINDS = ("gan_image",)
 SPEECH_KINDS = ("text_to_speech",)
+UPSCALE_KINDS = ("upscale",)
 LORA = "lora"
 """What stands in the place of kinds of steps for a LoRA, which runs none by itself."""
+VAE = "vae"
+"""The same for a VAE, which stands in for another model's."""
 SAMPLE = "voice_sample"
 """What stands beside the kinds of steps for a model that speaks like a sample of a voice."""
 KINDS: dict[str, tuple[str, ...]] = {
@@ -33,6 +36,10 @@ KINDS: dict[str, tuple[str, ...]] = {
     weights.LORA: (LORA,),
     "ShapEPipeline": ("text_to_3d",),
     "ShapEImg2ImgPipeline": ("image_to_3d",),
+    **dict.fromkeys(vaes.FAMILIES, (VAE,)),
+    upscalers.RRDB: UPSCALE_KINDS,
+    upscalers.LATENT: UPSCALE_KINDS,
+    upscalers.DIFFUSION: UPSCALE_KINDS,
 }
 """What models of these classes can do; the class of one that stands alone may only end so. All others draw."""
 ENDPOINT = "endpoint"
@@ -88,6 +95,8 @@ class Model(Struct, frozen=True, kw_only=True):
     words: Words = []
     files: list[File] = []
     told: Told = Told()
+    latents: dict[str, float] = {}
+    """Of one that draws, and of a VAE: what its latents are like."""
 
     @property
     def trigger(self) -> list[str]:
@@ -122,9 +131,11 @@ class ModelChoice(Struct, frozen=True):
     defaults: dict[str, Any]
     words: Words = []
     trigger: list[str] = []
+    family: str = ""
+    latents: dict[str, float] = {}
 
 
-_COLUMNS = "name, family, path, revision, license, kinds, defaults, means, bytes, words, files, told"
+_COLUMNS = "name, family, path, revision, license, kinds, defaults, means, bytes, words, files, told, latents"
 
 
 async def register(
@@ -222,12 +233,13 @@ async def _store(found: Model, *, keep: bool = False) -> Model:
     """Put it into the registry, and return it as it is offered. What was said of one that was removed is forgotten."""
     kept = await db.fetchval(
         """
-        INSERT INTO models (name, family, path, revision, license, kinds, defaults, means, bytes, words, files, told)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        INSERT INTO models
+            (name, family, path, revision, license, kinds, defaults, means, bytes, words, files, told, latents)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $14)
         ON CONFLICT (name) DO UPDATE SET family = excluded.family, path = excluded.path,
             revision = excluded.revision, license = excluded.license, kinds = excluded.kinds,
             defaults = excluded.defaults, means = excluded.means, bytes = excluded.bytes, words = excluded.words,
-            files = excluded.files, removed_at = NULL,
+            files = excluded.files, latents = excluded.latents, removed_at = NULL,
             told = CASE WHEN $13 AND models.removed_at IS NULL THEN models.told ELSE excluded.told END
         RETURNING told
         """,
@@ -244,6 +256,7 @@ async def _store(found: Model, *, keep: bool = False) -> Model:
         msgspec.to_builtins(found.files),
         msgspec.to_builtins(found.told),
         keep,
+        found.latents,
     )
     return _as_told(msgspec.structs.replace(found, told=msgspec.convert(kept, Told)))
 
@@ -287,13 +300,14 @@ async def _unchanged(name: str, path: Path, means: Means) -> Model | None:
     row = await db.fetchrow(
         f"""SELECT {_COLUMNS} FROM models
             WHERE name = $1 AND path = $2 AND bytes = $3 AND means = $4 AND kinds = $5
-                AND removed_at IS NULL AND words = $6 AND files <> '[]'""",  # noqa: S608
+                AND removed_at IS NULL AND words = $6 AND latents = $7 AND files <> '[]'""",  # noqa: S608
         name,
         str(path),
         weights.size_of(weights.files_of(path)),
         msgspec.to_builtins(means),
         kinds,
         _words_of(path),
+        _latents_of(path),
     )
     return None if row is None else _model(row)
 
@@ -308,6 +322,11 @@ def kinds_of(path: Path) -> list[str]:
     alike = (family, *(ending for ending in weights.ALONE if family.endswith(ending)))
     found = list(next((KINDS[name] for name in alike if name in KINDS), IMAGE_KINDS))
     return [*found, SAMPLE] if voices.takes_sample(path) else found
+
+
+def _latents_of(path: Path) -> dict[str, float]:
+    """What the latents are like of a model that draws, or of a VAE; nothing of any other."""
+    return dict(weights.latents_of(path)) if kinds_of(path) in ([*IMAGE_KINDS], [VAE]) else {}
 
 
 def _words_of(path: Path) -> Words:
@@ -377,18 +396,21 @@ async def everything() -> list[Model]:
 async def offered() -> dict[str, list[ModelChoice]]:
     """The models that can run steps of each kind, by name, the starter model last; the LoRAs beside them."""
     rows = await db.fetch(
-        """SELECT kind, name, defaults, words, told FROM models, unnest(kinds) AS kind WHERE removed_at IS NULL
+        """SELECT kind, name, defaults, words, told, family, latents FROM models, unnest(kinds) AS kind
+           WHERE removed_at IS NULL
            ORDER BY name = $1, name""",
         STARTER,
     )
     found: dict[str, list[ModelChoice]] = {}
-    for kind, name, defaults, words, given in rows:
+    for kind, name, defaults, words, given, family, latents in rows:
         now = msgspec.convert(given, Told)
         choice = ModelChoice(
             name,
             defaults if now.defaults is None else now.defaults,
             _told_words([kind], words, now),
             told.trigger(words, now),
+            family,
+            latents,
         )
         found.setdefault(kind, []).append(choice)
     return found
@@ -470,9 +492,10 @@ def inspect(
         revision=weights.revision_of(hashes),
         license=license,
         kinds=list(kinds) or kinds_of(path),
-        defaults=dict(defaults) if defaults is not None else weights.defaults_of(path),
+        defaults=weights.defaults_of(path) if defaults is None else dict(defaults),
         means=means,
         bytes=weights.size_of(files),
         words=_words_of(path),
         files=[File(relative, file.stat().st_size, hashes[relative]) for relative, file in files.items()],
+        latents=_latents_of(path),
     )

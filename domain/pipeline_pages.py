@@ -8,7 +8,20 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import db, diff, grid_pages, licenses, likeness, lineage, neighbors, ranking, reviews, steps, times
+from domain import (
+    db,
+    diff,
+    grid_pages,
+    licenses,
+    likeness,
+    lineage,
+    neighbors,
+    ranking,
+    reviews,
+    steps,
+    times,
+    upscalers,
+)
 from domain.errors import NotFound
 from domain.gallery import Card
 
@@ -107,6 +120,8 @@ class StepShown(Struct, frozen=True, kw_only=True):
 
     def value(self, field: str) -> Any:
         """A parameter as it was used: resolved if known, else as the version has it."""
+        if upscalers.idle(field, self.step):
+            return None
         found = self.resolved.get(field)
         return self.step.get(field) if found is None else found
 

@@ -1,6 +1,6 @@
 """What a step will really be run with: templates filled, seeds chosen, and one hash of it all. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -39,19 +39,32 @@ class Prepared(Struct, frozen=True, kw_only=True):
     input_hash: str
     batch_key: str
     loras: list[Lora] = []
+    vae: str = ""
+    """The revision of the VAE that it draws with, "" for the model's own."""
 
 
 def prepare(
-    step: steps.AnyStep, given: Given, revision: str, means: Means = PLAIN, known: Mapping[str, str] | None = None
+    step: steps.AnyStep,
+    given: Given,
+    revision: str,
+    means: Means = PLAIN,
+    known: Mapping[str, str] | None = None,
+    family: str = "",
+    vae: str = "",
 ) -> Prepared:
     """Fill the step's templates and hash everything that its result depends on.
 
     `revision` is the hash of the model's files, "" for a kind without a model; `means` is how it is
-    run; `known` are the revisions of the site's LoRAs by name. Raises DomainError naming the field whose
-    template cannot be filled, and the LoRA that is not there.
+    run; `known` are the revisions of the site's LoRAs by name; `family` is the model's; `vae` is the revision of the
+    VAE that the step names. Raises DomainError
+    naming the field whose template cannot be filled, and the LoRA or VAE that is not there.
     """
-    parameters = _parameters(step, given)
+    parameters = _parameters(step, given, step.unused(family))
     asked = loras.resolved(parameters["prompt"], known or {}) if isinstance(step, steps.DRAWING) else []
+    if named := getattr(step, "vae", ""):
+        if not vae:
+            raise DomainError(f"This site has no decoder called “{named}”.")
+        revision = receipts.digest([revision, {"vae": vae}])
     if means.look:
         revision = receipts.digest([revision, means.look])
     if asked:
@@ -65,6 +78,7 @@ def prepare(
         input_hash=receipts.input_hash(kind, step.code, revision, telling, pictures),
         batch_key="" if means.first_block_cache else _batch_key(step, revision, parameters, _size(pictures, given)),
         loras=asked,
+        vae=vae if named else "",
     )
 
 
@@ -76,11 +90,12 @@ def incoming(step: steps.AnyStep, pictures: Sequence[str]) -> Sequence[str]:
     return [*taken, *([given["mask"]] if "mask" in given else [])]
 
 
-def _parameters(step: steps.AnyStep, given: Given) -> dict[str, Any]:
+def _parameters(step: steps.AnyStep, given: Given, unused: Collection[str]) -> dict[str, Any]:
+    left_out = ("title", *steps.FILES, *steps.SOURCES, *unused)
+    fields = [field.name for field in steps.fields_of(steps.kind_of(step)) if field.name not in left_out]
+    asked = {name: getattr(step, name) for name in fields}
     parameters: dict[str, Any] = {
-        field.name: getattr(step, field.name)
-        for field in steps.fields_of(steps.kind_of(step))
-        if field.name not in ("title", *steps.FILES, *steps.SOURCES)
+        name: step.usual.get(name) if value is None else value for name, value in asked.items()
     }
     seed = given.seed
     if "seed" in parameters:

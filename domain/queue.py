@@ -51,6 +51,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     pictures: list[str]
     """SHA-256 of every picture that comes in, in order."""
     loras: list[Lora]
+    vae: str = ""
+    """The revision of the VAE that it draws with, "" for the model's own."""
     model: tuple[str, Means]
     """The revision and means of the model that its input hash speaks of; "" for a kind without one."""
     refused: str
@@ -286,6 +288,7 @@ async def _take(ready: _Ready, owner: str, lease_s: float, turn: int) -> Claim |
         step=step["step"],
         parameters={} if prepared is None else prepared.parameters,
         loras=[] if prepared is None else prepared.loras,
+        vae="" if prepared is None else prepared.vae,
         pictures=[] if prepared is None else prepared.pictures,
         model=(step["revision"], msgspec.convert(step["means"], Means)),
         refused=ready.refused,

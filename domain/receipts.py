@@ -84,9 +84,9 @@ def shown(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def input_hash(kind: str, code: int, model_revision: str, parameters: Mapping[str, Any], inputs: Sequence[str]) -> str:
     """SHA-256 in hex of everything that a step's result depends on. `inputs` are hashes of what comes in.
 
-    The model counts by its revision: under another name it draws the same.
+    The model counts by its revision, and so does a VAE: under another name it draws the same.
     """
-    counted = {name: value for name, value in parameters.items() if name != "model"}
+    counted = {name: value for name, value in parameters.items() if name not in ("model", "vae")}
     return digest([kind, code, model_revision, canonical(counted), list(inputs)])
 
 
@@ -105,11 +105,13 @@ _SAMPLERS = {
     "DDPMScheduler": "DDPM",
     "DEISMultistepScheduler": "DEIS",
     "DPMSolverMultistepScheduler": "DPM++ 2M",
+    "DPMSolverSDEScheduler": "DPM++ SDE",
     "DPMSolverSinglestepScheduler": "DPM++ 2S",
     "EulerAncestralDiscreteScheduler": "Euler a",
     "EulerDiscreteScheduler": "Euler",
     "HeunDiscreteScheduler": "Heun",
     "KDPM2DiscreteScheduler": "DPM2",
+    "LMSDiscreteScheduler": "LMS",
     "PNDMScheduler": "PLMS",
     "UniPCMultistepScheduler": "UniPC",
 }
@@ -132,6 +134,8 @@ def infotext(receipt: Receipt, seed: int | None, width: int, height: int) -> str
         "Size": f"{width}x{height}",
         "Model hash": receipt.model_revision[:10],
         "Model": receipt.model,
+        "VAE hash": given.get("vae_revision", "")[:10],
+        "VAE": given.get("vae"),
         "Lora hashes": _lora_hashes(given.get("loras", [])),
         "Denoising strength": given.get("strength"),
         "Version": "Offshoot",

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import db, forecast, licenses, services, steps, times
+from domain import db, forecast, licenses, services, steps, times, upscalers
 from domain.changes import Changed, Changes, told
 from domain.errors import NotFound
 
@@ -82,6 +82,8 @@ class StepPage(Struct, kw_only=True):
 
     def value(self, field: str) -> Any:
         """A parameter as it was used: resolved if known, else as the recipe has it."""
+        if upscalers.idle(field, self.step):
+            return None
         found = self.resolved.get(field)
         return self.step.get(field) if found is None else found
 

@@ -89,7 +89,7 @@ async def accept(
         recipe = applied(recipe, changes or {})
         await consents.give(owner_id, recipe, agreed)
         await consents.require(owner_id, recipe)
-        turns = await _turns(owner_id, [step.queue for step in recipe.steps])
+        turns = await _turns(owner_id, [step.runs_on for step in recipe.steps])
         run_id = await _insert(version, owner_id, values, seed, key, request, afresh, changes or {})
         await db.execute("UPDATE pipelines SET run_count = run_count + 1 WHERE id = $1", version["pipeline_id"])
         await _insert_steps(run_id, recipe, turns)
@@ -121,7 +121,7 @@ async def accept_all(
         recipe = steps.convert(version["recipe"])
         await consents.require(owner_id, recipe)
         await check_room(owner_id, limit, len(wanted))
-        turns = await _turns(owner_id, [step.queue for step in recipe.steps])
+        turns = await _turns(owner_id, [step.runs_on for step in recipe.steps])
         ids = await _insert_all(version, owner_id, wanted, request)
         await db.execute(
             "UPDATE pipelines SET run_count = run_count + $2 WHERE id = $1", version["pipeline_id"], len(ids)
@@ -324,10 +324,10 @@ async def _insert_steps(run_id: UUID, recipe: steps.Recipe, turns: Mapping[str, 
         """,
         run_id,
         [step["kind"] for step in plain],
-        [step.queue for step in recipe.steps],
+        [step.runs_on for step in recipe.steps],
         [step.get("model", "") for step in plain],
         plain,
-        [turns[step.queue] + place for step in recipe.steps],
+        [turns[step.runs_on] + place for step in recipe.steps],
     )
 
 

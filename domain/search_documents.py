@@ -29,7 +29,7 @@ OF_RECIPE = """
 CROSS JOIN LATERAL (
     SELECT array(SELECT DISTINCT lower(name) FROM jsonb_array_elements(p.recipe -> 'steps') one
             CROSS JOIN LATERAL (
-                SELECT one ->> 'model' UNION ALL
+                SELECT one ->> 'model' UNION ALL SELECT one ->> 'vae' UNION ALL
                 SELECT found[1] FROM regexp_matches(one ->> 'prompt', '<lora:([\\w.-]+)', 'gi') found
             ) named (name) WHERE name <> '') AS models,
         coalesce(array_agg(DISTINCT step ->> 'kind') FILTER (WHERE step ->> 'kind' <> ''), '{}') AS kinds,
@@ -49,7 +49,7 @@ CROSS JOIN LATERAL (
     FROM jsonb_array_elements(p.recipe -> 'steps') WITH ORDINALITY AS steps (step, place)
 ) used
 """
-"""What the `recipe` of `p` says: `models` are its steps' and their LoRAs, `choices` the entries of its lists."""
+"""What the `recipe` of `p` says: `models` are its steps', their VAEs and LoRAs, `choices` the entries of its lists."""
 
 
 def of_runs(most: int) -> str:

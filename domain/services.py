@@ -47,11 +47,9 @@ class Worker(Struct, frozen=True):
 
 def queues_of(model: Model) -> set[str]:
     """The queues that steps with the model are in."""
-    return {"image" if kind == models.LORA else steps.KINDS[kind].queue for kind in model.kinds if _is_known(kind)}
-
-
-def _is_known(kind: str) -> bool:
-    return kind == models.LORA or kind in steps.KINDS
+    drawn = {models.LORA, models.VAE, *models.UPSCALE_KINDS}
+    known = [kind for kind in model.kinds if kind in drawn or kind in steps.KINDS]
+    return {"image" if kind in drawn else steps.KINDS[kind].queue for kind in known}
 
 
 class Missing(Struct, frozen=True):
@@ -140,7 +138,7 @@ async def missing(recipe: steps.Recipe) -> Missing:
                 SELECT array(SELECT jsonb_array_elements_text(named -> 'needs')) AS needs
             ) AS needed
             ORDER BY place""",  # noqa: S608 - constants only
-        [step.queue for step in wanted],
+        [step.runs_on for step in wanted],
         [{"needs": needs(step)} for step in wanted],
     )
     judged = list(zip(wanted, rows, strict=True))
@@ -153,6 +151,6 @@ async def missing(recipe: steps.Recipe) -> Missing:
 
 
 def needs(step: steps.AnyStep) -> list[str]:
-    """The models that a step needs as far as it names them: its own, and the LoRAs of its prompt."""
-    named = [model] if (model := getattr(step, "model", "")) else []
+    """The models that a step needs as far as it names them: its own, its VAE, and the LoRAs of its prompt."""
+    named = [name for field in ("model", "vae") if (name := getattr(step, field, ""))]
     return [*named, *loras.named(step.prompt)] if isinstance(step, steps.DRAWING) else named

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
-from domain import emphasis, loras
+from domain import emphasis, loras, upscalers
 from domain.errors import Invalid
 
 MAX_STEPS = 20
@@ -31,16 +31,23 @@ Queue = Literal["light", "image", "text", "audio", "mesh"]
 
 Scheduler = Literal[
     "DDIMScheduler",
+    "DDIMParallelScheduler",
     "DDPMScheduler",
+    "DDPMParallelScheduler",
     "DEISMultistepScheduler",
     "DPMSolverMultistepScheduler",
+    "DPMSolverSDEScheduler",
     "DPMSolverSinglestepScheduler",
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
+    "FlowMatchEulerDiscreteScheduler",
+    "FlowMatchHeunDiscreteScheduler",
+    "FlowMatchLCMScheduler",
     "HeunDiscreteScheduler",
     "KDPM2AncestralDiscreteScheduler",
     "KDPM2DiscreteScheduler",
     "LCMScheduler",
+    "LMSDiscreteScheduler",
     "PNDMScheduler",
     "SASolverScheduler",
     "TCDScheduler",
@@ -120,6 +127,15 @@ Upload = Annotated[
         extra_json_schema=_widget("upload"),
     ),
 ]
+Vae = Annotated[
+    str,
+    Meta(
+        max_length=80,
+        title="Decoder",
+        description="The VAE that makes the picture of what was drawn. The model's own, or another that fits it.",
+        extra_json_schema=_widget("vae"),
+    ),
+]
 SchedulerField = Annotated[Scheduler, Meta(title="Scheduler")]
 
 
@@ -137,6 +153,10 @@ class Step(Struct, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
     """Version of the code that runs the kind: raise it when equal parameters give another result."""
     together: ClassVar[bool] = False
     """Whether alike steps of several runs can be one call. For kinds whose model takes many pictures at once."""
+    usual: ClassVar[Mapping[str, Any]] = {}
+    """What is taken where a field is left empty."""
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Fields that older versions do not have: at their default they are no part of what a version is."""
     asks: ClassVar[bool] = False
     """Whether whoever started the run does it: then no worker runs it, and the run waits for them."""
 
@@ -155,8 +175,17 @@ class Step(Struct, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
         return self.gives
 
     @property
+    def runs_on(self) -> Queue:
+        """The queue of this step; `queue` is its kind's, where its parameters do not decide."""
+        return self.queue
+
+    @property
     def moot(self) -> frozenset[str]:
         """Parameters that make no difference as the others are."""
+        return frozenset()
+
+    def unused(self, family: str) -> frozenset[str]:
+        """Parameters that a model of this family, "" for none, does not take: nothing tells of them."""
         return frozenset()
 
 
@@ -329,6 +358,7 @@ class TextToImage(Step, tag="text_to_image"):
     label = "Draw"
     queue = "image"
     gives = "image"
+    later = frozenset({"vae"})
     code = 2
     together = True
 
@@ -342,6 +372,11 @@ class TextToImage(Step, tag="text_to_image"):
     scheduler: SchedulerField = "DDIMScheduler"
     seed: Seed = None
     num_images_per_prompt: Pictures = 1
+    vae: Vae = ""
+
+    def unused(self, family: str) -> frozenset[str]:
+        """Where the model decodes, no other VAE is told."""
+        return frozenset() if self.vae else self.later
 
 
 class ImageToImage(Step, tag="image_to_image"):
@@ -351,6 +386,7 @@ class ImageToImage(Step, tag="image_to_image"):
     queue = "image"
     takes = "image"
     gives = "image"
+    later = frozenset({"vae"})
     code = 3
     together = True
 
@@ -364,6 +400,11 @@ class ImageToImage(Step, tag="image_to_image"):
     scheduler: SchedulerField = "DDIMScheduler"
     seed: Seed = None
     num_images_per_prompt: Pictures = 1
+    vae: Vae = ""
+
+    def unused(self, family: str) -> frozenset[str]:
+        """Where the model decodes, no other VAE is told."""
+        return frozenset() if self.vae else self.later
 
 
 class Inpaint(Step, tag="inpaint"):
@@ -373,6 +414,7 @@ class Inpaint(Step, tag="inpaint"):
     queue = "image"
     takes = "image"
     gives = "image"
+    later = frozenset({"vae"})
     code = 2
 
     prompt: Prompt = ""
@@ -397,6 +439,11 @@ class Inpaint(Step, tag="inpaint"):
     scheduler: SchedulerField = "DDIMScheduler"
     seed: Seed = None
     num_images_per_prompt: Pictures = 1
+    vae: Vae = ""
+
+    def unused(self, family: str) -> frozenset[str]:
+        """Where the model decodes, no other VAE is told."""
+        return frozenset() if self.vae else self.later
 
 
 DRAWING = (TextToImage, ImageToImage, Inpaint)
@@ -526,16 +573,77 @@ class ImageTo3D(Step, tag="image_to_3d"):
 
 
 class Upscale(Step, tag="upscale"):
-    """Enlarges every picture of an earlier step."""
+    """Enlarges every picture of an earlier step, by resampling or with a model."""
 
     label = "Enlarge"
     queue = "light"
     takes = "image"
     gives = "image"
+    usual = upscalers.USUAL
+    later = upscalers.LATER
 
     factor: Annotated[Literal[2, 4], Meta(title="Factor")] = 2
-    method: Annotated[Literal["lanczos", "bicubic"], Meta(title="Method")] = "lanczos"
+    model: Annotated[
+        str,
+        Meta(
+            max_length=80,
+            title="Model",
+            description="A model adds detail that resampling cannot. One whose own factor is larger draws at that, and "
+            "the result is reduced.",
+            extra_json_schema=_widget("model"),
+        ),
+    ] = ""
+    prompt: Annotated[
+        str,
+        Meta(
+            max_length=MAX_TEXT,
+            title="Prompt",
+            description=f"What the picture shows. {_FILLED}",
+            extra_json_schema=_widget("prompt"),
+        ),
+    ] = ""
+    negative_prompt: NegativePrompt = ""
+    num_inference_steps: Annotated[
+        Annotated[int, Meta(ge=1, le=150)] | None,
+        Meta(
+            title="Sampling steps",
+            description="More steps take longer and change less each. "
+            f"Empty: {upscalers.USUAL['num_inference_steps']}.",
+            extra_json_schema={"placeholder": str(upscalers.USUAL["num_inference_steps"])},
+        ),
+    ] = None
+    guidance_scale: Annotated[
+        Annotated[float, Meta(ge=0, le=30)] | None,
+        Meta(
+            title="Guidance",
+            description="How closely to follow the prompt. 0 or 1 turns it off. "
+            f"Empty: {upscalers.USUAL['guidance_scale']:g}.",
+            extra_json_schema={"placeholder": f"{upscalers.USUAL['guidance_scale']:g}"},
+        ),
+    ] = None
+    noise_level: Annotated[
+        Annotated[int, Meta(ge=0, le=350)] | None,
+        Meta(
+            title="Noise level",
+            description="How much of the picture is made up anew: 0 keeps its faults. "
+            f"Empty: {upscalers.USUAL['noise_level']}.",
+            extra_json_schema={"placeholder": str(upscalers.USUAL["noise_level"])},
+        ),
+    ] = None
+    seed: Seed = None
+    method: Annotated[
+        Literal["lanczos", "bicubic"], Meta(title="Method", description="The filter where no model enlarges.")
+    ] = "lanczos"
     sharpen: Annotated[float, Meta(ge=0, le=1, title="Sharpen", description="0 leaves edges as they are.")] = 0.0
+
+    @property
+    def runs_on(self) -> Queue:
+        """Where models of pictures run, with one."""
+        return "image" if self.model else self.queue
+
+    def unused(self, family: str) -> frozenset[str]:
+        """What the model's family does not take; resampling takes nothing of models."""
+        return upscalers.unused(family if self.model else "")
 
 
 class Join(Step, tag="join"):
@@ -687,8 +795,16 @@ _decoder = msgspec.json.Decoder(Recipe)
 
 
 def encode(recipe: Recipe) -> bytes:
-    """Canonical JSON: equal recipes give equal bytes."""
-    return msgspec.json.encode(recipe, order="deterministic")
+    """Canonical JSON: equal recipes give equal bytes, also those saved before a field was there."""
+    whole = msgspec.json.encode(recipe, order="deterministic")
+    if not any(step.later for step in recipe.steps):
+        return whole
+    plain = msgspec.json.decode(whole)
+    for step, told in zip(recipe.steps, plain["steps"], strict=True):
+        for field in msgspec.structs.fields(step):
+            if field.name in step.later and told[field.name] == field.default:
+                del told[field.name]
+    return msgspec.json.encode(plain)
 
 
 def decode(data: bytes | str) -> Recipe:
@@ -711,7 +827,7 @@ def digest(recipe: Recipe) -> str:
 
 class Field(Struct, frozen=True):
     """One parameter as a form draws it. `widget` is text, number, choice, prompt, title,
-    model, class, voice, source, upload, sound or mask."""
+    model, vae, class, voice, source, upload, sound or mask."""
 
     name: str
     title: str

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from domain import upscalers, vaes
 from domain.errors import Invalid
 
 PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".npz", ".h5", ".msgpack"})
@@ -19,12 +20,17 @@ LANGUAGE = "language"
 GENERATOR = "generator"
 SPEECH = "speech"
 HEARING = "hearing"
+UPSCALER = "upscaler"
+VAE = "vae_alone"
+"""Not `vae`, which is a part of most pipelines."""
 ALONE = {
     "ForCausalLM": LANGUAGE,
     "ConditionalGenerator": GENERATOR,
     "VitsModel": SPEECH,
     "SpeechT5ForTextToSpeech": SPEECH,
     "WhisperForConditionalGeneration": HEARING,
+    upscalers.RRDB: UPSCALER,
+    **dict.fromkeys(vaes.FAMILIES, VAE),
 }
 """What a class that config.json names ends with, and what such a model is called where it is no part of a pipeline."""
 SHAP_E = ("ShapEPipeline", "ShapEImg2ImgPipeline")
@@ -38,6 +44,12 @@ LONGEST_CLASS = 200
 MOST_BLOCKS = 7
 """Of a generator, which draws 256 × 256 pixels then."""
 MOST_CHANNELS = 1_024
+FOLDED = {3: 1, 12: 2, 48: 4}
+"""By the channels that come in: how many times narrower a picture is made first, its pixels becoming channels."""
+MOST_DOUBLINGS = 3
+_VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
+_VAE_BLOCK = re.compile(r"encoder\.(?:down_blocks|down)\.(\d+)\.")
+_OLD = re.compile(r"model\.\d+\.weight")
 _ODD = ("Cc", "Cs")
 """Characters that are none, by their Unicode category: line breaks and the like, and bytes that are no UTF-8."""
 Say = Callable[[int], None]
@@ -74,6 +86,14 @@ def files_of(path: Path) -> dict[str, Path]:
             _check_header(file)
     if alone(path) == GENERATOR:
         check_generator(path)
+    if alone(path) == VAE and family(path) not in vaes.FAMILIES:
+        raise Invalid(
+            {"path": f"{path.name} is an {family(path)}: of VAEs only {' and '.join(vaes.FAMILIES)} are taken"}
+        )
+    if alone(path) == UPSCALER and not enlarges(path):
+        raise Invalid(
+            {"path": f"the tensors of {path.name} are not those of a network that enlarges ({upscalers.RRDB})"}
+        )
     if alone(path) and not any(path.glob(f"*{SAFE}")):
         raise Invalid({"path": f"{path.name} has no {SAFE} file, so its weights cannot be loaded safely"})
     for part in _parts_with_weights(path):
@@ -83,12 +103,15 @@ def files_of(path: Path) -> dict[str, Path]:
 
 
 def alone(path: Path) -> str:
-    """What the model of a folder without a pipeline's index is, of `ALONE`; "" for all else."""
+    """What the model of a folder without a pipeline's index, or of a file, is, of `ALONE`; "" for all else."""
     return _alone(path)[1]
 
 
 def _alone(path: Path) -> tuple[str, str]:
-    """The same behind the class that says so."""
+    """The same behind the class that says so, or that a file's tensors are known by."""
+    if path.is_file():
+        family = upscalers.RRDB if enlarges(path) else _vae_of(path)
+        return family, ALONE.get(family, "")
     named = architectures(path)
     found = ((name, what) for ending, what in ALONE.items() for name in named if name.endswith(ending))
     return next(found, ("", ""))
@@ -121,6 +144,52 @@ def is_lora(path: Path) -> bool:
     """Whether it is a file whose every tensor is part of a LoRA, as diffusers, peft and kohya's scripts name them."""
     names = _header(path).keys() - {"__metadata__"} if path.is_file() else set()
     return bool(names) and all("lora" in name.lower() or name.endswith(".alpha") for name in names)
+
+
+def enlarges(path: Path) -> int:
+    """How many times wider and higher a network of the ESRGAN class, in a file or a folder, draws, by its tensors'
+    shapes; 0 for anything else.
+
+    Of a picture that is folded into channels first, 4 or 16 pixels for one, so much of the enlargement is lost again.
+    """
+    file = next(iter(sorted(path.glob(f"*{SAFE}"))), path) if path.is_dir() else path
+    head = _header(file) if file.is_file() else {}
+    tensors = {name: told.get("shape") for name, told in head.items() if isinstance(told, dict)}
+    first = tensors.get("conv_first.weight") or tensors.get("model.0.weight")
+    if not isinstance(first, list) or len(first) != 4 or type(first[1]) is not int or first[1] not in FOLDED:
+        return 0
+    if "body.0.rdb1.conv1.weight" in tensors:
+        doublings = sum(f"conv_up{number}.weight" in tensors for number in range(1, MOST_DOUBLINGS + 1))
+    elif "model.1.sub.0.RDB1.conv1.0.weight" in tensors:
+        doublings = sum(bool(_OLD.fullmatch(name)) for name in tensors) - 3  # beside the first, and the last two
+    else:
+        return 0
+    return max(0, 2**doublings // FOLDED[first[1]]) if 0 <= doublings <= MOST_DOUBLINGS else 0
+
+
+def _vae_of(path: Path) -> str:
+    """The class of the VAE that a file's tensors are, all of them; "" for none."""
+    names = _header(path).keys() - {"__metadata__"}
+    if not names or not all(name.startswith(_VAE_PARTS) for name in names):
+        return ""
+    if {"encoder.layers.0.weight", "decoder.layers.0.weight"} <= names:
+        return vaes.TINY
+    return vaes.KL if {"encoder.conv_in.weight", "decoder.conv_in.weight"} <= names else ""
+
+
+def latents_of(path: Path) -> vaes.Latents:
+    """What the latents are like of a model that draws, or of a VAE; nothing where that is not told."""
+    if path.is_dir():
+        config = _read_json((path if alone(path) == VAE else path / "vae") / "config.json")
+        return vaes.latents(str(config.get("_class_name", "")), config)
+    family, head = _vae_of(path), _header(path)
+    if not family:
+        large = "conditioner.embedders.1.model.ln_final.weight" in head
+        whole = any(name.startswith("first_stage_model.") for name in head)
+        return {"channels": 4, "shrinks": 8, "scaling": 0.13025 if large else 0.18215, "shift": 0.0} if whole else {}
+    first = head["decoder.layers.0.weight" if family == vaes.TINY else "decoder.conv_in.weight"].get("shape", [0, 0])
+    blocks = {found[1] for name in head if (found := _VAE_BLOCK.match(name))}
+    return {"channels": first[1], "shrinks": 8 if family == vaes.TINY else 2 ** (len(blocks) - 1)}
 
 
 def trigger_of(path: Path) -> list[str]:
@@ -253,6 +322,8 @@ def parts(path: Path) -> set[str]:
         return {what}
     if is_lora(path):
         return {LORA}
+    if family(path) in upscalers.NATIVE:
+        return {UPSCALER, *_parts_with_weights(path)}
     return {"unet", "vae", "text_encoder"} if path.is_file() else set(_parts_with_weights(path))
 
 
@@ -267,7 +338,7 @@ def variant(path: Path) -> str | None:
 
 def loaded_size(path: Path) -> int:
     """Bytes of the weights that loading reads: of each part the plain files, or those of the one variant."""
-    if alone(path):
+    if alone(path) and path.is_dir():
         return sum(file.stat().st_size for file in path.rglob(f"*{SAFE}"))
     chosen = variant(path) or ""
     files = [file for part in _parts_with_weights(path) for file in (path / part).glob(f"*{SAFE}")]
@@ -281,18 +352,24 @@ def _variant_of(file: Path) -> str:
 
 def family(path: Path) -> str:
     """The class that the folder names: of its pipeline, or of the model that stands alone."""
-    if path.is_file():
-        return LORA if is_lora(path) else "single-file"
+    if path.is_file() and is_lora(path):
+        return LORA
     if named := _alone(path)[0]:
         return named
+    if path.is_file():
+        return "single-file"
     return str(_read_json(path / "model_index.json").get("_class_name", "unknown"))
 
 
 def defaults_of(path: Path) -> dict[str, Any]:
     """Width, height, steps, guidance and scheduler that suit the model, or temperature and top p, as its folder tells
     them."""
-    if what := alone(path):
+    if (what := alone(path)) == UPSCALER:
+        return {"factor": enlarges(path)}
+    if what:
         return _sampling_of(path) if what == LANGUAGE else {}
+    if family(path) in upscalers.NATIVE:
+        return {"factor": upscalers.NATIVE[family(path)]}
     if family(path) in (LORA, *SHAP_E):
         return {}
     defaults: dict[str, Any] = {"width": 512, "height": 512, "num_inference_steps": 30, "guidance_scale": 7.0}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from PIL import Image
 
 from domain.errors import DomainError
-from tasks import loras
+from tasks import loras, vaes
 from tasks.messages import Job, Preview, Progress
 
 if TYPE_CHECKING:
@@ -108,11 +108,13 @@ class Context:
         self._next_preview = time.monotonic() + FIRST_PREVIEW
 
     def model(self) -> "Model":
-        """The step's model, loaded, with the step's LoRAs. Raises DomainError when it cannot be."""
+        """The step's model, loaded, with the step's LoRAs and VAE. Raises DomainError when it cannot be."""
         assert self._job.model is not None, "a step that asks for a model has a model field"
         start = time.monotonic()
         try:
+            vae = self._models.get(self._job.vae) if self._job.vae else None  # first: whoever comes last stays loaded
             model = self._models.get(self._job.model)
+            vaes.wear(model, vae)
             loras.wear(model, self._job.loras)
             return model
         finally:

@@ -5,6 +5,7 @@ torch and diffusers are imported when first needed, so that importing a step cos
 
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -19,7 +20,11 @@ from tasks.loading import Model
 MAX_SIDE = 2048
 MAX_PICTURES = 8
 """Pictures out of one step, however many come in."""
-UNLISTED = frozenset({"LCMScheduler", "SASolverScheduler", "TCDScheduler"})
+FLOW = "FlowMatch"
+"""What the names of schedulers begin with that drive models which were trained to match flows, and no others."""
+UNLISTED = frozenset(
+    {"DDIMParallelScheduler", "DDPMParallelScheduler", "LCMScheduler", "SASolverScheduler", "TCDScheduler"}
+)
 """Schedulers that read the same betas as DDIM's, which diffusers lists as compatible with none."""
 
 
@@ -108,13 +113,14 @@ def _built(family: Any, pipe: Any) -> Any:
 def _with_scheduler(model: Model, pipe: Any, name: str) -> Any:
     """Give the pipeline a fresh scheduler of this class, with the model's own betas and prediction type.
 
-    A flow-matching model keeps its own: none of the classic ones can drive it.
+    A flow-matching model keeps its own where one of the others is named: none of them can drive it.
     """
     import diffusers
 
     own = model.scheduler
-    if type(own).__name__.startswith("FlowMatch"):
-        pipe.scheduler = type(own).from_config(own.config)
+    if type(own).__name__.startswith(FLOW):
+        family = getattr(diffusers, name) if name.startswith(FLOW) else type(own)
+        pipe.scheduler = family.from_config(own.config)
         return pipe
     known = {type(own).__name__} | {family.__name__ for family in own.compatibles}
     if name not in known and not (name in UNLISTED and "DDIMScheduler" in known):
@@ -169,7 +175,12 @@ def denoise(
     arguments["prompt"] = _without_loras(arguments["prompt"])
     if not arguments.get("negative_prompt"):
         arguments.pop("negative_prompt", None)
-    generators = [torch.Generator("cpu").manual_seed(seed) for seeds in own_seeds for seed in seeds]
+    every = [seed for seeds in own_seeds for seed in seeds]
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in every]
+    if hasattr(pipe.scheduler, "noise_sampler_seed"):
+        pipe.scheduler.noise_sampler_seed = every  # its noise comes of no generator: a Brownian tree for each picture
+    if type(pipe.scheduler).__name__.startswith(FLOW):
+        pipe.scheduler.step = partial(pipe.scheduler.step, generator=generators)  # their pipelines pass none on
     _forget(pipe)
     with torch.inference_mode():
         try:

@@ -392,10 +392,12 @@ class Child:
 
     def _receipt(self, job: Job, member: int, step: steps.AnyStep, result: Result) -> receipts.Receipt:
         model = None if job.model is None else self._models.get(job.model)
+        unused = step.unused("" if job.model is None else job.model.family)
+        told = {name: value for name, value in msgspec.to_builtins(step).items() if name not in unused}
         return receipts.Receipt(
             kind=steps.kind_of(step),
             code=step.code,
-            parameters=receipts.shown({**msgspec.to_builtins(step), **result.used, **_loras(job)}),
+            parameters=receipts.shown({**told, **result.used, **_loras(job), **_vae(job)}),
             seed=getattr(step, "seed", None),
             model="" if job.model is None else job.model.name,
             model_revision="" if job.model is None else job.model.revision,
@@ -413,6 +415,11 @@ def _loras(job: Job) -> dict[str, Any]:
     """The LoRAs as a receipt tells them: by name, weight and revision."""
     worn = [Lora(one.name, one.weight, one.revision) for one in job.loras]
     return {"loras": msgspec.to_builtins(worn)} if worn else {}
+
+
+def _vae(job: Job) -> dict[str, Any]:
+    """The hash of the VAE; its name is the step's own parameter."""
+    return {} if job.vae is None else {"vae_revision": job.vae.revision}
 
 
 def _versions(model: ModelRef, result: Result) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 from domain import machine, voices, weights
 from domain.errors import DomainError
 from domain.means import Means
-from tasks import hearing, language, means, memory, speech, speech_t5
+from tasks import hearing, language, means, memory, speech, speech_t5, upscaling, vaes
 from tasks.endpoint import Endpoint
 from tasks.messages import LoraRef, ModelRef
 
@@ -48,6 +48,8 @@ class Model:
     others: dict[str, Any] = field(default_factory=dict)
     loras: list[LoraRef] | None = field(default_factory=list)
     """Those that its parts wear now; None: something went wrong while they were changed."""
+    vae: Any = None
+    """Its own VAE, while another stands in for it."""
 
     @property
     def multiple(self) -> int:
@@ -170,6 +172,10 @@ def _load(ref: ModelRef, device: str, say: Say) -> Model:
             return _load_generator(ref, path, device, dtype, say)
         case weights.SPEECH | weights.HEARING as what:
             return _load_sound(ref, path, device, what, say)
+        case weights.VAE:
+            return _load_vae(ref, path, device, dtype, say)
+        case weights.UPSCALER:
+            return _load_upscaler(ref, path, device, dtype, say)
     pipe = _open_folder(path, dtype) if path.is_dir() else open_file(path, dtype)
     check_words(pipe)
     pipe.set_progress_bar_config(disable=True)
@@ -211,6 +217,20 @@ def _load_sound(ref: ModelRef, path: Path, device: str, what: str, say: Say) -> 
         if isinstance(part, torch.nn.Module):
             part.to(device)
     return Model(ref, found, None, device, "float32", {}, _bytes_of(found))
+
+
+def _load_upscaler(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say) -> Model:
+    found = upscaling.opened(path, dtype)
+    say("placing")
+    found.network.to(device)
+    return Model(ref, found, None, device, str(dtype).removeprefix("torch."), {}, _bytes_of(found))
+
+
+def _load_vae(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say) -> Model:
+    found = vaes.opened(path, dtype)
+    say("placing")
+    found.module.to(device)
+    return Model(ref, found, None, device, str(dtype).removeprefix("torch."), {}, _bytes_of(found))
 
 
 def warm_up(model: Model) -> None:

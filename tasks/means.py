@@ -42,7 +42,7 @@ def place(pipe: Any, means: Means, device: str) -> dict[str, Any]:
     if _wants_channels_last(pipe, means, device):
         _lay_channels_last(pipe)
         force["channels_last"] = True
-    force |= _vae(pipe, means)
+    force |= ready_vae(pipe, means)
     if means.first_block_cache:
         _cache(pipe, means.first_block_cache)
         force["first_block_cache"] = means.first_block_cache
@@ -70,16 +70,20 @@ def _wants_channels_last(pipe: Any, means: Means, device: str) -> bool:
 
 
 def _lay_channels_last(pipe: Any) -> None:
-    """Convolutions read the channels of a pixel side by side, as tensor cores want them."""
-    import torch
-
     for part in (pipe.unet, getattr(pipe, "vae", None)):
         if part is not None:
-            part.to(memory_format=torch.channels_last)
+            lay_channels_last(part)
 
 
-def _vae(pipe: Any, means: Means) -> dict[str, Any]:
-    """Decode pictures one by one, or in overlapping tiles."""
+def lay_channels_last(part: Any) -> None:
+    """Let convolutions read the channels of a pixel side by side, as tensor cores want them."""
+    import torch
+
+    part.to(memory_format=torch.channels_last)
+
+
+def ready_vae(pipe: Any, means: Means) -> dict[str, Any]:
+    """Let its VAE decode pictures one by one, or in overlapping tiles. Returns what is in force."""
     vae = getattr(pipe, "vae", None)
     if vae is not None and hasattr(vae, "spatial_scale_factor"):
         # AutoencoderTiny takes it to be 8, however often it halves a side

@@ -17,6 +17,7 @@ class ModelRef(Struct, frozen=True):
     path: str
     revision: str
     means: Means = PLAIN
+    family: str = ""
 
     @property
     def remote(self) -> bool:
@@ -49,6 +50,7 @@ class Job(Struct, frozen=True, kw_only=True, tag="job"):
     members: list[Member]
     model: ModelRef | None
     loras: list[LoraRef] = []
+    vae: ModelRef | None = None
 
 
 class Warm(Struct, frozen=True, tag="warm"):

@@ -18,6 +18,7 @@ from domain import artifacts, consents, db, models, queue, services
 from domain.config import Config
 from domain.errors import DomainError, NotFound, Unavailable
 from domain.loras import Lora
+from domain.means import Means
 from domain.queue import Claim, Lost, Made
 from domain.receipts import Agreed
 from domain.storage import Storage, key_of
@@ -160,7 +161,8 @@ class Runner:
         if not self._has(model):
             self._lacks.add(model.name)
             raise Elsewhere
-        return ModelRef(model.name, models.place_of(model, self._config.models), model.revision, model.means)
+        path = models.place_of(model, self._config.models)
+        return ModelRef(model.name, path, model.revision, model.means, model.family)
 
     async def drain(self) -> None:
         """Let the running step finish, or hand it back; take no other."""
@@ -438,12 +440,13 @@ class Attempt:
             members=[await self._member(member.held) for member in self._members],
             model=await self._model(held),
             loras=[await self._lora(lora) for lora in held.loras],
+            vae=await self._vae(held),
         )
 
     async def _model(self, held: Claim) -> ModelRef | None:
         """The model as the step was claimed with it: another would give a result that its input hash does not name."""
         name = held.step.get("model")
-        if name is None:
+        if not name:
             return None
         model = await models.require(name, held.kind)
         if (model.revision, model.means) != held.model:
@@ -457,6 +460,17 @@ class Attempt:
             raise ModelChanged
         ref = self._ref(model)
         return LoraRef(ref.name, ref.path, ref.revision, lora.weight)
+
+    async def _vae(self, held: Claim) -> ModelRef | None:
+        """The VAE as the step was claimed with it, run as the model that it is for."""
+        if not held.vae:
+            return None
+        model = await models.require(held.step["vae"], models.VAE)
+        if model.revision != held.vae:
+            raise ModelChanged
+        ref, means = self._ref(model), held.model[1]
+        alike = Means(dtype=means.dtype, vae_slicing=means.vae_slicing, vae_tiling=means.vae_tiling)
+        return ModelRef(ref.name, ref.path, ref.revision, alike, ref.family)
 
     async def _member(self, held: Claim) -> messages.Member:
         return messages.Member(

@@ -256,6 +256,53 @@ def single_file(source: Path, path: Path) -> Path:
     return path
 
 
+def vae_file(source: Path, path: Path, *, old: bool) -> Path:
+    """The VAE of such a folder as one file, in the names of diffusers, or in the older ones."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(next((source / "vae").glob("*.safetensors")))
+    if old:
+        wide = {name for name, tensor in tensors.items() if "attentions" in name and tensor.ndim == 2}
+        tensors = {
+            _of_vae(name): tensor[:, :, None, None].contiguous() if name in wide else tensor
+            for name, tensor in tensors.items()
+        }
+    save_file(tensors, path)
+    return path
+
+
+def kl(path: Path, channels: int = 4, levels: int = 4, scaling_factor: float = 0.18215, seed: int = 11) -> Path:
+    """An AutoencoderKL alone, whose latents have so many channels and whose sides shrink `2 ** (levels - 1)` times."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(seed)
+    AutoencoderKL(
+        block_out_channels=(32,) * levels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        latent_channels=channels,
+        scaling_factor=scaling_factor,
+        sample_size=64,
+    ).save_pretrained(path)
+    return path
+
+
+def tiny(path: Path, levels: int = 5) -> Path:
+    """An AutoencoderTiny alone, of the shape of the starter's with five levels."""
+    import torch
+    from diffusers import AutoencoderTiny
+
+    torch.manual_seed(12)
+    AutoencoderTiny(
+        encoder_block_out_channels=(8,) * levels,
+        decoder_block_out_channels=(8,) * levels,
+        num_encoder_blocks=(1,) * levels,
+        num_decoder_blocks=(1,) * levels,
+    ).save_pretrained(path)
+    return path
+
+
 def _of_unet(name: str) -> str:
     for ours, theirs in _UNET_ENDS.items():
         if name.startswith(f"{ours}."):

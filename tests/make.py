@@ -214,7 +214,7 @@ class Make:
         done = state == "succeeded"
         text = plain.get("template", "") if done and step.gives == "text" else None
         given = {
-            "run_id": run_id, "ordinal": ordinal, "kind": plain["kind"], "queue": step.queue,
+            "run_id": run_id, "ordinal": ordinal, "kind": plain["kind"], "queue": step.runs_on,
             "model": plain.get("model", ""), "step": plain, "state": state, "output_text": text,
             "resolved": {**plain, "seed": seed} if done else None,
             "attempt": 0 if state in ("queued", "waiting") else 1,

@@ -17,7 +17,7 @@ from domain.errors import Invalid
 from domain.models import LORA, SAMPLE, ModelChoice
 from domain.pipelines import VISIBILITIES, Details, clean
 from domain.vocabulary import Unknown
-from web import class_labels, lora_help, voice_help
+from web import class_labels, lora_help, upscaler_help, vae_help, voice_help
 from web.text_starts import STARTS as TEXT_STARTS
 
 Form = dict[str, str]
@@ -34,7 +34,7 @@ FILES = {f"s{number}-{field}-file": f"s{number}-{field}" for number in range(1, 
 """Fields that hold a file, and those that name it once it is kept."""
 RARE = (
     "title", "system", "negative_prompt", "scheduler", "num_images_per_prompt", "method", "sharpen", "feather", "top_p",
-    "stop", "voice_of",
+    "stop", "vae", "voice_of",
 )  # fmt: skip
 """Fields folded under "More" until they are used."""
 STARTS: dict[str, tuple[str, list[steps.AnyStep]]] = {
@@ -320,7 +320,7 @@ def _read_steps(
         kind = row.get("kind", "")
         step, errors = steps.parse_step(kind, row, prefix)
         model = getattr(step, "model", None)
-        if step is not None and model is not None and model not in models.get(kind, ()):
+        if step is not None and model and model not in models.get(kind, ()):
             errors = {f"{prefix}model": "Choose one of the list" if models.get(kind) else "No model for this yet"}
         if errors:
             broken[prefix] = errors
@@ -395,6 +395,10 @@ class Control(Struct, frozen=True, kw_only=True):
     placeholder: str
     max_length: int | None
     lines: int
+    part: str = ""
+    """What the page calls fields of this kind where they are shown with some models only."""
+    parts: dict[str, str] = {}
+    """Of a choice of models: the parts that each of them takes."""
 
 
 class StepRow(Struct, frozen=True, kw_only=True):
@@ -452,7 +456,10 @@ def compose(
     picture of each step, by its number, for masks to be painted over; `agreed` says when the reader agreed to samples
     of voices, by their SHA-256."""
     typed = _with_models(form, models)
-    composed = read(typed, {kind: [choice.name for choice in found] for kind, found in models.items()})
+    composed = read(
+        upscaler_help.trimmed(typed, models),
+        {kind: [choice.name for choice in found] for kind, found in models.items()},
+    )
     changes = diff.changes(parent, composed.recipe) if parent is not None else None
     rows = _rows(typed, "s")
     unknown = _unknown(rows, models, composed.recipe)
@@ -480,7 +487,7 @@ def _with_models(form: Mapping[str, str], models: Mapping[str, Collection[ModelC
     for number, row in enumerate(_rows(form, "s"), 1):
         offered = list(models.get(row.get("kind", ""), ()))
         usual = {field.name: as_typed(field.default) for field in steps.fields_of(row["kind"])} if offered else {}
-        if offered and row.get("model") == usual["model"] not in [choice.name for choice in offered]:
+        if offered and usual["model"] and row.get("model") == usual["model"] not in [choice.name for choice in offered]:
             typed = suited(typed, number, models)
     return typed
 
@@ -530,13 +537,18 @@ def _step_row(
     chosen = next((choice for choice in models.get(kind, ()) if choice.name == row.get("model")), None)
     change = next((step for step in changes.steps if step.after == number), None) if changes else None
     before = _typed(parent.steps[change.before - 1]) if parent and change and change.before else {}
-    controls = [
-        _control(field, number, rows, _offered(field, kind, models), errors, unknown, before, change, seen, made)
+    hidden = upscaler_help.hidden(row, models.get(kind, ())) | vae_help.hidden(row, models)
+    named = [
+        (
+            field,
+            _control(field, number, rows, _offered(field, kind, models), errors, unknown, before, change, seen, made),
+        )
         for field in steps.fields_of(kind)
+        if field.name not in hidden
     ]
     named = [
         (field, control)
-        for field, control in zip(steps.fields_of(kind), controls, strict=True)
+        for field, control in named
         if control.error or not voice_help.hidden(kind, field.name, control.value, models)
     ]
     takes = steps.KINDS[kind].takes is not None
@@ -569,10 +581,10 @@ def _changed(row: Mapping[str, str], change: diff.StepChange | None) -> str:
 
 
 def _offered(field: steps.Field, kind: str, models: Mapping[str, Collection[ModelChoice]]) -> list[ModelChoice]:
-    """The models that the field is about: a prompt's LoRAs, else those of the kind."""
+    """The models that the field is about: a prompt's LoRAs, VAEs, else those of the kind."""
     if field.widget == "prompt":
         return list(models.get(LORA, ())) if lora_help.takes(kind, field.name) else []
-    return list(models.get(kind, ()))
+    return vae_help.offered(kind, models) if field.widget == "vae" else list(models.get(kind, ()))
 
 
 def _control(
@@ -591,6 +603,7 @@ def _control(
     value = rows[number - 1].get(field.name, as_typed(field.default))
     was = before.get(field.name, value)
     prompt = field.widget == "prompt"
+    kind = rows[number - 1].get("kind", "")
     return Control(
         key=key,
         title=field.title,
@@ -607,6 +620,8 @@ def _control(
         placeholder=field.placeholder,
         max_length=field.max_length,
         lines=min(max(3, value.count("\n") + len(value) // 55 + 1), 14),
+        part=upscaler_help.part(kind, field.name),
+        parts=upscaler_help.parts(models) if upscaler_help.offers(kind, field.name) else {},
     )
 
 
@@ -624,9 +639,12 @@ def _choices(
     if field.widget == "model":
         names = [choice.name for choice in models]
         gone = [(value, f"{value} (gone)" if names else "None on this site")] if value and value not in names else []
-        return [*gone, *((name, name) for name in names)]
+        none = [] if field.default else [("", upscaler_help.NONE)]
+        return [*none, *gone, *((name, name) for name in names)]
     if field.widget == "prompt":
         return lora_help.choices(models)
+    if field.widget == "vae":
+        return vae_help.choices(models, value)
     if field.widget == "class":
         return class_labels.choices(models, value)
     if field.widget == "voice":

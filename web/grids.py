@@ -114,7 +114,7 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
 
 async def _compose(pipeline_id: UUID, number: int, me: Viewer, sent: Mapping[str, str]) -> Composed:
     form = await run_pages.form(pipeline_id, number_or_404(number), me.id)
-    kinds = {models.LORA, models.SAMPLE, *(steps.kind_of(step) for step in form.recipe.steps)}
+    kinds = {models.LORA, models.SAMPLE, models.VAE, *(steps.kind_of(step) for step in form.recipe.steps)}
     offered = {kind: found for kind, found in (await models.offered()).items() if kind in kinds}
     named = {kind: [one.name for one in found] for kind, found in offered.items()}
     classes = {

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 from domain import steps
 from domain.models import ModelChoice
-from web import class_labels, lora_help, voice_help
+from web import class_labels, lora_help, upscaler_help, vae_help, voice_help
+
+JUDGES = (class_labels.faults, lora_help.faults, upscaler_help.faults, vae_help.faults, voice_help.faults)
 
 
 def faults(recipe: steps.Recipe, offered: Mapping[str, list[ModelChoice]]) -> dict[str, str]:
-    """By form field, for classes of generators, LoRAs and voices that are not there."""
-    return class_labels.faults(recipe, offered) | lora_help.faults(recipe, offered) | voice_help.faults(recipe, offered)
+    """By form field, in words."""
+    return {field: words for judge in JUDGES for field, words in judge(recipe, offered).items()}

@@ -28,7 +28,7 @@ from domain import (
 from domain.errors import Invalid, NotFound, TooLarge, TooMany
 from domain.pipeline_pages import made_lately
 from domain.pipelines import Details, Editing, PipelinePage, PipelineRef
-from web import comments, composer, follows, judging, voice_help
+from web import comments, composer, follows, judging, upscaler_help, voice_help
 from web.auth import Viewer, config_of, viewer_of
 from web.composer import Form
 from web.forms import new_key, read_files, read_form, read_typed
@@ -192,7 +192,8 @@ async def _save(
     request: _Request, me: Viewer, editing: Editing | None, form: Form, errors: dict[str, str], run: bool, key: str
 ) -> Response[bytes]:
     offered = await models.offered()
-    composed = composer.read(form, {kind: [one.name for one in found] for kind, found in offered.items()})
+    names = {kind: [one.name for one in found] for kind, found in offered.items()}
+    composed = composer.read(upscaler_help.trimmed(form, offered), names)
     agreed = voice_help.agreed(form)
     unsaid = await consents.missing(me.id, composed.recipe, agreed) if run else {}
     errors = {**judging.faults(composed.recipe, offered), **composed.errors, **unsaid, **errors}

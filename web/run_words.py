@@ -1,12 +1,13 @@
 """How a run's state reads: headline, announcement, numbers with their units."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from domain import upscalers
 from domain.estimates import Estimate
 from domain.run_pages import RunPage, StepPage
 from domain.services import Missing
@@ -212,8 +213,16 @@ _FACTS = (
     ("speed", "Speed"),
     ("language", "Language"),
     ("task", "Task"),
+    ("noise_level", "Noise level"),
+    ("vae", "Decoder"),
 )
-COUNTED = {"text_to_text": "Token", "text_to_speech": "Part", "speech_to_text": "Second", "gan_image": "Picture"}
+COUNTED = {
+    "text_to_text": "Token",
+    "text_to_speech": "Part",
+    "speech_to_text": "Second",
+    "gan_image": "Picture",
+    "upscale": "Part",
+}
 """What a step's progress counts, where that are no passes."""
 
 
@@ -335,12 +344,16 @@ def choices(values: Sequence[str]) -> list[tuple[str, str]]:
     return [(value, value or "(nothing)") for value in values]
 
 
+def _told(step: Mapping[str, Any], field: str) -> bool:
+    return step.get(field) not in (None, "") and not upscalers.idle(field, step)
+
+
 def recipe_steps(recipe: Recipe) -> list[dict[str, Any]]:
     """A recipe's steps as the form lists them: label, prompt and the parameters that matter."""
     listed: list[dict[str, Any]] = []
     for step in recipe.steps:
         plain: dict[str, Any] = msgspec.to_builtins(step)
-        facts = [(label, _plain(plain[field])) for field, label in _FACTS if plain.get(field) not in (None, "")]
+        facts = [(label, _plain(plain[field])) for field, label in _FACTS if _told(plain, field)]
         if plain.get("width"):
             facts.append(("Size", f"{plain['width']} × {plain['height']}"))
         listed.append(

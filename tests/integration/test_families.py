@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from domain import weights
+from domain import steps, weights
 from domain.errors import DomainError
 from domain.models import STARTER_PATH
 from domain.steps import AnyStep, ImageToImage, Inpaint, TextToImage
@@ -36,8 +36,8 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelRef]:
     return {name: ModelRef(name, str(path), weights.revision(path)) for name, path in paths.items()}
 
 
-def job(model: ModelRef, steps: Sequence[AnyStep], *pictures: bytes) -> Job:
-    members = [Member(step=msgspec.to_builtins(step), pictures=list(pictures), picture_hashes=[]) for step in steps]
+def job(model: ModelRef, alike: Sequence[AnyStep], *pictures: bytes) -> Job:
+    members = [Member(step=msgspec.to_builtins(step), pictures=list(pictures), picture_hashes=[]) for step in alike]
     return Job(id="tried", members=members, model=model)
 
 
@@ -72,6 +72,62 @@ def test_every_family_draws_redraws_and_repaints(loaded: Models, families: dict[
     repainted = ran(loaded, model, repaint, png("red"), buffer.getvalue())
     assert (repainted[:, 33:] == (255, 0, 0)).all()
     assert (repainted[:, :32] != (255, 0, 0)).any()
+
+
+@pytest.mark.parametrize(("name", "able"), [("sd3", steps.SCHEDULERS), ("flux", ("FlowMatchLCMScheduler",))])
+def test_a_model_that_matches_flows_takes_their_schedulers_and_keeps_its_own_for_others(
+    loaded: Models, families: dict[str, ModelRef], name: str, able: Sequence[str]
+) -> None:
+    def of(scheduler: str) -> Any:
+        return ran(loaded, families[name], msgspec.structs.replace(DRAW, scheduler=scheduler, num_inference_steps=3))
+
+    euler, others = of("FlowMatchEulerDiscreteScheduler"), ("FlowMatchHeunDiscreteScheduler", "FlowMatchLCMScheduler")
+    assert np.array_equal(of("DDIMScheduler"), euler)
+    for scheduler in others:
+        if scheduler in able:
+            made = of(scheduler)
+            assert not np.array_equal(made, euler)
+            assert np.array_equal(made, of(scheduler))
+        else:
+            with pytest.raises(DomainError, match="“flux” refuses these parameters"):
+                of(scheduler)
+
+
+def test_one_that_a_model_cannot_be_driven_by_is_told(loaded: Models, families: dict[str, ModelRef]) -> None:
+    words = "FlowMatchEulerDiscreteScheduler cannot drive the model “starter”, which comes with DDIMScheduler"
+    with pytest.raises(DomainError, match=words):
+        ran(loaded, families["starter"], msgspec.structs.replace(DRAW, scheduler="FlowMatchEulerDiscreteScheduler"))
+
+
+def test_parallel_forms_draw_the_same(loaded: Models, families: dict[str, ModelRef]) -> None:
+    for scheduler in ("DDIM", "DDPM"):
+        plain, parallel = (
+            ran(loaded, families["starter"], msgspec.structs.replace(DRAW, scheduler=f"{scheduler}{form}Scheduler"))
+            for form in ("", "Parallel")
+        )
+        assert np.array_equal(plain, parallel)
+
+
+@pytest.mark.parametrize("scheduler", ["DPMSolverSDEScheduler", "LMSDiscreteScheduler"])
+def test_a_seed_draws_the_same_alone_and_together(
+    loaded: Models, families: dict[str, ModelRef], scheduler: Any
+) -> None:
+    draw = msgspec.structs.replace(DRAW, scheduler=scheduler, num_inference_steps=4)
+    redraw = ImageToImage(prompt="a star", num_inference_steps=4, strength=0.8, seed=5, scheduler=scheduler)
+    for step, pictures in ((draw, ()), (redraw, (png("red"),))):
+        alike = [step, msgspec.structs.replace(step, seed=9, num_images_per_prompt=2)]
+        ctx = Context(job(families["starter"], alike, *pictures), loaded, lambda said: None, lambda member: True)
+        together = RUNNERS[type(step).__struct_config__.tag].together  # type: ignore[index]
+        assert together is not None
+        made = [np.asarray(one.image) for result in together(alike, ctx) for one in result.pictures]
+        alone = [
+            ran(loaded, families["starter"], msgspec.structs.replace(step, seed=seed), *pictures) for seed in (5, 9, 10)
+        ]
+        off = [np.abs(one - other).max() for one, other in zip(made, alone, strict=True)]
+        assert max(off) <= 1, "no more than other schedulers differ by rounding"
+        again = ran(loaded, families["starter"], msgspec.structs.replace(step, seed=9), *pictures)
+        assert np.array_equal(again, alone[1])
+        assert not np.array_equal(alone[1], alone[2])
 
 
 @pytest.mark.parametrize("name", ["starter", "sdxl"])

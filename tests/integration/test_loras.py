@@ -27,7 +27,7 @@ from tasks.loading import Models
 from tasks.lora.__main__ import main as command
 from tasks.messages import Job, LoraRef, Member, ModelRef
 from tasks.steps import RUNNERS
-from tests import adapters
+from tests import adapters, checkpoints
 from tests import worker as w
 from tests.make import Make
 from tests.searching import drawn as drawn_by
@@ -185,6 +185,34 @@ async def test_a_prompt_draws_with_a_lora_and_the_receipt_tells(
     assert re.search(r"<dt>LoRAs</dt><dd>[^<]*ink 0\.8", page)
 
 
+@pytest.mark.usefixtures("site")
+async def test_a_step_draws_with_another_vae_and_the_file_tells(
+    make: Make, db: Any, storage: Storage, tmp_path: Path
+) -> None:
+    await models.register_all({"tiny": checkpoints.tiny(tmp_path / "tiny")})
+    tiny = await models.require("tiny", models.VAE)
+    ada = await make.person("ada")
+    pipeline = await make.pipeline(ada, steps=[msgspec.structs.replace(DRAW, vae="tiny"), DRAW])
+    state, rows = await w.ended(await w.accept(pipeline))
+    assert (state, [row["error_message"] for row in rows]) == ("succeeded", [None, None])
+    made = [(await w.pictures(row["id"]))[0]["sha256"] for row in rows]
+    assert made[0] != made[1]
+    assert rows[0]["resolved"]["vae_revision"] == tiny.revision
+    with Image.open(io.BytesIO(await storage.get(key_of(made[0])))) as picture:
+        given = json.loads(picture.info["offshoot"])["parameters"]
+        assert (given["vae"], given["vae_revision"]) == ("tiny", tiny.revision)
+        assert f"VAE hash: {tiny.revision[:10]}, VAE: tiny" in picture.info["parameters"]
+    with Image.open(io.BytesIO(await storage.get(key_of(made[1])))) as picture:
+        assert "VAE" not in picture.info["parameters"]
+        assert "vae" not in json.loads(picture.info["offshoot"])["parameters"]
+
+    _, rows = await w.ended(await w.accept(pipeline, afresh=False))
+    assert [row["state"] for row in rows] == ["reused", "reused"]
+    await models.remove("tiny")
+    state, (row, _) = await w.ended(await w.accept(pipeline))
+    assert (state, row["attempt"], row["error_message"]) == ("failed", 1, "This site has no decoder called “tiny”.")
+
+
 # the registry
 
 
@@ -240,8 +268,10 @@ async def test_the_composer_offers_loras_and_names_those_that_are_not_there(
 async def test_what_a_lora_was_used_for_is_found(make: Make, db: Any) -> None:
     await drawn_by(make, "Drawn in ink", "a boat <lora:Ink.v2:0.5>")
     await drawn_by(make, "Plain", "a boat")
+    await drawn_by(make, "Soft", "a boat", vae="Soft.v1")
     assert await titles(db, "model:ink.v2") == ["Drawn in ink"]
-    assert sorted(await titles(db, "model:starter")) == ["Drawn in ink", "Plain"]
+    assert await titles(db, "model:soft.v1") == ["Soft"]
+    assert sorted(await titles(db, "model:starter")) == ["Drawn in ink", "Plain", "Soft"]
 
 
 # the training

@@ -221,7 +221,7 @@ async def test_a_model_that_will_not_load_fails_its_step_with_the_reason(make: M
     assert "NobodysModel" in row["error_message"]
 
 
-@pytest.mark.parametrize("scheduler", steps.SCHEDULERS)
+@pytest.mark.parametrize("scheduler", [name for name in steps.SCHEDULERS if not name.startswith("FlowMatch")])
 @pytest.mark.usefixtures("ready")
 async def test_every_scheduler_draws_and_redraws(make: Make, scheduler: Any) -> None:
     draw = steps.TextToImage(prompt="a boat", num_inference_steps=FEW, width=64, height=64, scheduler=scheduler)

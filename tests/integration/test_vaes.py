@@ -1,0 +1,205 @@
+"""VAEs that stand in for a model's own: the kind, the registry, the composer. Through the queue: `test_loras.py`."""
+
+import io
+import json
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from domain import models, steps, vaes, weights
+from domain.errors import DomainError, Invalid
+from domain.means import PLAIN, Means
+from domain.models import STARTER_PATH
+from domain.people import Person
+from domain.prepare import Given, prepare
+from domain.steps import AnyStep, ImageToImage, Inpaint, TextToImage
+from tasks.context import Context, Picture
+from tasks.loading import Models
+from tasks.messages import Job, Member, ModelRef
+from tasks.steps import RUNNERS
+from tests import checkpoints
+from tests.make import Make
+
+LogIn = Callable[[httpx.AsyncClient, Person], Awaitable[httpx.AsyncClient]]
+DRAW = TextToImage(prompt="a red circle", width=64, height=64, num_inference_steps=2, seed=5)
+LOADED = Models("cpu")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The starter, a model of the shape of Stable Diffusion 1, and VAEs that fit one, the other or none."""
+    folder = tmp_path_factory.mktemp("vaes")
+    sd1 = checkpoints.folder(folder / "sd1")
+    return {
+        "starter": STARTER_PATH,
+        "sd1": sd1,
+        "tiny": checkpoints.tiny(folder / "tiny"),
+        "deep": checkpoints.kl(folder / "deep", levels=5),
+        "other": checkpoints.kl(folder / "other"),
+        "xl": checkpoints.kl(folder / "xl", scaling_factor=0.13025),
+        "wide": checkpoints.kl(folder / "wide", channels=16),
+        "file": checkpoints.vae_file(sd1, folder / "file.safetensors", old=False),
+        "old": checkpoints.vae_file(sd1, folder / "old.safetensors", old=True),
+    }
+
+
+# on a model
+
+
+@pytest.fixture
+def drawn(files: dict[str, Path]) -> Callable[..., Any]:
+    """Runs a step on a model with a VAE, "" for its own: the first picture that comes out, as an array."""
+
+    def ref(name: str, means: Means = PLAIN) -> ModelRef:
+        return ModelRef(name, str(files[name]), weights.revision(files[name]), means)
+
+    def ran(step: AnyStep, vae: str = "", *pictures: bytes, model: str = "starter", means: Means = PLAIN) -> Any:
+        member = Member(step=msgspec.to_builtins(step), pictures=list(pictures))
+        job = Job(id="tried", members=[member], model=ref(model, means), vae=ref(vae) if vae else None)
+        context = Context(job, LOADED, lambda said: None, lambda member: True)
+        (first, *_) = RUNNERS[steps.kind_of(step)].run(step, context).pictures
+        assert isinstance(first, Picture)
+        return np.asarray(first.image).astype(int)
+
+    return ran
+
+
+def png(color: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), color).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_another_vae_decodes_and_leaves_the_model_as_it_was(drawn: Callable[..., Any]) -> None:
+    plain, tiny, deep = drawn(DRAW), drawn(DRAW, "tiny"), drawn(DRAW, "deep")
+    assert tiny.shape == deep.shape == (64, 64, 3)
+    assert not np.array_equal(plain, tiny)
+    assert not np.array_equal(tiny, deep)
+    assert np.array_equal(drawn(DRAW), plain)
+    assert np.array_equal(drawn(DRAW, "tiny"), tiny)
+    assert np.array_equal(drawn(DRAW), plain)
+
+
+def test_it_encodes_what_is_redrawn_and_repainted_too(drawn: Callable[..., Any]) -> None:
+    redraw = ImageToImage(prompt="a blue star", num_inference_steps=2, strength=0.5, seed=5)
+    repaint = Inpaint(prompt="a blue star", num_inference_steps=2, seed=5, feather=0)
+    for step, given in ((redraw, (png("red"),)), (repaint, (png("red"), png("white")))):
+        plain = drawn(step, "", *given)
+        assert not np.array_equal(drawn(step, "tiny", *given), plain)
+        assert np.array_equal(drawn(step, "", *given), plain)
+
+
+@pytest.mark.parametrize("name", ["file", "old"])
+def test_a_file_without_a_configuration_is_read_by_its_shapes(drawn: Callable[..., Any], name: str) -> None:
+    plain = drawn(DRAW, model="sd1")
+    assert np.array_equal(drawn(DRAW, name, model="sd1"), plain), "it is the model's own"
+    assert not np.array_equal(drawn(DRAW, "other", model="sd1"), plain)
+
+
+@pytest.mark.parametrize(
+    ("model", "vae", "means", "words"),
+    [
+        ("sd1", "wide", Means(), "“wide” does not fit the model “sd1”: its latents have 16 channels"),
+        ("sd1", "deep", Means(), "it makes 16 pixels of a latent’s side, and the model needs 8"),
+        ("sd1", "xl", Means(), "its latents have a scaling of 0.13025, and the model’s one of 0.18215"),
+        ("starter", "other", Means(), "it makes 8 pixels of a latent’s side, and the model needs 16"),
+        ("starter", "tiny", Means(vae_tiling=True), ""),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_told_and_leaves_the_model_as_it_was(
+    drawn: Callable[..., Any], model: str, vae: str, means: Means, words: str
+) -> None:
+    plain = drawn(DRAW, model=model, means=means)
+    if words:
+        with pytest.raises(DomainError, match=re.escape(words)):
+            drawn(DRAW, vae, model=model, means=means)
+    else:
+        assert not np.array_equal(drawn(DRAW, vae, model=model, means=means), plain)
+    assert np.array_equal(drawn(DRAW, model=model, means=means), plain)
+
+
+def test_files_that_changed_are_not_opened(files: dict[str, Path]) -> None:
+    tiny = ModelRef("tiny", str(files["tiny"]), "0" * 64)
+    starter = ModelRef("starter", str(STARTER_PATH), weights.revision(STARTER_PATH))
+    job = Job(id="tried", members=[Member(step=msgspec.to_builtins(DRAW))], model=starter, vae=tiny)
+    with pytest.raises(DomainError, match="“tiny” cannot be loaded: its files changed since it was registered"):
+        Context(job, LOADED, lambda said: None, lambda member: True).model()
+
+
+# the kind
+
+
+def test_it_counts_by_its_files_and_nothing_counts_without_it() -> None:
+    given = Given(inputs={}, lists={}, seed=1)
+    plain = prepare(TextToImage(prompt="a"), given, "")
+    assert (plain.input_hash, plain.batch_key, "vae" in plain.parameters) == (
+        "2c4041efe7e80457ae04c3e1d68f2215b83c828310a9f25a191b00258a38ec50",
+        "8d5f7f8ef9a1c8842f7f86af4789ce664c68073957ec302f3182055dfa971e3d",
+        False,
+    ), "the hashes are those of before there were others"
+    one, same, other = (
+        prepare(TextToImage(prompt="a", vae=name), given, "", vae=revision)
+        for name, revision in (("x", "1"), ("y", "1"), ("x", "2"))
+    )
+    assert one.input_hash == same.input_hash
+    assert len({plain.input_hash, one.input_hash, other.input_hash}) == 3
+    assert len({plain.batch_key, one.batch_key, other.batch_key}) == 3
+    with pytest.raises(DomainError, match="This site has no decoder called “x”"):
+        prepare(TextToImage(prompt="a", vae="x"), given, "")
+    assert b"vae" not in steps.encode(steps.Recipe(steps=[TextToImage(prompt="a")]))
+
+
+# the registry and the composer
+
+
+async def test_vaes_are_known_by_their_files(db: Any, files: dict[str, Path], client: httpx.AsyncClient) -> None:
+    found = {name: await models.register(name, files[name]) for name in ("tiny", "xl", "file", "old")}
+    assert {one.family for one in found.values()} == set(vaes.FAMILIES)
+    assert {tuple(one.kinds) for one in found.values()} == {("vae",)}
+    assert found["tiny"].latents == {"channels": 4, "shrinks": 16}
+    assert found["xl"].latents == {"channels": 4, "shrinks": 8, "scaling": 0.13025, "shift": 0.0}
+    assert found["file"].latents == found["old"].latents == {"channels": 4, "shrinks": 8}
+    assert await models.names("text_to_image") == []
+    with pytest.raises(Invalid, match="none can be chosen for a VAE"):
+        models.inspect("mine", files["tiny"], "", (), means=Means(dtype="fp16"))
+    whole = checkpoints.single_file(files["sd1"], files["file"].with_name("whole.safetensors"))
+    assert (weights.family(whole), weights.latents_of(whole)["scaling"]) == ("single-file", 0.18215)
+    told = json.loads((files["xl"] / "config.json").read_text())
+    odd = files["xl"].with_name("odd")
+    odd.mkdir()
+    (odd / "config.json").write_text(json.dumps({**told, "_class_name": "AsymmetricAutoencoderKL"}))
+    with pytest.raises(Invalid, match="of VAEs only AutoencoderKL and AutoencoderTiny are taken"):
+        models.inspect("odd", odd, "", ())
+    assert "Decode what others draw" in (await client.get("/models")).text
+
+
+async def test_the_composer_offers_those_that_fit_and_names_those_that_do_not(
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, db: Any, files: dict[str, Path]
+) -> None:
+    await models.register_all({"wide": files["wide"]})
+    await log_in(client, await make.person("ada"))
+    assert "s1-vae" not in (await client.get("/pipelines/new")).text, "none that is here fits a model that is here"
+    await models.register_all({name: files[name] for name in ("sd1", "tiny", "other")})
+    page = (await client.get("/pipelines/new")).text
+    offered = re.search(r'<select id="s1-vae".*?</select>', page)
+    assert offered is not None
+    assert re.findall(r'value="([^"]*)"', offered[0]) == ["", "other", "tiny"]
+
+    sent = {"title": "A boat", "license": "CC0-1.0", "visibility": "public", "s1-kind": "text_to_image"}
+    sent |= {"s1-model": "starter", "s1-prompt": "a boat", "do": "save"}
+    refused = await client.post("/pipelines", data={**sent, "s1-vae": "other"})
+    assert refused.status_code == 422
+    assert "other does not fit starter: it makes 8 pixels of a latent’s side, and the model needs 16" in refused.text
+    assert '<option value="other" selected>' in refused.text
+    refused = await client.post("/pipelines", data={**sent, "s1-vae": "gone"})
+    assert "This site has no decoder called “gone”" in refused.text
+    kept = await client.post("/pipelines", data={**sent, "s1-vae": "tiny"})
+    assert kept.status_code == 303
+    assert "<dt>Decoder</dt>" in (await client.get(kept.headers["location"])).text
