@@ -17,6 +17,7 @@ from domain.vocabulary import Words
 IMAGE_KINDS = ("text_to_image", "image_to_image", "inpaint")
 TEXT_KINDS = ("text_to_text",)
 GAN_KINDS = ("gan_image",)
+ANIMATION_KINDS = ("text_to_animation", "image_to_animation")
 LORA = "lora"
 """What stands in the place of kinds of steps for a LoRA, which runs none by itself."""
 KINDS: dict[str, tuple[str, ...]] = {
@@ -27,6 +28,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     weights.LORA: (LORA,),
     "ShapEPipeline": ("text_to_3d",),
     "ShapEImg2ImgPipeline": ("image_to_3d",),
+    "AnimateDiffPipeline": ANIMATION_KINDS,
+    "AnimateDiffVideoToVideoPipeline": ANIMATION_KINDS,
+    "StableVideoDiffusionPipeline": ("image_to_animation",),
 }
 """What models of these classes can do; the class of one that stands alone may only end so. All others draw."""
 ENDPOINT = "endpoint"
@@ -51,7 +55,7 @@ class Shipped(Struct, frozen=True):
 
 
 SHIPPED = {
-    STARTER: Shipped(STARTER_PATH, IMAGE_KINDS, STARTER_DEFAULTS),
+    STARTER: Shipped(STARTER_PATH, IMAGE_KINDS + ANIMATION_KINDS, STARTER_DEFAULTS),
     "shapes-gan": Shipped(STARTER_PATH.with_name("gan"), GAN_KINDS, {}),
     "cyanotype": Shipped(STARTER_PATH.with_name("lora") / "cyanotype.safetensors", (LORA,), {}),
     "fish": Shipped(STARTER_PATH.with_name("lora") / "fish.safetensors", (LORA,), {}),
@@ -213,6 +217,8 @@ def _model(row: db.Record) -> Model:
 def kinds_of(path: Path) -> list[str]:
     """The kinds of steps that what lies there can do."""
     family = weights.family(path)
+    if weights.has_motion(path):
+        return [*IMAGE_KINDS, *ANIMATION_KINDS]
     alike = (family, *(ending for ending in weights.ALONE if family.endswith(ending)))
     return list(next((KINDS[name] for name in alike if name in KINDS), IMAGE_KINDS))
 
