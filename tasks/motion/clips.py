@@ -26,8 +26,8 @@ def moved(scene: Scene, part: float) -> Scene:
     """The scene when a part of its movement is over, 0 to 1; at both ends it is as it was.
 
     One thing that stands at a side or in a corner goes to the opposite and back. One that is small grows, one that is
-    big shrinks; others turn by 60° and back, but for round ones, which hop. Of two, both go away from each other and come back, but for
-    one inside another, which grows. In a landscape what is in the sky drifts and boats sail.
+    big shrinks; others turn by 60° and back, but for round ones, which hop. Of two, both go away from each other and
+    come back, but for one inside another, which grows. In a landscape what is in the sky drifts and boats sail.
     """
     swing = (1 - math.cos(2 * math.pi * part)) / 2
     things = scene.things
