@@ -55,7 +55,7 @@ class Shipped(Struct, frozen=True):
 
 
 SHIPPED = {
-    STARTER: Shipped(STARTER_PATH, IMAGE_KINDS + ANIMATION_KINDS, STARTER_DEFAULTS),
+    STARTER: Shipped(STARTER_PATH, IMAGE_KINDS + ANIMATION_KINDS, {**STARTER_DEFAULTS, "most_frames": 8}),
     "shapes-gan": Shipped(STARTER_PATH.with_name("gan"), GAN_KINDS, {}),
     "cyanotype": Shipped(STARTER_PATH.with_name("lora") / "cyanotype.safetensors", (LORA,), {}),
     "fish": Shipped(STARTER_PATH.with_name("lora") / "fish.safetensors", (LORA,), {}),

@@ -309,11 +309,16 @@ def defaults_of(path: Path) -> dict[str, Any]:
 
 
 def _motion_of(path: Path, side: int) -> dict[str, Any]:
-    """Frames and size that suit a model which draws animations."""
+    """Frames and size that suit a model which draws animations; `most_frames` that it can tell apart, if there is such
+    a number."""
     found = [_read_json(path / part / "config.json") for part in (MOTION, "unet")]
-    told = [config.get(name) for config in found for name in ("motion_max_seq_length", "num_frames")]
-    frames = next((number for number in told if type(number) is int and number > 1), 0)
-    return {"frames": min(frames, USUAL_FRAMES), "longest_side": min(side, LONGEST)} if frames else {}
+    known, usual = ([config.get(name) for config in found] for name in ("motion_max_seq_length", "num_frames"))
+    most = next((number for number in known if type(number) is int and number > 1), None)
+    frames = most or next((number for number in usual if type(number) is int and number > 1), None)
+    if frames is None:
+        return {}
+    told = {"frames": min(frames, USUAL_FRAMES), "longest_side": min(side, LONGEST)}
+    return told | ({"most_frames": most} if most else {})
 
 
 def _sampling_of(path: Path) -> dict[str, Any]:

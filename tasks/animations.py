@@ -16,8 +16,9 @@ AT_ONCE = 8
 
 def check_frames(pipe: Any, model: Model, frames: int) -> None:
     """Raise DomainError for more frames than the model's motion modules can tell apart."""
-    adapter = getattr(pipe, "motion_adapter", None)
-    most = adapter.config.motion_max_seq_length if adapter is not None else frames
+    parts = (getattr(pipe, "motion_adapter", None), pipe.unet)
+    told = (getattr(part.config, "motion_max_seq_length", None) for part in parts if part is not None)
+    most = next(filter(None, told), frames)
     if frames > most:
         raise DomainError(
             f"The model “{model.ref.name}” draws animations of at most {most} frames, and this has {frames}."

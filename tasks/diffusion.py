@@ -90,7 +90,8 @@ def setting_in_motion(model: Model, scheduler: str) -> Any:
 
 def _moving(model: Model, name: str) -> Any:
     if name not in model.others:
-        parts = model.pipe if getattr(model.pipe, "motion_adapter", None) else _with_motion(model)
+        whole = type(model.pipe).__name__.startswith("AnimateDiff")
+        parts = model.pipe if whole else _with_motion(model)
         family = _starting(parts, name)
         model.others[name] = parts if type(parts) is family else _built(family, parts)
     return model.others[name]
@@ -102,7 +103,8 @@ def _starting(parts: Any, name: str) -> Any:
 
     from tasks import moving
 
-    return getattr(moving if "shared_noise" in parts.motion_adapter.config else diffusers, name)
+    adapter = parts.motion_adapter
+    return getattr(moving if adapter is not None and "shared_noise" in adapter.config else diffusers, name)
 
 
 def _with_motion(model: Model) -> Any:

@@ -33,7 +33,7 @@ from domain.grids import Plan
 from domain.models import ModelChoice
 from domain.run_pages import RunForm
 from domain.storage import Storage
-from web import class_labels, grid_words, private_feeds, run_words, unchanged
+from web import class_labels, frame_counts, grid_words, private_feeds, run_words, unchanged
 from web.auth import Viewer, config_of
 from web.forms import new_key, read_form, read_typed, sent_key
 from web.pipelines import number_or_404
@@ -154,8 +154,8 @@ async def _estimate(composed: Composed, me: Viewer) -> int:
 
 
 def _faults(offered: Mapping[str, list[ModelChoice]], recipe: steps.Recipe) -> dict[str, str]:
-    """What is wrong with what a cell runs: also a class that its model does not have."""
-    return versions.check(recipe) | class_labels.faults(recipe, offered)
+    """What is wrong with what a cell runs: also a class or more frames than its model knows."""
+    return versions.check(recipe) | class_labels.faults(recipe, offered) | frame_counts.faults(recipe, offered)
 
 
 def _axis(composed: Composed, name: str) -> Axis | None:

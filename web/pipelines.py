@@ -15,7 +15,7 @@ from domain import artifacts, bookmarks, drafts, lineage, models, pipelines, rat
 from domain.errors import Invalid, NotFound, TooLarge, TooMany
 from domain.pipeline_pages import made_lately
 from domain.pipelines import Details, Editing, PipelinePage, PipelineRef
-from web import class_labels, comments, composer, follows, lora_help
+from web import class_labels, comments, composer, follows, frame_counts, lora_help
 from web.auth import Viewer, config_of, viewer_of
 from web.composer import Form
 from web.forms import new_key, read_files, read_form, read_typed
@@ -171,7 +171,8 @@ async def _save(
 ) -> Response[bytes]:
     offered = await models.offered()
     composed = composer.read(form, {kind: [one.name for one in found] for kind, found in offered.items()})
-    unknown = class_labels.faults(composed.recipe, offered) | lora_help.faults(composed.recipe, offered)
+    judges = (class_labels, lora_help, frame_counts)
+    unknown = {key: words for judge in judges for key, words in judge.faults(composed.recipe, offered).items()}
     errors = {**unknown, **composed.errors, **errors}
     if not errors:
         try:

@@ -327,7 +327,9 @@ async def test_models_that_move_are_known_by_their_folders(db: Any, folders: dic
     assert [one.name for one in offered["text_to_image"]] == ["lively"]
     lively = await models.require("lively", "text_to_animation")
     video = await models.require("video", "image_to_animation")
-    assert (lively.defaults["frames"], lively.defaults["longest_side"], video.defaults["frames"]) == (6, 64, 6)
+    told = [{**one.defaults} for one in (lively, video)]
+    assert [(one["frames"], one["longest_side"], one.get("most_frames")) for one in told] == [(6, 64, 6), (6, 64, None)]
+    assert weights.defaults_of(STARTER_PATH)["most_frames"] == models.SHIPPED["starter"].defaults["most_frames"]
 
     shutil.copytree(folders["lively"], tmp_path / "mine")
     movers.adapter(tmp_path / "mine" / weights.MOTION, (32, 64, 64))
@@ -366,4 +368,6 @@ async def test_the_composer_tells_what_is_wrong_and_keeps_what_was_typed(
     assert "giraffe" in answer.text.partition("does not know")[2], "the starter says which words it does not know"
     large = {**FORM, "s1-width": "1024", "s1-height": "1024", "s1-frames": "20", "do": "save"}
     assert "At most 16 of 1024 × 1024 pixels" in (await client.post("/pipelines", data=large)).text
+    many = {**FORM, "s1-frames": "9", "do": "save"}
+    assert "At most 8 with starter" in (await client.post("/pipelines", data=many)).text
     assert (await client.post("/pipelines", data={**FORM, "do": "save"})).status_code == 303
