@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import DESK, PHONE, OpenPage
+from tests.browser.conftest import PHONE, OpenPage
 from tests.browser.test_join import _ended
 from tests.browser.test_journey import sign_up
 
@@ -48,16 +48,3 @@ async def test_a_prompt_moves_and_is_held(open_page: OpenPage, javascript: bool,
     await expect(moving).to_be_hidden()
     answer = await page.request.get(await moving.get_attribute("src") or "")
     assert answer.headers["content-type"] == f"image/{form}"
-
-
-async def test_a_video_waits_until_it_is_played(open_page: OpenPage) -> None:
-    page = await open_page(viewport=DESK)
-    await sign_up(page, "cineast")
-    await _compose(page, "mp4")
-    await _ended(page, True)
-    video = page.locator("#preview video")
-    await expect(video).to_be_visible()
-    assert await video.evaluate("one => one.paused && one.poster !== ''")
-    moved = "new Promise((done) => { one.ontimeupdate = () => one.currentTime > 0.1 && done(true); })"
-    assert await video.evaluate(f"(one) => {{ one.play(); return {moved}; }}")
-    assert await video.evaluate("one => [one.videoWidth, one.duration]") == [64, 0.5]
