@@ -14,7 +14,7 @@ export VENV PYTHON TORCH BROWSER
 BIN := $(VENV)/bin
 LOCKS := deploy/requirements
 
-.PHONY: help run install torch migrate verify backup restore test lint types contracts pytest faults train-starter train-gan train-lora soak bench lock clean
+.PHONY: help run install torch migrate verify backup restore test lint types contracts pytest faults train-starter train-gan train-lora train-motion soak bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo "make train-gan       train a generator on the pictures in FOLDER=…, into OUT=…; Ctrl-C stops, the same goes on;"
 	@echo "              ARGS=\"--minutes 60\""
 	@echo "make train-lora      teach MODEL=… a style or a subject from the pictures in FOLDER=…, into OUT=….safetensors"
+	@echo "make train-motion    teach the starter to move: OUT=… is a folder for its motion; ARGS=\"--minutes 60 --clips …\""
 	@echo "make bench    measure it, print a table and write JSON; ARGS=\"workers gradio\" measures some parts, and"
 	@echo "              GRADIO=1 first installs what the part beside a Gradio app needs, for it alone"
 	@echo "make lock     resolve the dependencies of pyproject.toml into deploy/requirements anew"
@@ -95,6 +96,9 @@ train-starter: $(VENV)/.installed-dev
 train-lora: $(VENV)/.installed-dev
 	@test -n "$(MODEL)" -a -n "$(FOLDER)" -a -n "$(OUT)" || { echo "Say what to teach: make $@ MODEL=… FOLDER=… OUT=….safetensors" >&2; exit 1; }
 	@$(BIN)/python -m tasks.lora train "$(MODEL)" "$(FOLDER)" "$(OUT)" $(ARGS)
+
+train-motion: $(VENV)/.installed-dev
+	@$(BIN)/python -m tasks.motion tasks/weights/starter $(or $(OUT),tasks/weights/starter/motion_adapter) $(ARGS)
 
 train-gan: $(VENV)/.installed-dev
 	@test -n "$(FOLDER)" -a -n "$(OUT)" || { echo "Say from where to where: make $@ FOLDER=… OUT=…" >&2; exit 1; }

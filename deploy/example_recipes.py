@@ -3,7 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from domain.steps import AnyStep, GanImage, ImageToImage, Input, Join, PromptTemplate, Recipe, TextToImage, Upscale
+from domain.steps import (
+    AnyStep,
+    GanImage,
+    ImageToImage,
+    Input,
+    Join,
+    PromptTemplate,
+    Recipe,
+    TextToAnimation,
+    TextToImage,
+    Upscale,
+)
 
 ABOUT = "An example account that came with this site. Offshoots of its pipelines are welcome."
 
@@ -175,6 +186,16 @@ EXAMPLES: tuple[Example, ...] = (
         ("shapes", "animation"),
         "CC0-1.0",
         seed=16,
+    ),
+    Example(
+        "salma",
+        "A boat goes by",
+        _steps(TextToAnimation(prompt="the sun and a white boat on the sea")),
+        "The sentence of the parent, with motion: the starter knows that boats sail and the sun drifts.",
+        ("sea", "landscape", "animation"),
+        seed=8,
+        parent=SEA,
+        note="an animation instead of a picture",
     ),
     Example(
         "fern",

@@ -29,8 +29,9 @@ def work(step: Mapping[str, Any]) -> float:
     asked = step.get("num_inference_steps", 1)
     usual = upscalers.USUAL["num_inference_steps"] if step.get("model") else 1
     passes = float(usual if asked is None else asked) * float(step.get("strength", 1))
-    pixels = float(step.get("width", 256)) * float(step.get("height", 256)) / 65_536
-    counted = "frames" if step.get("layout") == "walk" else "num_images"
+    side = step.get("longest_side", 256)
+    pixels = float(step.get("width", side)) * float(step.get("height", side)) / 65_536
+    counted = "frames" if step.get("layout") == "walk" or "fps" in step else "num_images"
     pictures = float(step.get("num_images_per_prompt", step.get(counted, 1)))
     return max(passes * pixels * pictures * float(step.get("factor", 1)) ** 2, 0.01)
 

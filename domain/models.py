@@ -21,6 +21,7 @@ TEXT_KINDS = ("text_to_text",)
 GAN_KINDS = ("gan_image",)
 SPEECH_KINDS = ("text_to_speech",)
 UPSCALE_KINDS = ("upscale",)
+ANIMATION_KINDS = ("text_to_animation", "image_to_animation")
 LORA = "lora"
 """What stands in the place of kinds of steps for a LoRA, which runs none by itself."""
 VAE = "vae"
@@ -40,6 +41,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     upscalers.RRDB: UPSCALE_KINDS,
     upscalers.LATENT: UPSCALE_KINDS,
     upscalers.DIFFUSION: UPSCALE_KINDS,
+    "AnimateDiffPipeline": ANIMATION_KINDS,
+    "AnimateDiffVideoToVideoPipeline": ANIMATION_KINDS,
+    "StableVideoDiffusionPipeline": ("image_to_animation",),
 }
 """What models of these classes can do; the class of one that stands alone may only end so. All others draw."""
 ENDPOINT = "endpoint"
@@ -64,7 +68,7 @@ class Shipped(Struct, frozen=True):
 
 
 SHIPPED = {
-    STARTER: Shipped(STARTER_PATH, IMAGE_KINDS, STARTER_DEFAULTS),
+    STARTER: Shipped(STARTER_PATH, IMAGE_KINDS + ANIMATION_KINDS, {**STARTER_DEFAULTS, "most_frames": 8}),
     "shapes-gan": Shipped(STARTER_PATH.with_name("gan"), GAN_KINDS, {}),
     "cyanotype": Shipped(STARTER_PATH.with_name("lora") / "cyanotype.safetensors", (LORA,), {}),
     "fish": Shipped(STARTER_PATH.with_name("lora") / "fish.safetensors", (LORA,), {}),
@@ -319,6 +323,8 @@ def _model(row: db.Record) -> Model:
 def kinds_of(path: Path) -> list[str]:
     """The kinds of steps that what lies there can do."""
     family = weights.family(path)
+    if weights.has_motion(path):
+        return [*IMAGE_KINDS, *ANIMATION_KINDS]
     alike = (family, *(ending for ending in weights.ALONE if family.endswith(ending)))
     found = list(next((KINDS[name] for name in alike if name in KINDS), IMAGE_KINDS))
     return [*found, SAMPLE] if voices.takes_sample(path) else found
@@ -326,7 +332,7 @@ def kinds_of(path: Path) -> list[str]:
 
 def _latents_of(path: Path) -> dict[str, float]:
     """What the latents are like of a model that draws, or of a VAE; nothing of any other."""
-    return dict(weights.latents_of(path)) if kinds_of(path) in ([*IMAGE_KINDS], [VAE]) else {}
+    return dict(weights.latents_of(path)) if {VAE, *IMAGE_KINDS} & {*kinds_of(path)} else {}
 
 
 def _words_of(path: Path) -> Words:

@@ -446,8 +446,106 @@ class Inpaint(Step, tag="inpaint"):
         return frozenset() if self.vae else self.later
 
 
-DRAWING = (TextToImage, ImageToImage, Inpaint)
+Format = Annotated[
+    Literal["gif", "webp", "mp4"],
+    Meta(title="Format", description="A GIF of 256 colors a frame, an animated WebP, or an MP4."),
+]
+Loop = Annotated[
+    int, Meta(ge=0, le=100, title="Repeat", description="How often a GIF or WebP plays; 0 is without end.")
+]
+Frames = Annotated[
+    int,
+    Meta(
+        ge=2, le=64, title="Frames", description="Pictures of the animation. The starter knows 8, most models 16 to 32."
+    ),
+]
+FramesPerSecond = Annotated[int, Meta(ge=1, le=30, title="Frames a second")]
+Colors = Annotated[
+    Literal["own", "shared", "dithered"],
+    Meta(
+        title="Colors of a GIF",
+        description="256 of each frame's own, or 256 for all frames: less flickers, and the file is smaller. "
+        "Dithered mixes them.",
+    ),
+]
+
+
+class TextToAnimation(Step, tag="text_to_animation"):
+    """Draws an animation from a prompt with an AnimateDiffPipeline of diffusers."""
+
+    label = "Animate"
+    queue = "image"
+    gives = "animation"
+
+    prompt: Prompt = ""
+    negative_prompt: NegativePrompt = ""
+    model: ModelName = "starter"
+    width: Annotated[Side, Meta(title="Width", description="Pixels, a multiple of 8.")] = 256
+    height: Annotated[Side, Meta(title="Height", description="Pixels, a multiple of 8.")] = 256
+    frames: Frames = 8
+    fps: FramesPerSecond = 8
+    num_inference_steps: InferenceSteps = 20
+    guidance_scale: GuidanceScale = 3.0
+    scheduler: SchedulerField = "DDIMScheduler"
+    seed: Seed = None
+    format: Format = "webp"
+    loop: Loop = 0
+    colors: Colors = "shared"
+
+    @property
+    def moot(self) -> frozenset[str]:
+        """Colors are chosen for a GIF alone, and how often an MP4 plays is up to the player."""
+        return _moot_of(self.format)
+
+
+class ImageToAnimation(Step, tag="image_to_animation"):
+    """Sets each picture of an earlier step, or an upload, in motion: toward a prompt with an
+    AnimateDiffVideoToVideoPipeline, or by itself with a StableVideoDiffusionPipeline."""
+
+    label = "Set in motion"
+    queue = "image"
+    takes = "image"
+    gives = "animation"
+
+    prompt: Prompt = ""
+    negative_prompt: NegativePrompt = ""
+    upload: Upload = None
+    model: ModelName = "starter"
+    longest_side: Annotated[
+        int,
+        Meta(ge=64, le=1024, multiple_of=8, title="Longest side", description="Pixels that the picture is brought to."),
+    ] = 256
+    frames: Frames = 8
+    fps: FramesPerSecond = 8
+    strength: Strength = 0.8
+    motion_bucket_id: Annotated[
+        int,
+        Meta(ge=1, le=255, title="Motion", description="How much moves, with models of Stable Video Diffusion alone."),
+    ] = 127
+    num_inference_steps: InferenceSteps = 20
+    guidance_scale: GuidanceScale = 3.0
+    scheduler: SchedulerField = "DDIMScheduler"
+    seed: Seed = None
+    format: Format = "webp"
+    loop: Loop = 0
+    colors: Colors = "shared"
+
+    @property
+    def moot(self) -> frozenset[str]:
+        """As that of an animation from a prompt."""
+        return _moot_of(self.format)
+
+
+def _moot_of(format: str) -> frozenset[str]:
+    return {"gif": frozenset[str](), "webp": frozenset({"colors"})}.get(format, frozenset({"colors", "loop"}))
+
+
+PICTURING = (TextToImage, ImageToImage, Inpaint)
+"""Kinds that draw pictures, and can take another VAE than their model's."""
+DRAWING = (*PICTURING, TextToAnimation, ImageToAnimation)
 """Kinds that draw toward a prompt with a scheduler, whose words can have weights, and with LoRAs."""
+MOST_PIXELS = 16 * 1024**2
+"""Of all frames of an animation that a model draws: they are in memory at once, and written by one core."""
 
 
 class GanImage(Step, tag="gan_image"):
@@ -718,6 +816,8 @@ AnyStep = (
     | ImageToImage
     | Inpaint
     | GanImage
+    | TextToAnimation
+    | ImageToAnimation
     | TextTo3D
     | ImageTo3D
     | Upscale
@@ -733,6 +833,8 @@ KINDS: dict[str, type[Step]] = {
     "image_to_image": ImageToImage,
     "inpaint": Inpaint,
     "gan_image": GanImage,
+    "text_to_animation": TextToAnimation,
+    "image_to_animation": ImageToAnimation,
     "text_to_3d": TextTo3D,
     "image_to_3d": ImageTo3D,
     "upscale": Upscale,
@@ -1021,7 +1123,7 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
             return {f"{prefix}{name}": "Choose a step before this one"}
     if isinstance(step, PromptTemplate) and not step.template.strip():
         return {f"{prefix}template": "Write the template"}
-    if isinstance(step, TextToImage) and not step.prompt.strip():
+    if isinstance(step, TextToImage | TextToAnimation) and not step.prompt.strip():
         return {f"{prefix}prompt": "Write what to draw"}
     if isinstance(step, TextToText) and not step.prompt.strip():
         return {f"{prefix}prompt": "Write what to write"}
@@ -1037,7 +1139,10 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
             return {f"{prefix}prompt": fault}
         if loras.named(step.negative_prompt):
             return {f"{prefix}negative_prompt": "LoRAs are asked for in the prompt; a weight below 0 turns one round"}
-    if isinstance(step, ImageToImage | Inpaint) and int(step.num_inference_steps * step.strength) == 0:
+    if (
+        isinstance(step, ImageToImage | Inpaint | ImageToAnimation)
+        and int(step.num_inference_steps * step.strength) == 0
+    ):
         return {f"{prefix}strength": _too_weak(step.num_inference_steps)}
     if isinstance(step, Inpaint) and not step.mask:
         return {f"{prefix}mask": "Paint what to repaint, or choose a picture of it"}
@@ -1045,6 +1150,8 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         most = DISTILLED.get(step.scheduler)
         if most is not None and step.num_inference_steps > most:
             return {f"{prefix}num_inference_steps": f"At most {most} with the {step.scheduler}"}
+    if isinstance(step, TextToAnimation | ImageToAnimation) and (fault := _too_many(step)):
+        return {f"{prefix}frames": fault}
     if isinstance(step, GanImage) and step.layout == "walk" and step.num_images < 2:
         return {f"{prefix}num_images": "A walk passes through 2 pictures or more"}
     if step.takes is None or getattr(step, "upload", None):
@@ -1088,6 +1195,13 @@ def _too_weak(passes: int) -> str:
     least = math.ceil(1000 / passes) / 1000
     plural = "s" if passes > 1 else ""
     return f"{least:g} or more with {passes} sampling step{plural}: less changes nothing"
+
+
+def _too_many(step: TextToAnimation | ImageToAnimation) -> str:
+    """The words for more frames than are drawn of this size; "" for no more."""
+    sides = (step.width, step.height) if isinstance(step, TextToAnimation) else (step.longest_side,) * 2
+    most = MOST_PIXELS // math.prod(sides)
+    return f"At most {most} of {sides[0]} × {sides[1]} pixels" if step.frames > most else ""
 
 
 def _check_inputs(inputs: Sequence[Input]) -> dict[str, str]:

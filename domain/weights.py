@@ -36,6 +36,10 @@ ALONE = {
 SHAP_E = ("ShapEPipeline", "ShapEImg2ImgPipeline")
 RENDERER = "shap_e_renderer"
 """The part of a ShapE folder that makes surfaces and pictures."""
+MOTION = "motion_adapter"
+"""The part of a folder that sets what its model draws in motion."""
+STILL = "StableDiffusionPipeline"
+"""The class of models that a motion adapter beside their parts sets in motion."""
 REMOTE = ("http://", "https://")
 """What the path of a model begins with that runs elsewhere."""
 MOST_CLASSES = 1_000
@@ -50,6 +54,10 @@ MOST_DOUBLINGS = 3
 _VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
 _VAE_BLOCK = re.compile(r"encoder\.(?:down_blocks|down)\.(\d+)\.")
 _OLD = re.compile(r"model\.\d+\.weight")
+USUAL_FRAMES = 25
+"""Of an animation, where its model knows more."""
+LONGEST = 1024
+"""Pixels of the longest side of a picture that is set in motion."""
 _ODD = ("Cc", "Cs")
 """Characters that are none, by their Unicode category: line breaks and the like, and bytes that are no UTF-8."""
 Say = Callable[[int], None]
@@ -304,6 +312,11 @@ def every_part(path: Path) -> dict[str, str]:
     return {name: str(value[1]) for name, value in index if isinstance(value, list) and len(value) == 2 and value[1]}
 
 
+def has_motion(path: Path) -> bool:
+    """Whether a model that draws pictures has a motion adapter beside its parts, which its index need not name."""
+    return family(path) == STILL and (path / MOTION / "config.json").is_file()
+
+
 def left_out(path: Path) -> list[str]:
     """The components that the folder's index names as none, such as the largest text encoder of Stable Diffusion 3."""
     index = _read_json(path / "model_index.json").items()
@@ -312,7 +325,8 @@ def left_out(path: Path) -> list[str]:
 
 def _parts_with_weights(path: Path) -> list[str]:
     """The folder's components that hold tensors: everything but schedulers, tokenizers and processors."""
-    return [name for name, kind in every_part(path).items() if not kind.endswith(_WEIGHTLESS)]
+    named = [name for name, kind in every_part(path).items() if not kind.endswith(_WEIGHTLESS)]
+    return [*named, MOTION] if has_motion(path) and MOTION not in named else named
 
 
 def parts(path: Path) -> set[str]:
@@ -382,7 +396,20 @@ def defaults_of(path: Path) -> dict[str, Any]:
     scheduler = _read_json(path / "scheduler" / "scheduler_config.json").get("_class_name")
     if isinstance(scheduler, str):
         defaults["scheduler"] = scheduler
-    return defaults
+    return defaults | _motion_of(path, defaults["width"])
+
+
+def _motion_of(path: Path, side: int) -> dict[str, Any]:
+    """Frames and size that suit a model which draws animations; `most_frames` that it can tell apart, if there is such
+    a number."""
+    found = [_read_json(path / part / "config.json") for part in (MOTION, "unet")]
+    known, usual = ([config.get(name) for config in found] for name in ("motion_max_seq_length", "num_frames"))
+    most = next((number for number in known if type(number) is int and number > 1), None)
+    frames = most or next((number for number in usual if type(number) is int and number > 1), None)
+    if frames is None:
+        return {}
+    told = {"frames": min(frames, USUAL_FRAMES), "longest_side": min(side, LONGEST)}
+    return told | ({"most_frames": most} if most else {})
 
 
 def _sampling_of(path: Path) -> dict[str, Any]:

@@ -45,13 +45,14 @@ class Picture:
 @dataclass(frozen=True, slots=True)
 class Animation:
     """RGB pictures of one size, each shown for `frame_ms` milliseconds; `loop` times over, 0 without end. `format` is
-    that of its file."""
+    that of its file, `colors` are those of a GIF: 256 of each frame's own, or 256 for all, dithered or not."""
 
     frames: list[Image.Image]
     frame_ms: int
     loop: int
     seed: int | None
     format: Literal["gif", "webp", "mp4"] = "gif"
+    colors: Literal["own", "shared", "dithered"] = "own"
 
 
 @dataclass(frozen=True, slots=True)

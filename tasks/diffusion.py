@@ -7,11 +7,12 @@ import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from domain import loras, steps
+from domain import loras, steps, weights
 from domain.errors import DomainError
 from tasks import emphasis, means
 from tasks.context import Context, Stopped
@@ -22,6 +23,9 @@ MAX_PICTURES = 8
 """Pictures out of one step, however many come in."""
 FLOW = "FlowMatch"
 """What the names of schedulers begin with that drive models which were trained to match flows, and no others."""
+VIDEO = "StableVideoDiffusionPipeline"
+STILL_WITH = ("compile", "offload")
+"""Means that change a U-Net so that motion modules have no place in it."""
 UNLISTED = frozenset(
     {"DDIMParallelScheduler", "DDPMParallelScheduler", "LCMScheduler", "SASolverScheduler", "TCDScheduler"}
 )
@@ -73,6 +77,66 @@ def repainting(model: Model, scheduler: str) -> Any:
     return _with_scheduler(model, _task(model, "inpainting"), scheduler)
 
 
+def moving(model: Model, scheduler: str) -> Any:
+    """The model's AnimateDiffPipeline, sharing the loaded parts. Raises DomainError."""
+    return _with_scheduler(model, _moving(model, "AnimateDiffPipeline"), scheduler)
+
+
+def setting_in_motion(model: Model, scheduler: str) -> Any:
+    """The model's AnimateDiffVideoToVideoPipeline, sharing the loaded parts. Raises DomainError.
+
+    A model of Stable Video Diffusion has a pipeline of its own, whose U-Net knows no other times than its scheduler's.
+    """
+    if type(model.pipe).__name__ == VIDEO:
+        model.pipe.scheduler = type(model.scheduler).from_config(model.scheduler.config)
+        return model.pipe
+    return _with_scheduler(model, _moving(model, "AnimateDiffVideoToVideoPipeline"), scheduler)
+
+
+def _moving(model: Model, name: str) -> Any:
+    if name not in model.others:
+        whole = type(model.pipe).__name__.startswith("AnimateDiff")
+        parts = model.pipe if whole else _with_motion(model)
+        family = _starting(parts, name)
+        model.others[name] = parts if type(parts) is family else _built(family, parts)
+    return model.others[name]
+
+
+def _starting(parts: Any, name: str) -> Any:
+    """The pipeline's class of this name: ours for a motion adapter that was taught with noise which frames share."""
+    import diffusers
+
+    from tasks import moving
+
+    adapter = parts.motion_adapter
+    return getattr(moving if adapter is not None and "shared_noise" in adapter.config else diffusers, name)
+
+
+def _with_motion(model: Model) -> Any:
+    """An AnimateDiffPipeline of the loaded still parts and of the motion adapter beside them."""
+    from diffusers import AnimateDiffPipeline, MotionAdapter
+
+    from tasks.moving import MovingUNet
+
+    path = Path(model.ref.path)
+    if not weights.has_motion(path):
+        raise DomainError(f"The model “{model.ref.name}” draws no animations.")
+    if hindering := [name for name in STILL_WITH if getattr(model.ref.means, name)]:
+        raise DomainError(f"The model “{model.ref.name}” runs with {hindering[0]} and draws no animations so.")
+    if "motion" not in model.others:
+        adapter: Any = MotionAdapter.from_pretrained(  # type: ignore[no-untyped-call]
+            str(path / weights.MOTION), dtype=model.pipe.unet.dtype, use_safetensors=True, local_files_only=True
+        )
+        try:
+            unet = MovingUNet(model.pipe.unet, adapter.to(model.device).eval())
+        except ValueError as error:
+            raise DomainError(f"The motion adapter of “{model.ref.name}” was made for another U-Net.") from error
+        model.bytes += sum(weight.nbytes for weight in adapter.parameters())
+        wanted = {**model.pipe.components, "unet": unet, "motion_adapter": adapter}
+        model.others["motion"] = _made(AnimateDiffPipeline, wanted)
+    return model.others["motion"]
+
+
 _ABLE = {
     "text2image": "draw from a prompt",
     "image2image": "redraw pictures",
@@ -101,8 +165,12 @@ def _task(model: Model, task: str) -> Any:
 
 
 def _built(family: Any, pipe: Any) -> Any:
+    return _made(family, pipe.components)
+
+
+def _made(family: Any, components: Mapping[str, Any]) -> Any:
     wanted = inspect.signature(family.__init__).parameters
-    parts = {name: part for name, part in pipe.components.items() if name in wanted}
+    parts = {name: part for name, part in components.items() if name in wanted}
     if "requires_safety_checker" in wanted:
         parts["requires_safety_checker"] = parts.get("safety_checker") is not None
     built = family(**parts)
@@ -140,6 +208,12 @@ def fitted(image: Image.Image, model: Model) -> Image.Image:
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
 
+def cut(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The middle of the picture at this size."""
+    left, upper = ((have - want) // 2 for have, want in zip(image.size, size, strict=True))
+    return image.crop((left, upper, left + size[0], upper + size[1])) if image.size != size else image
+
+
 def denoise(
     pipe: Any,
     model: Model,
@@ -148,8 +222,9 @@ def denoise(
     ctx: Context,
     part: int = 0,
     parts: int = 1,
-) -> list[list[Image.Image]]:
-    """Run the pipeline once; `own_seeds` and what comes back: each member's, in order.
+) -> list[list[Any]]:
+    """Run the pipeline once; `own_seeds` and what comes back: each member's pictures in order, or for a pipeline of
+    animations the frames of each.
 
     Progress and previews go to `ctx`. `part` of `parts` when a step runs the pipeline often. Each
     picture has a generator of its own on the CPU, so that a seed gives the same noise on every
@@ -165,6 +240,8 @@ def denoise(
         try:
             ctx.progress(done, total * parts)
         except Stopped:
+            if not hasattr(pipe, "interrupt"):
+                raise
             pipe._interrupt = True
             return tensors
         if index + 1 < total:
@@ -172,7 +249,8 @@ def denoise(
         return tensors
 
     arguments = {name: value for name, value in parameters.items() if name in _accepted(pipe)}
-    arguments["prompt"] = _without_loras(arguments["prompt"])
+    if "prompt" in arguments:
+        arguments["prompt"] = _without_loras(arguments["prompt"])
     if not arguments.get("negative_prompt"):
         arguments.pop("negative_prompt", None)
     every = [seed for seeds in own_seeds for seed in seeds]
@@ -190,7 +268,7 @@ def denoise(
             raise DomainError(f"The model “{model.ref.name}” refuses these parameters: {error}") from error
     if ctx.stopping:
         raise Stopped
-    images: list[Image.Image] = made.images
+    images: list[Any] = made.frames if hasattr(made, "frames") else made.images
     return [images[first:after] for first, after in pairwise(firsts)]
 
 
@@ -209,8 +287,13 @@ def _accepted(pipe: Any) -> set[str]:
 
 
 def _decoded(pipe: Any, latents: Any) -> Image.Image | None:
-    """A picture as it looks now, from latents of batch size 1; None for latents that no plain decoder takes."""
+    """A picture as it looks now, or the first of an animation, from latents of batch size 1; None for latents that no
+    plain decoder takes."""
     vae = getattr(pipe, "vae", None)
+    if latents.ndim == 5 and hasattr(pipe, "video_processor"):
+        first = (latents[:, :1], 1) if type(pipe).__name__ == VIDEO else (latents[:, :, :1],)
+        frames: list[list[Image.Image]] = pipe.video_processor.postprocess_video(pipe.decode_latents(*first), "pil")
+        return frames[0][0]
     if vae is None or latents.ndim != 4:
         return None
     scaled = latents / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0)

@@ -7,7 +7,7 @@ from domain import emphasis
 from domain.errors import DomainError
 from tasks.loading import Model
 
-FAMILY = "StableDiffusion"
+FAMILY = ("StableDiffusion", "AnimateDiff")
 """What the names of pipelines begin with whose prompts compel weighs, if they have a U-Net."""
 
 

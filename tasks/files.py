@@ -22,6 +22,8 @@ PNG_LEVEL = 4
 """zlib's level: 6 takes twice as long for two percent."""
 WEBP: dict[str, Any] = {"quality": 80, "method": 4}
 H264 = {"crf": "18", "preset": "medium", "threads": "1"}
+SEEN = 128
+"""Pixels of a frame's longest side when the colors for all of them are chosen."""
 IMAGE_DESCRIPTION = 0x010E
 """Exif's tag for what a picture shows."""
 
@@ -46,11 +48,11 @@ def encode(made: Made, receipt: Receipt) -> File:
 
 
 def _gif(made: Animation, receipt: Receipt) -> bytes:
-    """256 colors of its own for each frame. The receipt is its comment.
+    """256 colors a frame. The receipt is its comment.
 
     A GIF tells how often it plays again: nothing where it plays once, 0 where it never stops.
     """
-    first, *rest = (frame.quantize(256) for frame in made.frames)
+    first, *rest = _paletted(made)
     buffer = io.BytesIO()
     first.save(
         buffer,
@@ -62,6 +64,19 @@ def _gif(made: Animation, receipt: Receipt) -> bytes:
         **({"loop": max(made.loop - 1, 0)} if made.loop != 1 else {}),
     )
     return buffer.getvalue()
+
+
+def _paletted(made: Animation) -> list[Image.Image]:
+    """The frames in 256 colors of their own, or in those that suit all of them best, seen small side by side."""
+    if made.colors == "own":
+        return [frame.quantize(256) for frame in made.frames]
+    small = [ImageOps.contain(frame, (SEEN, SEEN), Image.Resampling.NEAREST) for frame in made.frames]
+    sheet = Image.new("RGB", (small[0].width * len(small), small[0].height))
+    for number, frame in enumerate(small):
+        sheet.paste(frame, (number * frame.width, 0))
+    dither = Image.Dither.FLOYDSTEINBERG if made.colors == "dithered" else Image.Dither.NONE
+    palette = sheet.quantize(256)
+    return [frame.quantize(palette=palette, dither=dither) for frame in made.frames]
 
 
 def _webp(made: Animation, receipt: Receipt) -> bytes:

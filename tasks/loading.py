@@ -56,6 +56,10 @@ class Model:
         """Sides must be multiples of this many pixels."""
         return max(8, int(getattr(self.pipe, "vae_scale_factor", 8)))
 
+    def fitting(self, side: int) -> int:
+        """The side, or the next larger one that the model makes."""
+        return -(-side // self.multiple) * self.multiple
+
 
 class Models:
     """Loaded models, the latest used last. `budget`: bytes they may take together, 0 to suit the device."""

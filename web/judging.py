@@ -4,9 +4,16 @@ from collections.abc import Mapping
 
 from domain import steps
 from domain.models import ModelChoice
-from web import class_labels, lora_help, upscaler_help, vae_help, voice_help
+from web import class_labels, frame_counts, lora_help, upscaler_help, vae_help, voice_help
 
-JUDGES = (class_labels.faults, lora_help.faults, upscaler_help.faults, vae_help.faults, voice_help.faults)
+JUDGES = (
+    class_labels.faults,
+    frame_counts.faults,
+    lora_help.faults,
+    upscaler_help.faults,
+    vae_help.faults,
+    voice_help.faults,
+)
 
 
 def faults(recipe: steps.Recipe, offered: Mapping[str, list[ModelChoice]]) -> dict[str, str]:

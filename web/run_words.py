@@ -23,6 +23,8 @@ DOING = {
     "image_to_image": "Redrawing",
     "inpaint": "Repainting",
     "gan_image": "Generating",
+    "text_to_animation": "Animating",
+    "image_to_animation": "Setting in motion",
     "text_to_3d": "Sculpting",
     "image_to_3d": "Sculpting",
     "upscale": "Enlarging",
@@ -236,6 +238,8 @@ def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
         value = step.value(field)
         if value is not None:
             pairs.append((label, number(value) if field == "seed" else _plain(value)))
+    if over and (fps := step.value("fps")):
+        pairs.append(("Frames", f"{step.value('frames')}, {fps} a second"))
     if not step.value("language") and (found := step.receipt.get("parameters", {}).get("language")):
         pairs.append(("Language", f"{found}, found out"))
     if over and size(step):

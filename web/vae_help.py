@@ -10,7 +10,7 @@ FIELD = "vae"
 
 def offered(kind: str, models: Mapping[str, Collection[ModelChoice]]) -> list[ModelChoice]:
     """Those that fit one of the kind's models or more: no list can follow a model that is chosen beside it."""
-    if steps.KINDS.get(kind) not in steps.DRAWING:
+    if steps.KINDS.get(kind) not in steps.PICTURING:
         return []
     return [one for one in models.get(VAE, ()) if any(not _misfit(model, one) for model in models.get(kind, ()))]
 
@@ -33,7 +33,7 @@ def faults(recipe: steps.Recipe, models: Mapping[str, Collection[ModelChoice]]) 
     known = {one.name: one for one in models.get(VAE, ())}
     found: dict[str, str] = {}
     for number, step in enumerate(recipe.steps, 1):
-        if not isinstance(step, steps.DRAWING) or not step.vae:
+        if not isinstance(step, steps.PICTURING) or not step.vae:
             continue
         if step.vae not in known:
             found[f"s{number}-{FIELD}"] = f"This site has no decoder called “{step.vae}”"

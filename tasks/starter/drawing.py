@@ -256,7 +256,8 @@ class _Canvas:
 
 def _at(thing: Thing, points: Outline) -> Outline:
     """Points around (0, 0) and about 1 far from it, where the thing stands."""
-    return [(thing.x + x * thing.radius, thing.y + y * thing.radius) for x, y in points]
+    turned = _turned(points, thing.turn) if thing.turn else points
+    return [(thing.x + x * thing.radius, thing.y + y * thing.radius) for x, y in turned]
 
 
 def _turned(points: Outline, angle: float) -> Outline:

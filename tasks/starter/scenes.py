@@ -60,7 +60,8 @@ _STANDS_OUT = 120
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One thing. `size` is "" where the scene does not say it; `color` is "" for what has one of its own."""
+    """One thing. `size` is "" where the scene does not say it; `color` is "" for what has one of its own; `turn` in
+    radians, clockwise."""
 
     name: str
     x: float
@@ -68,6 +69,7 @@ class Thing:
     radius: float
     color: str = ""
     size: str = ""
+    turn: float = 0
 
 
 @dataclass(frozen=True, slots=True)

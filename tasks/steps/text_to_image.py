@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from PIL import Image
-
 from domain.steps import TextToImage
 from tasks import diffusion
 from tasks.context import Context, Picture, Result
@@ -23,26 +21,22 @@ def together(alike: Sequence[TextToImage], ctx: Context) -> list[Result]:
     model = ctx.model()
     pipe = diffusion.drawing(model, alike[0].scheduler)
     size = (alike[0].width, alike[0].height)
-    width, height = (-(-side // model.multiple) * model.multiple for side in size)
     parameters = {
         **_words(alike),
-        "width": width,
-        "height": height,
+        "width": model.fitting(size[0]),
+        "height": model.fitting(size[1]),
         "num_inference_steps": alike[0].num_inference_steps,
         "guidance_scale": alike[0].guidance_scale,
     }
     images = diffusion.denoise(pipe, model, parameters, seeds, ctx)
     used = {"scheduler": type(pipe.scheduler).__name__}
     return [
-        Result(pictures=[Picture(_cut(image, size), seed) for image, seed in zip(made, own, strict=True)], used=used)
+        Result(
+            pictures=[Picture(diffusion.cut(image, size), seed) for image, seed in zip(made, own, strict=True)],
+            used=used,
+        )
         for made, own in zip(images, seeds, strict=True)
     ]
-
-
-def _cut(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The middle of the picture at this size."""
-    left, upper = ((have - want) // 2 for have, want in zip(image.size, size, strict=True))
-    return image.crop((left, upper, left + size[0], upper + size[1])) if image.size != size else image
 
 
 def _words(alike: Sequence[TextToImage]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ async def test_the_starter_model_is_registered_at_start(db: Any) -> None:
     assert await models.everything() == [*loras, shapes, starter]
     assert [(one.name, one.family) for one in loras] == [("cyanotype", "LoRA"), ("fish", "LoRA")]
     assert (shapes.name, shapes.family, shapes.license) == ("shapes-gan", "ConditionalGenerator", "Apache-2.0")
-    for kind in models.IMAGE_KINDS:
+    for kind in (*models.IMAGE_KINDS, *models.ANIMATION_KINDS):
         (choice,) = await models.names(kind)
         assert (choice.name, choice.defaults["width"], choice.defaults["guidance_scale"]) == ("starter", 256, 3.0)
     assert await models.names("upscale") == []

@@ -6,7 +6,8 @@ from domain.pipelines import Details
 from domain.steps import ImageToImage, Input, Join, PromptTemplate, Recipe, TextToImage, Upscale
 from web import composer
 
-MODELS = {"text_to_image": ["starter"], "image_to_image": ["starter"], "gan_image": ["shapes-gan"]}
+DRAWING = ("text_to_image", "image_to_image", "text_to_animation")
+MODELS = {**{kind: ["starter"] for kind in DRAWING}, "gan_image": ["shapes-gan"]}
 RECIPE = Recipe(
     inputs=[Input(name="mood", kind="choice", default="calm", choices=["calm", "wild"])],
     lists={"colors": ["red", "green"]},
