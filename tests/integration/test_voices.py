@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import re
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import domain.sounds
-from domain import consents, forks, grids, models, pipelines, runs, steps, uploads
+from domain import consents, forks, grids, models, pipelines, runs, steps, uploads, weights
 from domain import db as database
 from domain.config import Config
 from domain.errors import DomainError, Invalid
@@ -448,6 +449,40 @@ def test_a_folder_that_cannot_speak_is_refused(tmp_path: Path) -> None:
     (voices / "Bo.pkl").unlink()
     (bare / "spm_char.model").unlink()
     assert "has no spm_char.model" in fault()
+
+
+@pytest.mark.parametrize("told", ["many", None, [8], {}, 1e999])
+def test_a_number_that_is_none_is_refused_in_words(small: Path, tmp_path: Path, told: Any) -> None:
+    folder = shutil.copytree(small, tmp_path / "odd")
+    config = json.loads((folder / "config.json").read_text())
+    for name, words in (("num_mel_bins", "has a vocoder for 8 bands"), ("speaker_embedding_dim", "numbers for a voice")):
+        (folder / "config.json").write_text(json.dumps({**config, name: told}))
+        with pytest.raises(Invalid) as error:
+            models.inspect("odd", folder, "", ())
+        assert words in error.value.fields["path"]
+
+
+def test_odd_things_in_a_folder_break_nothing(small: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small, tmp_path / "odd")
+    (folder / "voices" / "Eve.safetensors").mkdir()
+    (folder / "voices" / "Gone.safetensors").symlink_to(tmp_path / "nowhere")
+    assert models.inspect("odd", folder, "", ()).voices == ["Ann", "Bo"]
+    (folder / "vocoder" / "config.json").write_text("[" * 100_000)
+    with pytest.raises(Invalid) as error:
+        models.inspect("odd", folder, "", ())
+    assert "has no vocoder" in error.value.fields["path"]
+
+
+def test_what_loading_takes_counts_the_parts_of_a_voice_and_no_copy_of_a_language_model(
+    small: Path, tmp_path: Path
+) -> None:
+    files = [file.stat().st_size for file in small.rglob("*.safetensors")]
+    assert (len(files), weights.loaded_size(small)) == (5, sum(files))
+    (tmp_path / "original").mkdir()
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["TinyForCausalLM"]}))
+    for place in (tmp_path, tmp_path / "original"):
+        save_file({"x": np.zeros(1, np.float32)}, place / "model.safetensors")
+    assert weights.loaded_size(tmp_path) == (tmp_path / "model.safetensors").stat().st_size
 
 
 # forms
