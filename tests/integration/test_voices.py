@@ -320,6 +320,7 @@ async def test_who_can_hear_a_sample(
         (hum(0.5), "1 to 30 seconds long, and this has 0.5"),
         (hum(31), "1 to 30 seconds long, and this has 31.0"),
         (hum(3, loud=0.001), "no voice to be heard"),
+        (Sound(hum(3).samples * (np.arange(48_000) % 2_560 < 640), 16_000, None), "no voice to be heard"),
     ],
 )
 async def test_what_is_no_sample_of_a_voice_is_refused(given: Sound, words: str) -> None:
@@ -405,6 +406,17 @@ def test_letters_are_read_as_the_model_knows_them(small: Path) -> None:
     (found,) = opened()._loaded.values()
     assert found.pipe._readable("A “Boat”’s 12 sail. 34. And é.") == ["a boat's sail.", "and ."]
     assert max(len(part) for part in found.pipe._readable("boat " * 100)) <= 196
+
+
+def test_a_number_that_cannot_be_read_out_fails_in_words(small: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small, tmp_path / "numbers")
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**told, "normalize": True}))
+    pipe = speech_t5.open_folder(folder)
+    assert pipe._readable("12 boats") == ["twelve boats"]
+    for number in ("1" * 40, "8,\u0663¥.$£3"):
+        with pytest.raises(DomainError, match="write it in words"):
+            pipe._readable(f"a boat {number}")
 
 
 async def test_the_registry_knows_their_voices(db: Any, small: Path, tmp_path: Path) -> None:
