@@ -311,6 +311,22 @@ async def test_who_can_hear_a_sample(
     assert [(await one.get(f"/artifacts/{sample}")).status_code for one in (theirs, others)] == [200, 404]
 
 
+async def test_a_sample_of_somebody_else_is_of_no_use_to_who_knows_its_hash(
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, storage: Storage, small: Path, db: Any
+) -> None:
+    await models.register("small", small)
+    ada, bo = await make.person("ada"), await make.person("bo")
+    sample = (await uploads.add(storage, ada.id, wav(hum()), "me.wav", "audio", sample=True)).sha256
+    await log_in(client, bo)
+    form = typed(**{"s1-upload": sample, TICK: sample})
+    for do in ("save", "run"):
+        sent = await client.post("/pipelines", data={**form, "do": do})
+        assert (sent.status_code, "Choose the sound again" in sent.text) == (422, True)
+        assert f"/artifacts/{sample}" not in sent.text
+    assert not await database.fetch("SELECT FROM consents")
+    assert not await database.fetch("SELECT FROM versions")
+
+
 # samples
 
 
@@ -518,6 +534,7 @@ async def test_the_form_offers_voices_by_name_and_samples_where_a_model_takes_th
     assert "Has 2 voices" in (await client.get("/models")).text
     for fields, words in (
         ({"s1-voice": "Eve"}, "small has no such voice. It has: Ann, Bo"),
+        ({"s1-model": "vits", "s1-voice": "Ann"}, "vits has no such voice. Leave this empty"),
         ({"s1-model": "vits", "s1-upload": "a" * 64}, "vits speaks with its own voices alone. These take one: small"),
         ({"s1-voice": "Bo", "s1-upload": "a" * 64}, "The sample says whose voice it is"),
     ):
