@@ -40,7 +40,7 @@ class ModelShown(Struct, frozen=True):
         """What the page calls the kinds of steps that it runs, or what a LoRA does."""
         if models.LORA in self.model.kinds:
             return ["Change how others draw, where a prompt asks for it"]
-        more = ["speaks like a sample of a voice"] if models.SAMPLE in self.model.kinds else []
+        more = ["Speak like a sample of a voice"] if models.SAMPLE in self.model.kinds else []
         return [steps.KINDS[kind].label for kind in self.model.kinds if kind in steps.KINDS] + more
 
 

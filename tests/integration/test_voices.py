@@ -251,6 +251,10 @@ async def test_whoever_makes_an_offshoot_agrees_anew(
     assert consents.ALONE in (await browser.post("/comparisons/runs", data=both)).text
     assert not await database.fetch("SELECT FROM runs")
     (sample,) = set(re.findall(rf'name="{TICK}" value="([0-9a-f]{{64}})"', (await browser.get(f"{url}/runs")).text))
+    sent = await browser.post(f"{url}/runs", data={"key": "k", "seed": "much"})
+    assert (sent.status_code, consents.MISSING in sent.text, 'id="seed-e"' in sent.text) == (422, True, True)
+    sent = await browser.post(f"{url}/runs", data={"key": "k", "seed": "much", TICK: sample})
+    assert (consents.MISSING in sent.text, f'value="{sample}" checked' in sent.text) == (False, True)
     sent = await browser.post(f"{url}/runs", data={"key": "k", "seed": "77"})
     assert (sent.status_code, consents.MISSING in sent.text, 'value="77"' in sent.text) == (422, True, True)
     sent = await browser.post(f"{url}/runs", data={"key": "k", TICK: sample})
@@ -483,7 +487,8 @@ def test_a_folder_that_cannot_speak_is_refused(tmp_path: Path) -> None:
 def test_a_number_that_is_none_is_refused_in_words(small: Path, tmp_path: Path, told: Any) -> None:
     folder = shutil.copytree(small, tmp_path / "odd")
     config = json.loads((folder / "config.json").read_text())
-    for name, words in (("num_mel_bins", "has a vocoder for 8 bands"), ("speaker_embedding_dim", "numbers for a voice")):
+    both = {"num_mel_bins": "has a vocoder for 8 bands", "speaker_embedding_dim": "numbers for a voice"}
+    for name, words in both.items():
         (folder / "config.json").write_text(json.dumps({**config, name: told}))
         with pytest.raises(Invalid) as error:
             models.inspect("odd", folder, "", ())
