@@ -74,7 +74,7 @@ class ModelShown(Struct, frozen=True):
             return ["Change how others draw, where a prompt asks for it"]
         if models.VAE in self.model.kinds:
             return ["Decode what others draw, where a step asks for it"]
-        more = ["speaks like a sample of a voice"] if models.SAMPLE in self.model.kinds else []
+        more = ["Speak like a sample of a voice"] if models.SAMPLE in self.model.kinds else []
         return [steps.KINDS[kind].label for kind in self.model.kinds if kind in steps.KINDS] + more
 
 

@@ -40,6 +40,8 @@ SAMPLE_SECONDS = (1, 30)
 """How long the sample of a voice is."""
 QUIET = 0.01
 """Of full scale (-40 dB): what stays below all through is not heard in a sample."""
+BLOCK = 320
+"""Samples that are heard or not heard together: a fiftieth of a second."""
 FIELD = "file"
 ROOT = Path(__file__).resolve().parent.parent
 _ONE = asyncio.Semaphore(1)
@@ -99,6 +101,12 @@ def sample_fault(seconds: float, loud: float) -> str:
     if loud < least:
         return "There is no voice to be heard in this sample: at least a second of it has to be louder than silence"
     return ""
+
+
+def loud(samples: memoryview) -> int:
+    """How many of the samples, 16 bits of one channel each, are in blocks that are not quiet."""
+    blocks = (samples[at : at + BLOCK] for at in range(0, len(samples), BLOCK))
+    return sum(len(block) for block in blocks if max(max(block), -min(block)) >= QUIET * 32_768)
 
 
 async def remade(data: bytes, person_id: UUID, *, sample: bool = False) -> bytes:
@@ -218,15 +226,17 @@ def convert(data: bytes, layout: str, sample: bool = False) -> tuple[int, bytes]
                 return _SILENT, b""
             if _is_rich(file.streams.audio[0].codec_context):
                 return _RICH, b""
-            made, count, loud = _flac(file, sample)
+            made, heard = _flac(file)
     except Exception:  # whatever a decoder meets in a stranger's file
         return _BROKEN, b""
-    if count == 0:
+    if len(heard) == 0:
         return _SILENT, b""
-    if count > MAX_SECONDS * RATE:
+    if len(heard) > MAX_SECONDS * RATE:
         return _LONG, b""
-    if sample and sample_fault(count / RATE, loud / RATE):
-        return _UNFIT, f"{count / RATE} {loud / RATE}".encode()
+    if sample:
+        seconds, voiced = len(heard) / RATE, loud(heard) / RATE
+        if sample_fault(seconds, voiced):
+            return _UNFIT, f"{seconds} {voiced}".encode()
     return 0, made
 
 
@@ -234,30 +244,22 @@ def _is_rich(told: Any) -> bool:
     return bool(told.sample_rate > MOST_RATE or told.layout.nb_channels > MOST_CHANNELS)
 
 
-def _flac(file: Any, sample: bool) -> tuple[bytes, int, int]:
-    """FLAC, of how many samples, and how many of them are not quiet where it is a `sample`; no more than a little past
-    what fits."""
+def _flac(file: Any) -> tuple[bytes, memoryview]:
+    """FLAC, and the samples in it; no more than a little past what fits."""
     import av
 
-    buffer, count, loud = io.BytesIO(), 0, 0
+    buffer, heard = io.BytesIO(), bytearray()
     with av.open(buffer, "w", format="flac", options={"fflags": "+bitexact"}) as flac:
         stream: Any = flac.add_stream("flac", rate=RATE, layout="mono", format="s16")
         stream.codec_context.flags |= av.codec.context.Flags.bitexact
         for part in _parts(file):
-            count += part.samples
-            loud += part.samples if sample and _is_loud(part) else 0
+            heard += memoryview(part.planes[0]).cast("B")[: 2 * part.samples]
             part.pts = None
             flac.mux(stream.encode(part))
-            if count > MAX_SECONDS * RATE:
+            if len(heard) > 2 * MAX_SECONDS * RATE:
                 break
         flac.mux(stream.encode(None))
-    return buffer.getvalue(), count, loud
-
-
-def _is_loud(part: Any) -> bool:
-    """Whether any of a frame's samples, 16 bits of one channel, is louder than what counts as quiet."""
-    samples = memoryview(part.planes[0]).cast("B")[: 2 * part.samples].cast("h")
-    return max(max(samples, default=0), -min(samples, default=0)) >= QUIET * 32_768
+    return buffer.getvalue(), memoryview(heard).cast("h")
 
 
 def _parts(file: Any) -> Iterator[Any]:

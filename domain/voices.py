@@ -25,8 +25,8 @@ def check(path: Path) -> None:
     if weights.family(path) != FAMILY:
         return
     config = weights.config_of(path)
-    width = int(config.get("speaker_embedding_dim", 512))
-    fault = _vocabulary_fault(path) or _vocoder_fault(path, int(config.get("num_mel_bins", 80)))
+    width = config.get("speaker_embedding_dim", 512)
+    fault = _vocabulary_fault(path) or _vocoder_fault(path, config.get("num_mel_bins", 80))
     fault = fault or _speaker_fault(path, width) or _voices_fault(path, width)
     if fault:
         raise Invalid({"path": f"{path.name} {fault}"})
@@ -48,14 +48,15 @@ def takes_sample(path: Path) -> bool:
 
 
 def _files(path: Path) -> list[Path]:
-    return [file for file in (path / VOICES).glob(f"*{weights.SAFE}") if not file.name.startswith(".")]
+    found = (path / VOICES).glob(f"*{weights.SAFE}")
+    return [file for file in found if file.is_file() and not file.name.startswith(".")]
 
 
 def _vocabulary_fault(path: Path) -> str:
     return "" if (path / VOCABULARY).is_file() else f"has no {VOCABULARY}, so it cannot read"
 
 
-def _vocoder_fault(path: Path, bins: int) -> str:
+def _vocoder_fault(path: Path, bins: Any) -> str:
     config = weights.config_of(path / VOCODER)
     if not _holds(path / VOCODER, "SpeechT5HifiGan"):
         return f"has no vocoder: put a SpeechT5HifiGan with {weights.SAFE} weights into its folder {VOCODER}/"
@@ -63,7 +64,7 @@ def _vocoder_fault(path: Path, bins: int) -> str:
     return "" if given == bins else f"has a vocoder for {given} bands of sound, and the model makes {bins}"
 
 
-def _speaker_fault(path: Path, width: int) -> str:
+def _speaker_fault(path: Path, width: Any) -> str:
     folder = path / SPEAKER
     if not folder.is_dir():
         return ""
@@ -76,7 +77,7 @@ def _speaker_fault(path: Path, width: int) -> str:
     return "" if given == width else f"takes {width} numbers for a voice, and the model in {SPEAKER}/ makes {given}"
 
 
-def _voices_fault(path: Path, width: int) -> str:
+def _voices_fault(path: Path, width: Any) -> str:
     files = _files(path)
     if not files and not (path / SPEAKER).is_dir():
         return (
@@ -94,7 +95,7 @@ def _voices_fault(path: Path, width: int) -> str:
     return ""
 
 
-def _shape(tensor: Any, width: int) -> bool:
+def _shape(tensor: Any, width: Any) -> bool:
     told = tensor if isinstance(tensor, dict) else {}
     return told.get("dtype") == "F32" and told.get("shape") in ([width], [1, width])
 

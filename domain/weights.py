@@ -289,7 +289,7 @@ def sha256_of(path: Path, say: Say = lambda read: None) -> str:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -352,8 +352,9 @@ def variant(path: Path) -> str | None:
 
 def loaded_size(path: Path) -> int:
     """Bytes of the weights that loading reads: of each part the plain files, or those of the one variant."""
-    if alone(path) and path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob(f"*{SAFE}"))
+    if (what := alone(path)) and path.is_dir():
+        of = "**/*" if what == SPEECH else "*"  # a vocoder and voices lie in folders beside the model
+        return sum(file.stat().st_size for file in path.glob(f"{of}{SAFE}"))
     chosen = variant(path) or ""
     files = [file for part in _parts_with_weights(path) for file in (path / part).glob(f"*{SAFE}")]
     return path.stat().st_size if path.is_file() else sum(f.stat().st_size for f in files if _variant_of(f) == chosen)

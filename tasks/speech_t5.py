@@ -19,8 +19,6 @@ from tasks.speech import PART, PAUSE, parts_of, sound, typed
 
 FRAMES_PER_TOKEN = 20
 """Frames of sound that the model makes of a token at most, as transformers counts."""
-BLOCK = 320
-"""Samples of a sample of a voice that are heard or not heard together: a fiftieth of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +114,22 @@ class SpeechT5:
     def _readable(self, text: str) -> list[str]:
         """The parts of the text that have anything the model can read. Raises DomainError for none."""
         known = self._letters
-        text = "\n".join(self.tokenizer.prepare_for_tokenization(line)[0] for line in text.split("\n"))
+        text = "\n".join(map(self._spelled, text.split("\n")))
         text = "".join(typed(char, known | {"\n"}) for char in text)
         found = ["".join(char for char in part if char in known) for part in parts_of(text, self._room)]
         found = [" ".join(part.split()) for part in found if any(char.isalnum() for char in part)]
         if not found:
             raise DomainError("The model knows none of the letters of this text: it may speak another language.")
         return found
+
+    def _spelled(self, line: str) -> str:
+        """The line with its numbers in words, if the tokenizer writes them out. Raises DomainError for one that it
+        cannot."""
+        try:
+            spelled: str = self.tokenizer.prepare_for_tokenization(line)[0]
+        except (IndexError, ValueError) as error:
+            raise DomainError("A number in this text cannot be read out: write it in words.") from error
+        return spelled
 
     @property
     def _letters(self) -> set[str]:
@@ -143,10 +150,9 @@ def fault_of(sample: Sound) -> str:
     """What keeps a sound from being the sample of a voice, in words; "" for nothing."""
     import numpy as np
 
-    seconds = len(sample.samples) / sample.sampling_rate
-    blocks = np.array_split(np.abs(sample.samples), max(len(sample.samples) // BLOCK, 1))
-    loud = sum(len(block) for block in blocks if block.max(initial=0) >= uploaded.QUIET)
-    return uploaded.sample_fault(seconds, loud / sample.sampling_rate)
+    whole = np.rint(sample.samples * 32_768).clip(-32_768, 32_767).astype(np.int16)
+    seconds, loud = len(whole) / sample.sampling_rate, uploaded.loud(memoryview(whole)) / sample.sampling_rate
+    return uploaded.sample_fault(seconds, loud)
 
 
 def open_folder(path: Path) -> SpeechT5:

@@ -62,6 +62,7 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
             raise
         return see_other(f"/runs/{before}")  # accepted before the pipeline was closed
     inputs = {name.removeprefix("input-"): value for name, value in sent.items() if name.startswith("input-")}
+    agreed = voice_help.agreed(sent)
     try:
         seed = read_seed(sent.get("seed", ""))
         runs.check_inputs(form.recipe, inputs, seed)
@@ -75,10 +76,11 @@ async def create(request: _Request, pipeline_id: UUID, number: int, me: Viewer) 
             afresh=sent.get("afresh") == "1",
             changes=earlier.changes if earlier else None,
             limit=config_of(request.scope).run_limit,
-            agreed=voice_help.agreed(sent),
+            agreed=agreed,
         )
     except Invalid as error:
-        return await _show_form(request, me, form, sent, error.fields, status=422)
+        unsaid = await consents.missing(me.id, form.recipe, agreed)
+        return await _show_form(request, me, form, sent, {**error.fields, **unsaid}, status=422)
     except Conflict:
         words = {"key": "This form already started a run with other values. Press Run once more to run these."}
         return await _show_form(request, me, form, {**sent, "key": new_key()}, words, status=409)

@@ -54,8 +54,9 @@ def _fault(step: steps.TextToSpeech, voices: Collection[str], able: Collection[s
     if sampled and step.model not in able:
         others = f". These take one: {', '.join(able)}" if able else ""
         return "upload" if step.upload else "voice_of", f"{step.model} speaks with its own voices alone{others}"
-    if name and voices and name not in voices:
-        return "voice", f"{step.model} has no such voice. It has: {', '.join([*voices][:TOLD])}"
+    if name and name not in voices and (voices or not name.isdecimal()):  # of numbers the worker knows more
+        has = f"It has: {', '.join([*voices][:TOLD])}" if voices else "Leave this empty"
+        return "voice", f"{step.model} has no such voice. {has}"
     if not sampled and not voices and step.model in able:
         return "upload", f"{step.model} has no voice of its own: choose a sample of one"
     return "", ""

@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import re
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import domain.sounds
-from domain import consents, forks, grids, models, pipelines, runs, steps, uploads
+from domain import consents, forks, grids, models, pipelines, runs, steps, uploads, weights
 from domain import db as database
 from domain.config import Config
 from domain.errors import DomainError, Invalid
@@ -250,6 +251,10 @@ async def test_whoever_makes_an_offshoot_agrees_anew(
     assert consents.ALONE in (await browser.post("/comparisons/runs", data=both)).text
     assert not await database.fetch("SELECT FROM runs")
     (sample,) = set(re.findall(rf'name="{TICK}" value="([0-9a-f]{{64}})"', (await browser.get(f"{url}/runs")).text))
+    sent = await browser.post(f"{url}/runs", data={"key": "k", "seed": "much"})
+    assert (sent.status_code, consents.MISSING in sent.text, 'id="seed-e"' in sent.text) == (422, True, True)
+    sent = await browser.post(f"{url}/runs", data={"key": "k", "seed": "much", TICK: sample})
+    assert (consents.MISSING in sent.text, f'value="{sample}" checked' in sent.text) == (False, True)
     sent = await browser.post(f"{url}/runs", data={"key": "k", "seed": "77"})
     assert (sent.status_code, consents.MISSING in sent.text, 'value="77"' in sent.text) == (422, True, True)
     sent = await browser.post(f"{url}/runs", data={"key": "k", TICK: sample})
@@ -310,6 +315,22 @@ async def test_who_can_hear_a_sample(
     assert [(await one.get(f"/artifacts/{sample}")).status_code for one in (theirs, others)] == [200, 404]
 
 
+async def test_a_sample_of_somebody_else_is_of_no_use_to_who_knows_its_hash(
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, storage: Storage, small: Path, db: Any
+) -> None:
+    await models.register("small", small)
+    ada, bo = await make.person("ada"), await make.person("bo")
+    sample = (await uploads.add(storage, ada.id, wav(hum()), "me.wav", "audio", sample=True)).sha256
+    await log_in(client, bo)
+    form = typed(**{"s1-upload": sample, TICK: sample})
+    for do in ("save", "run"):
+        sent = await client.post("/pipelines", data={**form, "do": do})
+        assert (sent.status_code, "Choose the sound again" in sent.text) == (422, True)
+        assert f"/artifacts/{sample}" not in sent.text
+    assert not await database.fetch("SELECT FROM consents")
+    assert not await database.fetch("SELECT FROM versions")
+
+
 # samples
 
 
@@ -319,6 +340,7 @@ async def test_who_can_hear_a_sample(
         (hum(0.5), "1 to 30 seconds long, and this has 0.5"),
         (hum(31), "1 to 30 seconds long, and this has 31.0"),
         (hum(3, loud=0.001), "no voice to be heard"),
+        (Sound(hum(3).samples * (np.arange(48_000) % 2_560 < 640), 16_000, None), "no voice to be heard"),
     ],
 )
 async def test_what_is_no_sample_of_a_voice_is_refused(given: Sound, words: str) -> None:
@@ -406,6 +428,17 @@ def test_letters_are_read_as_the_model_knows_them(small: Path) -> None:
     assert max(len(part) for part in found.pipe._readable("boat " * 100)) <= 196
 
 
+def test_a_number_that_cannot_be_read_out_fails_in_words(small: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small, tmp_path / "numbers")
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**told, "normalize": True}))
+    pipe = speech_t5.open_folder(folder)
+    assert pipe._readable("12 boats") == ["twelve boats"]
+    for number in ("1" * 40, "8,\u0663¥.$£3"):
+        with pytest.raises(DomainError, match="write it in words"):
+            pipe._readable(f"a boat {number}")
+
+
 async def test_the_registry_knows_their_voices(db: Any, small: Path, tmp_path: Path) -> None:
     found = await models.register("small", small)
     assert (found.kinds, found.voices) == (["text_to_speech", models.SAMPLE], ["Ann", "Bo"])
@@ -450,6 +483,41 @@ def test_a_folder_that_cannot_speak_is_refused(tmp_path: Path) -> None:
     assert "has no spm_char.model" in fault()
 
 
+@pytest.mark.parametrize("told", ["many", None, [8], {}, 1e999])
+def test_a_number_that_is_none_is_refused_in_words(small: Path, tmp_path: Path, told: Any) -> None:
+    folder = shutil.copytree(small, tmp_path / "odd")
+    config = json.loads((folder / "config.json").read_text())
+    both = {"num_mel_bins": "has a vocoder for 8 bands", "speaker_embedding_dim": "numbers for a voice"}
+    for name, words in both.items():
+        (folder / "config.json").write_text(json.dumps({**config, name: told}))
+        with pytest.raises(Invalid) as error:
+            models.inspect("odd", folder, "", ())
+        assert words in error.value.fields["path"]
+
+
+def test_odd_things_in_a_folder_break_nothing(small: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small, tmp_path / "odd")
+    (folder / "voices" / "Eve.safetensors").mkdir()
+    (folder / "voices" / "Gone.safetensors").symlink_to(tmp_path / "nowhere")
+    assert models.inspect("odd", folder, "", ()).voices == ["Ann", "Bo"]
+    (folder / "vocoder" / "config.json").write_text("[" * 100_000)
+    with pytest.raises(Invalid) as error:
+        models.inspect("odd", folder, "", ())
+    assert "has no vocoder" in error.value.fields["path"]
+
+
+def test_what_loading_takes_counts_the_parts_of_a_voice_and_no_copy_of_a_language_model(
+    small: Path, tmp_path: Path
+) -> None:
+    files = [file.stat().st_size for file in small.rglob("*.safetensors")]
+    assert (len(files), weights.loaded_size(small)) == (5, sum(files))
+    (tmp_path / "original").mkdir()
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["TinyForCausalLM"]}))
+    for place in (tmp_path, tmp_path / "original"):
+        save_file({"x": np.zeros(1, np.float32)}, place / "model.safetensors")
+    assert weights.loaded_size(tmp_path) == (tmp_path / "model.safetensors").stat().st_size
+
+
 # forms
 
 
@@ -471,6 +539,7 @@ async def test_the_form_offers_voices_by_name_and_samples_where_a_model_takes_th
     assert "Has 2 voices" in (await client.get("/models")).text
     for fields, words in (
         ({"s1-voice": "Eve"}, "small has no such voice. It has: Ann, Bo"),
+        ({"s1-model": "vits", "s1-voice": "Ann"}, "vits has no such voice. Leave this empty"),
         ({"s1-model": "vits", "s1-upload": "a" * 64}, "vits speaks with its own voices alone. These take one: small"),
         ({"s1-voice": "Bo", "s1-upload": "a" * 64}, "The sample says whose voice it is"),
     ):
