@@ -7,9 +7,8 @@ IT=tests/integration
 declare -A LANES=(
     [sites]="tests/faults $IT/test_embedded.py $IT/test_sweep.py"
     [browser]="tests/browser $IT/test_commands.py $IT/test_endpoints.py $IT/test_growers.py"
-    [workers]="$IT/test_animating.py $IT/test_backup.py $IT/test_cancel_machine.py $IT/test_families.py $IT/test_filling.py
-        $IT/test_generating.py $IT/test_grids.py $IT/test_loading.py $IT/test_loras.py $IT/test_sculpting.py
-        $IT/test_sounds.py $IT/test_voices.py $IT/test_worker.py $IT/test_worker_models.py $IT/test_writing.py"
+    [workers]="$IT/working $IT/test_backup.py $IT/test_cancel_machine.py $IT/test_families.py $IT/test_filling.py
+        $IT/test_grids.py $IT/test_loading.py $IT/test_worker_models.py"
 )
 said=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$said"' EXIT

@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import httpx
 import pytest
 
 from domain import models, run_pages, runs, steps
-from domain.config import Config
 from domain.errors import DomainError, Invalid
 from domain.means import Means
 from domain.people import Person
@@ -32,14 +31,6 @@ ASKED = steps.TextToText(prompt="a boat on the sea", model="small", max_new_toke
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model of random weights."""
     return languages.language(tmp_path_factory.mktemp("small") / "model")
-
-
-@pytest.fixture(scope="module")
-def site(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[w.Process]:
-    """A dispatcher and a worker for this module."""
-    folder = tmp_path_factory.mktemp("worker")
-    with w.dispatcher(config, folder), w.worker(config, folder) as process:
-        yield process
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import pytest
 from PIL import Image, ImageSequence
 
 from domain import models, run_pages, runs, steps, vocabulary, weights
-from domain.config import Config
 from domain.errors import DomainError, Invalid
 from domain.means import Means
 from domain.people import Person
@@ -41,14 +40,6 @@ MEDIA = {"gif": "image", "webp": "image", "mp4": "video"}
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model of random weights that knows foxes and owls, 16 × 16 pixels."""
     return generators.generator(tmp_path_factory.mktemp("small") / "model")
-
-
-@pytest.fixture(scope="module")
-def site(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[w.Process]:
-    """A dispatcher and a worker for this module."""
-    folder = tmp_path_factory.mktemp("worker")
-    with w.dispatcher(config, folder), w.worker(config, folder) as process:
-        yield process
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from PIL import Image
 
 from domain import db as database
 from domain import forecast, models, runs, steps, upscalers, weights
-from domain.config import Config
 from domain.errors import DomainError, Invalid
 from domain.means import Means
 from domain.people import Person
@@ -46,14 +45,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "latent": enlargers.latent(folder / "latent"),
         "words": enlargers.diffusion(folder / "words"),
     }
-
-
-@pytest.fixture(scope="module")
-def site(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[w.Process]:
-    """A dispatcher and a worker for this module."""
-    folder = tmp_path_factory.mktemp("worker")
-    with w.dispatcher(config, folder), w.worker(config, folder) as process:
-        yield process
 
 
 # on a model

@@ -5,7 +5,7 @@ import json
 import pickle
 import re
 import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from safetensors.numpy import save_file
 import domain.sounds
 from domain import consents, forks, grids, models, pipelines, runs, steps, uploads, weights
 from domain import db as database
-from domain.config import Config
 from domain.errors import DomainError, Invalid
 from domain.grid_axes import SEED, Axis
 from domain.people import Person
@@ -47,14 +46,6 @@ PART = {"HX-Request": "true", "HX-Request-Type": "partial"}
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model of random weights, with two voices, which takes samples."""
     return speakers.speech_t5(tmp_path_factory.mktemp("small") / "model", voices=["Ann", "Bo"], speaker=True)
-
-
-@pytest.fixture(scope="module")
-def site(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[w.Process]:
-    """A dispatcher and a worker for this module."""
-    folder = tmp_path_factory.mktemp("worker")
-    with w.dispatcher(config, folder), w.worker(config, folder, QUEUES="audio,light") as process:
-        yield process
 
 
 def hum(seconds: float = 2, pitch: int = 200, loud: float = 0.3) -> Sound:

@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 
 from domain import models, steps, weights
-from domain.config import Config
 from domain.errors import DomainError, Invalid
 from domain.means import Means
 from domain.models import STARTER_PATH
@@ -62,14 +61,6 @@ def starter() -> ModelRef:
 @pytest.fixture(scope="module")
 def loaded() -> Models:
     return Models("cpu")
-
-
-@pytest.fixture(scope="module")
-def site(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[w.Process]:
-    """A dispatcher and a worker for this module."""
-    folder = tmp_path_factory.mktemp("worker")
-    with w.dispatcher(config, folder), w.worker(config, folder) as process:
-        yield process
 
 
 # on a model

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import wave
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from fractions import Fraction
 from functools import cache
@@ -23,7 +23,6 @@ import pytest
 
 import domain.sounds
 from domain import artifacts, models, pipelines, runs, steps, uploads
-from domain.config import Config
 from domain.errors import DomainError, Invalid, TooLarge, TooMany, Unavailable
 from domain.means import Means
 from domain.people import Person
@@ -48,14 +47,6 @@ PLAIN = Receipt(kind="text_to_speech", code=1, parameters={})
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model of random weights, with three voices."""
     return speakers.vits(tmp_path_factory.mktemp("small") / "model", voices=3)
-
-
-@pytest.fixture(scope="module")
-def site(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[w.Process]:
-    """A dispatcher and a worker for this module."""
-    folder = tmp_path_factory.mktemp("worker")
-    with w.dispatcher(config, folder), w.worker(config, folder, QUEUES="audio,light") as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

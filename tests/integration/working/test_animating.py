@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import pytest
 from PIL import Image, ImageSequence
 
 from domain import artifacts, models, run_pages, runs, steps, uploads, weights
-from domain.config import Config
 from domain.errors import DomainError, Invalid
 from domain.means import Means
 from domain.models import STARTER_PATH
@@ -54,14 +53,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "whole": movers.whole(place),
         "video": movers.video(place / "video"),
     }
-
-
-@pytest.fixture(scope="module")
-def site(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[w.Process]:
-    """A dispatcher and a worker for this module."""
-    folder = tmp_path_factory.mktemp("worker")
-    with w.dispatcher(config, folder), w.worker(config, folder) as process:
-        yield process
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from domain import models, run_pages, runs, steps, weights
-from domain.config import Config
 from domain.errors import DomainError, Invalid
 from domain.means import Means
 from domain.people import Person
@@ -47,14 +46,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "pictures": meshes.image_folder(place / "pictures"),
         "empty": meshes.emptied(words, place / "empty"),
     }
-
-
-@pytest.fixture(scope="module")
-def site(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[w.Process]:
-    """A dispatcher and a worker for this module."""
-    folder = tmp_path_factory.mktemp("worker")
-    with w.dispatcher(config, folder), w.worker(config, folder) as process:
-        yield process
 
 
 @pytest.fixture
