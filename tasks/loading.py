@@ -94,7 +94,8 @@ class Models:
         key = (ref.name if ref.remote else "", ref.path, ref.revision, ref.means)
         if key not in self._loaded:
             self._make_room(_expected(Path(ref.path)))
-            model = self._load(ref)
+            with memory.uncollected():  # the first one imports its libraries: a million objects that all stay
+                model = self._load(ref)
             self._make_room(model.bytes)
             self._loaded[key] = model
         self._loaded.move_to_end(key)

@@ -1,7 +1,9 @@
 """How much memory there is, how much a process holds and keeps, and which errors say that there was too little."""
 
 import ctypes
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psutil
 
@@ -39,6 +41,18 @@ def give_back() -> None:
     trim = _of_glibc("malloc_trim")
     if trim:
         trim(0)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Let Python look for no garbage meanwhile: it looks through all objects again for every so many new ones."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _of_glibc(name: str) -> Callable[..., int] | None:
