@@ -43,6 +43,7 @@ _ODD = ("Cc", "Cs")
 Say = Callable[[int], None]
 _CHUNK = 1 << 20
 _MOST_HEADER = 32 << 20
+_MOST_JSON = 32 << 20
 _LATENT_SCALE = 8
 
 
@@ -74,7 +75,7 @@ def files_of(path: Path) -> dict[str, Path]:
             _check_header(file)
     if alone(path) == GENERATOR:
         check_generator(path)
-    if alone(path) and not any(path.glob(f"*{SAFE}")):
+    if (alone(path) or not _parts_with_weights(path)) and not any(path.glob(f"*{SAFE}")):
         raise Invalid({"path": f"{path.name} has no {SAFE} file, so its weights cannot be loaded safely"})
     for part in _parts_with_weights(path):
         if not any((path / part).glob(f"*{SAFE}")):
@@ -210,9 +211,12 @@ def sha256_of(path: Path, say: Say = lambda read: None) -> str:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    """What a file says; nothing for one that is larger than any real one, or no plain file: a pipe would never end."""
     try:
+        if not path.is_file() or path.stat().st_size > _MOST_JSON:
+            return {}
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
