@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from domain.errors import Invalid
+from domain.errors import DomainError, Invalid
 
 PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".npz", ".h5", ".msgpack"})
 """File endings of formats that can run code when opened, or that diffusers would not read safely."""
@@ -45,6 +45,14 @@ _CHUNK = 1 << 20
 _MOST_HEADER = 32 << 20
 _MOST_JSON = 32 << 20
 _LATENT_SCALE = 8
+
+
+class OtherFiles(DomainError):
+    """What lies on this machine under a model's name is not the revision that was asked for."""
+
+    def __init__(self, revision: str, message: str) -> None:
+        self.revision = revision
+        super().__init__(message)
 
 
 def files_of(path: Path) -> dict[str, Path]:
