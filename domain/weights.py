@@ -75,6 +75,8 @@ def files_of(path: Path) -> dict[str, Path]:
         if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
     }
     for relative, file in files.items():
+        if any(unicodedata.category(one) in _ODD for one in relative):
+            raise Invalid({"path": f"{relative!a} has a name that is no text on a line. Name it otherwise"})
         if file.suffix.lower() in PICKLED:
             raise _refusal(Path(relative))
         if file.suffix.lower() == ".py":

@@ -98,6 +98,12 @@ async def test_models_of_the_setting_are_registered_and_named_when_at_fault(db: 
         await models.register_all({"gone": folder / "nowhere"})
 
 
+async def test_files_whose_names_are_no_text_are_refused(db: Any, folder: Path) -> None:
+    (folder / "bad\udcff.txt").write_text("")
+    with pytest.raises(Invalid, match=r"MODELS: new: 'bad\\udcff\.txt' has a name that is no text"):
+        await models.register_all({NEW: folder})
+
+
 async def test_models_at_fault_do_not_keep_the_others_out(db: Any, folder: Path) -> None:
     both = {"gone": folder / "nowhere", "a b": folder, NEW: folder}
     with pytest.raises(Invalid, match=r"^MODELS: gone: .*; a b: 1 to 80 letters") as said:
