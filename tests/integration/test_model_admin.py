@@ -122,6 +122,15 @@ async def test_what_is_said_of_a_model_is_edited(admin: httpx.AsyncClient, folde
     assert (found.license, found.trigger, found.defaults) == ("MIT", ["inked"], {"num_inference_steps": 9})
 
 
+async def test_a_lora_is_asked_for_no_parameters(admin: httpx.AsyncClient) -> None:
+    await models.register_all({})
+    assert 'name="defaults"' in (await admin.get("/admin/models/new")).text
+    assert 'name="defaults"' in (await admin.get("/models/starter/edit")).text
+    assert 'name="defaults"' not in (await admin.get("/models/fish/edit")).text
+    answer = await admin.post("/models/fish/edit", data={"license": "MIT", "trigger": "fish"})
+    assert (answer.status_code, (await models.read("fish")).license) == (303, "MIT")
+
+
 async def test_files_are_hashed_again_beside_the_pages(admin: httpx.AsyncClient, folder: Path) -> None:
     await models.register("mine", folder)
     answer = await admin.post("/models/mine/verification")
