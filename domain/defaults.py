@@ -49,6 +49,21 @@ def parse(text: str, kinds: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def fitting(values: Mapping[str, Any], kinds: Sequence[str]) -> dict[str, Any]:
+    """Those of a model's own parameters that steps of these kinds can have: a flow-matching model's scheduler, say, is
+    in no list."""
+    known = _fields(kinds)
+    return {name: value for name, value in values.items() if name in known and _fits(name, value, known[name])}
+
+
+def _fits(name: str, value: Any, known: Sequence[tuple[str, str]]) -> bool:
+    try:
+        _value(name, name, _shown(value), [kind for kind, _ in known])
+    except Invalid:
+        return False
+    return True
+
+
 def spell(values: Mapping[str, Any]) -> str:
     """The parameters as `parse` reads them, in the order of the forms."""
     return ", ".join(f"{_LONG.get(name, name)}={_shown(value)}" for name, value in _in_order(values))

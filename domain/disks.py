@@ -1,5 +1,6 @@
 """What models take on this machine's disks, and what is free there."""
 
+import contextlib
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,10 +30,11 @@ def of(models: Iterable[Model], own: Mapping[str, Path]) -> list[Disk]:
     found: dict[int, tuple[Path, dict[str, int]]] = {}
     for model in models:
         place = Path(place_of(model, own))
-        if model.remote or not place.exists():
+        if model.remote:
             continue
-        on = found.setdefault(place.stat().st_dev, (place.parent, {}))
-        on[1][str(place)] = model.bytes
+        with contextlib.suppress(OSError):  # it is not here, or not for this process to see
+            on = found.setdefault(place.stat().st_dev, (place.parent, {}))
+            on[1][str(place)] = model.bytes
     return [Disk(str(folder), sum(sizes.values()), *_room(folder)) for folder, sizes in found.values()]
 
 

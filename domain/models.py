@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from domain import db, receipts, told, upscalers, vaes, vocabulary, voices, weights
+from domain import db, readings, receipts, told, upscalers, vaes, vocabulary, voices, weights
+from domain.defaults import fitting
 from domain.errors import Invalid, NotFound
 from domain.means import PLAIN, Means, check_family
 from domain.steps import Recipe
@@ -165,6 +166,8 @@ async def register(
     look = check(Path(path), means)
     now = told.added(said or Said(), kinds or look.kinds, look.defaults if defaults is None else defaults)
     found = await asyncio.to_thread(inspect, name, Path(path), license, kinds, defaults, means, say)
+    if not keep:
+        await readings.forget(name)  # it speaks of files that another model had under this name
     return await _store(msgspec.structs.replace(found, told=now), keep=keep)
 
 
@@ -181,7 +184,8 @@ def check(path: Path, means: Means = PLAIN) -> Look:
     path = path.expanduser().resolve()
     files = weights.files_of(path)
     check_family(means, weights.parts(path))
-    return Look(kinds_of(path), weights.defaults_of(path), weights.size_of(files))
+    kinds = kinds_of(path)
+    return Look(kinds, fitting(weights.defaults_of(path), kinds), weights.size_of(files))
 
 
 async def tell(name: str, said: Said) -> Model:
@@ -473,6 +477,8 @@ def check_name(name: str) -> None:
     """Raise Invalid for what cannot be a model's name."""
     if not 1 <= len(name) <= 80 or not all(char.isalnum() or char in "-_." for char in name):
         raise Invalid({"name": "1 to 80 letters, digits, dots, dashes and underscores"})
+    if name in (".", ".."):
+        raise Invalid({"name": "More than dots: a name is part of an address"})
 
 
 def inspect(
@@ -491,14 +497,15 @@ def inspect(
     check_family(means, weights.parts(path))
     voices.check(path)
     hashes = {relative: weights.sha256_of(file, say) for relative, file in files.items()}
+    can = list(kinds) or kinds_of(path)
     return Model(
         name=name,
         family=weights.family(path),
         path=str(path),
         revision=weights.revision_of(hashes),
         license=license,
-        kinds=list(kinds) or kinds_of(path),
-        defaults=weights.defaults_of(path) if defaults is None else dict(defaults),
+        kinds=can,
+        defaults=fitting(weights.defaults_of(path), can) if defaults is None else dict(defaults),
         means=means,
         bytes=weights.size_of(files),
         words=_words_of(path),

@@ -51,6 +51,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     pictures: list[str]
     """SHA-256 of every picture that comes in, in order."""
     loras: list[Lora]
+    needs: list[str]
+    """The models that it runs with, by name: its own, its VAE and the LoRAs."""
     vae: str = ""
     """The revision of the VAE that it draws with, "" for the model's own."""
     model: tuple[str, Means]
@@ -262,6 +264,7 @@ async def _take(ready: _Ready, owner: str, lease_s: float, turn: int) -> Claim |
     if prepared is not None and await advancing.reuse(step, prepared):
         await advancing.advance(step["run_id"])
         return None
+    needs = advancing.needs(step, prepared)
     await db.execute(
         """
         WITH noted AS (INSERT INTO events (run_id, ordinal, name, data) VALUES ($2, $3, 'claimed', $4)), kept AS (
@@ -274,7 +277,7 @@ async def _take(ready: _Ready, owner: str, lease_s: float, turn: int) -> Claim |
         {"attempt": row["attempt"], "worker": owner},
         None if prepared is None else advancing.resolved(step, prepared),
         None if prepared is None else prepared.input_hash,
-        advancing.needs(step, prepared),
+        needs,
     )
     return Claim(
         step_run_id=step["id"],
@@ -288,6 +291,7 @@ async def _take(ready: _Ready, owner: str, lease_s: float, turn: int) -> Claim |
         step=step["step"],
         parameters={} if prepared is None else prepared.parameters,
         loras=[] if prepared is None else prepared.loras,
+        needs=needs,
         vae="" if prepared is None else prepared.vae,
         pictures=[] if prepared is None else prepared.pictures,
         model=(step["revision"], msgspec.convert(step["means"], Means)),

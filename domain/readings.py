@@ -89,10 +89,10 @@ async def end(name: str, began_at: datetime, done: int, fault: str = "") -> None
 
 
 async def latest() -> dict[str, Reading]:
-    """By name of the model."""
+    """By name of the model. What was to be added and was not is told for a day: it can be removed nowhere."""
     rows = await db.fetch(
-        f"""SELECT name, adds, host, done, total, began_at, ended_at, fault, {_LEFT} AS left
-            FROM model_readings r ORDER BY began_at"""  # noqa: S608 - constants only
+        f"""SELECT name, adds, host, done, total, began_at, ended_at, fault, {_LEFT} AS left FROM model_readings r
+            WHERE NOT adds OR seen_at > clock_timestamp() - interval '1 day' ORDER BY began_at"""  # noqa: S608 - constants only
     )
     return {row["name"]: msgspec.convert(dict(row), Reading) for row in rows}
 

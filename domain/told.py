@@ -14,6 +14,8 @@ MOST = 20
 """Trigger words of one model."""
 LONGEST = 100
 """Characters of a license's name, and of a trigger word."""
+JOINERS = "\u200c\u200d"
+"""Characters without a width that belong to words, of Persian and Hindi for example."""
 
 
 class Told(Struct, frozen=True, omit_defaults=True):
@@ -76,4 +78,4 @@ def trigger(words: Words, told: Told) -> list[str]:
 
 
 def _is_odd(word: str) -> bool:
-    return any(unicodedata.category(char)[0] == "C" for char in word)
+    return any(unicodedata.category(char)[0] == "C" and char not in JOINERS for char in word)

@@ -39,6 +39,8 @@ class Unknown(Struct, frozen=True):
 def read(path: Path) -> Words:
     """The words of a model's folder; none for a single file and for a list that cannot be read."""
     try:
+        if not (path / FILE).is_file():
+            return []
         with (path / FILE).open("rb") as file:
             lines = file.read(MAX_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from domain import upscalers, vaes
-from domain.errors import Invalid
+from domain.errors import DomainError, Invalid
 
 PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".npz", ".h5", ".msgpack"})
 """File endings of formats that can run code when opened, or that diffusers would not read safely."""
@@ -63,7 +63,16 @@ _ODD = ("Cc", "Cs")
 Say = Callable[[int], None]
 _CHUNK = 1 << 20
 _MOST_HEADER = 32 << 20
+_MOST_JSON = 32 << 20
 _LATENT_SCALE = 8
+
+
+class OtherFiles(DomainError):
+    """What lies on this machine under a model's name is not the revision that was asked for."""
+
+    def __init__(self, revision: str, message: str) -> None:
+        self.revision = revision
+        super().__init__(message)
 
 
 def files_of(path: Path) -> dict[str, Path]:
@@ -86,6 +95,8 @@ def files_of(path: Path) -> dict[str, Path]:
         if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
     }
     for relative, file in files.items():
+        if any(unicodedata.category(one) in _ODD for one in relative):
+            raise Invalid({"path": f"{relative!a} has a name that is no text on a line. Name it otherwise"})
         if file.suffix.lower() in PICKLED:
             raise _refusal(Path(relative))
         if file.suffix.lower() == ".py":
@@ -102,7 +113,7 @@ def files_of(path: Path) -> dict[str, Path]:
         raise Invalid(
             {"path": f"the tensors of {path.name} are not those of a network that enlarges ({upscalers.RRDB})"}
         )
-    if alone(path) and not any(path.glob(f"*{SAFE}")):
+    if (alone(path) or not _parts_with_weights(path)) and not any(path.glob(f"*{SAFE}")):
         raise Invalid({"path": f"{path.name} has no {SAFE} file, so its weights cannot be loaded safely"})
     for part in _parts_with_weights(path):
         if not any((path / part).glob(f"*{SAFE}")):
@@ -287,7 +298,10 @@ def sha256_of(path: Path, say: Say = lambda read: None) -> str:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    """What a file says; nothing for one that is larger than any real one, or no plain file: a pipe would never end."""
     try:
+        if not path.is_file() or path.stat().st_size > _MOST_JSON:
+            return {}
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}

@@ -1,6 +1,5 @@
 """A single-file checkpoint becomes a diffusers folder: as it lies, without a registry."""
 
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,12 @@ def convert(file: Path, folder: Path, config: Path | None = None) -> Path:
         raise Invalid({"folder": f"{folder} is there already. Choose a folder that is new or empty"})
     pipe = _opened(file, config and config.expanduser().resolve())
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
+        made = Path(beside) / folder.name
         pipe.save_pretrained(made, safe_serialization=True)
-        weights.files_of(Path(made))
-        shutil.copytree(made, folder, dirs_exist_ok=True)
+        for file in weights.files_of(made).values():  # safetensors writes for nobody else, and a worker may be another
+            file.chmod((made / "model_index.json").stat().st_mode)
+        made.rename(folder)
     return folder
 
 

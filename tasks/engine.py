@@ -25,6 +25,7 @@ import msgspec
 from domain import machine, receipts, steps
 from domain.errors import DomainError
 from domain.loras import Lora
+from domain.weights import OtherFiles
 from tasks import diffusion, endpoint, files, memory, meshes
 from tasks.context import Away, Context, Mesh, Result, Stopped
 from tasks.encoder import Encoders
@@ -346,6 +347,8 @@ class Child:
     def _ended(self, job: Job) -> Ended | Failed:
         try:
             self._do(job)
+        except OtherFiles as error:
+            return Failed("unlike", error.message, error.revision)
         except DomainError as error:
             return Failed("refused", error.message)
         except Stopped:

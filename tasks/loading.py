@@ -16,6 +16,7 @@ from typing import Any
 from domain import machine, voices, weights
 from domain.errors import DomainError
 from domain.means import Means
+from domain.weights import OtherFiles
 from tasks import hearing, language, means, memory, speech, speech_t5, upscaling, vaes
 from tasks.endpoint import Endpoint
 from tasks.messages import LoraRef, ModelRef
@@ -160,7 +161,8 @@ def load(ref: ModelRef, device: str, say: Say = lambda doing: None) -> Model:
         if memory.is_short(error):
             raise
         log.warning("cannot load %s", ref.name, exc_info=error)
-        raise DomainError(f"The model “{ref.name}” cannot be loaded: {reason(error, ref.path)}") from error
+        words = f"The model “{ref.name}” cannot be loaded: {reason(error, ref.path)}"
+        raise (OtherFiles(ref.revision, words) if isinstance(error, OtherFiles) else DomainError(words)) from error
 
 
 def _load(ref: ModelRef, device: str, say: Say) -> Model:
@@ -248,13 +250,13 @@ def warm_up(model: Model) -> None:
 
 def _check(ref: ModelRef, path: Path, say: Say) -> None:
     if not path.exists():
-        raise DomainError("its files are not on this machine.")
+        raise OtherFiles(ref.revision, "its files are not on this machine.")
     hashes: dict[str, str] = {}
     for relative, file in weights.files_of(path).items():
         say("checking")
         hashes[relative] = weights.sha256_of(file)
     if weights.revision_of(hashes) != ref.revision:
-        raise DomainError("its files changed since it was registered. Register it again.")
+        raise OtherFiles(ref.revision, "its files changed since it was registered. Register it again.")
 
 
 def _open_folder(path: Path, dtype: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from domain.errors import DomainError
-from domain.weights import revision_of
+from domain.weights import OtherFiles, revision_of
 from tasks import memory
 from tasks.messages import LoraRef
 
@@ -84,9 +84,10 @@ def _opened(lora: LoraRef) -> dict[str, Any]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DomainError(f"The LoRA “{lora.name}” cannot be read: its file is not on this machine.") from error
+        words = f"The LoRA “{lora.name}” cannot be read: its file is not on this machine."
+        raise OtherFiles(lora.revision, words) from error
     if revision_of({path.name: hashlib.sha256(data).hexdigest()}) != lora.revision:
-        raise DomainError(f"The LoRA “{lora.name}” changed since it was registered. Register it again.")
+        raise OtherFiles(lora.revision, f"The LoRA “{lora.name}” changed since it was registered. Register it again.")
     try:
         return load(data)
     except SafetensorError as error:

@@ -166,11 +166,13 @@ class Ended(Struct, frozen=True, tag="ended"):
 
 
 class Failed(Struct, frozen=True, tag="failed"):
-    """The job ended without a result. `code` is `refused` (words for the person), `stopped`, `away` (words for the
-    log; worth trying again), `memory` or `broken` (`message` is then a traceback for the log)."""
+    """The job ended without a result. `code` is `refused` (words for the person), `unlike` (the same, of files that
+    are not this `revision` of a model or LoRA), `stopped`, `away` (words for the log; worth trying again),
+    `memory` or `broken` (`message` is then a traceback for the log)."""
 
     code: str
     message: str
+    revision: str = ""
 
 
 ToEngine = Job | Warm | Stop | Embed

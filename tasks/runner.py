@@ -22,6 +22,7 @@ from domain.means import Means
 from domain.queue import Claim, Lost, Made
 from domain.receipts import Agreed
 from domain.storage import Storage, key_of
+from domain.weights import OtherFiles
 from tasks import dispatcher, encoder, messages
 from tasks.engine import Engine, EngineDied, EngineSilent, EngineTooLarge, Limits
 from tasks.filling import Filling
@@ -45,6 +46,8 @@ HOLD = 900.0
 MAX_RETRIES = 5
 MAX_DELAY = 30.0
 """Seconds until the next try at most, so that little is lost once a server is back."""
+UNLIKE = 600.0
+"""Seconds that a worker leaves a model to others after its files were not those that were registered."""
 ROOM = {"cuda": 8, "mps": 4, "cpu": 4}
 """Pictures in one call of a model, by device."""
 TRANSPORT = (
@@ -97,6 +100,8 @@ class Runner:
         self._announcing: asyncio.Task[None] | None = None
         self._lacks: set[str] = set()
         """The models that this worker cannot run, by name."""
+        self._unlike: dict[str, float] = {}
+        """When the files of a model's revision were found to be others."""
         self._passed_on: dict[str, float] = {}
         """When a message of each queue was last passed on."""
 
@@ -121,11 +126,14 @@ class Runner:
         """Say every few seconds that this worker is there, what it serves, and which models it has."""
         while True:
             try:
-                having = await self._look()
-                await services.announce(self._owner, self._config.queues, _device(self._config.device), having)
+                await self._say()
             except (asyncpg.PostgresError, *TRANSPORT) as error:  # it works all the same, and says so again soon
                 log.warning("could not say that this worker is there: %s", error)
             await asyncio.sleep(services.ANNOUNCE)
+
+    async def _say(self) -> None:
+        having = await self._look()
+        await services.announce(self._owner, self._config.queues, _device(self._config.device), having)
 
     async def _look(self) -> list[models.Model]:
         """Learn which models this worker has. Returns those among them that it serves."""
@@ -135,7 +143,26 @@ class Runner:
         return [model for model in having if services.queues_of(model) & self._serves]
 
     def _has(self, model: models.Model) -> bool:
+        found = self._unlike.get(model.revision)
+        if found is not None and time.monotonic() - found < UNLIKE:
+            return False
         return models.here(model, self._config.models, self._config.endpoints)
+
+    async def _leave(self, revision: str, needs: Sequence[str]) -> bool:
+        """Leave a revision whose files here are others to the workers that have all models that a step `needs`, for a
+        while. False where there are none; of one that was registered anew meanwhile nothing is known."""
+        try:
+            wanted = [await models.read(name) for name in needs]
+            if revision not in [model.revision for model in wanted]:
+                return True
+            others = [one for one in await services.workers() if one.owner != self._owner]
+            if not any(all(one.has(model) for model in wanted) for one in others):
+                return False
+            self._unlike[revision] = time.monotonic()
+            await self._say()
+        except (NotFound, *TRANSPORT):
+            return False
+        return True
 
     async def _fill(self) -> None:
         """Beside the steps: what finds similar prompts and pictures. A worker that runs no model encodes nothing."""
@@ -235,7 +262,9 @@ class Runner:
                 lacks=self._lacks,
             )
             if held:
-                attempt = Attempt(held, self._engine, self._limits, self._storage, self._leaving, self._ref)
+                attempt = Attempt(
+                    held, self._engine, self._limits, self._storage, self._leaving, self._ref, self._leave
+                )
                 await attempt.run(self._serves)
                 await self._settled()
                 self._settling = asyncio.create_task(attempt.settle())
@@ -297,6 +326,7 @@ class Attempt:
         storage: Storage,
         leaving: asyncio.Event,
         ref: Callable[[models.Model], ModelRef],
+        leave: Callable[[str, Sequence[str]], Awaitable[bool]],
     ) -> None:
         self._members = [Member(each) for each in held]
         self._engine = engine
@@ -304,6 +334,7 @@ class Attempt:
         self._storage = storage
         self._leaving = leaving
         self._ref = ref
+        self._leave = leave
         self._job_id = f"{held[0].step_run_id}/{held[0].attempt}"
         self._done, self._total, self._phase = 0, 0, "loading"
         self._changed = asyncio.Event()
@@ -347,6 +378,8 @@ class Attempt:
                 await self._end(queue.hand_back, 0, "its model was registered anew")
             case Elsewhere():
                 await self._end(queue.hand_back, 0, "this worker does not have its model")
+            case OtherFiles() if await self._leave(error.revision, self._members[0].held.needs):
+                await self._end(queue.hand_back, 0, "this worker has other files of its model")
             case asyncpg.DataError():
                 await self._end_broken(error)
             case _ if isinstance(error, TRANSPORT):
@@ -517,8 +550,8 @@ class Attempt:
                     case Ended():
                         self._alive()
                         return
-                    case Failed(code, words):
-                        self._refuse(code, words)
+                    case Failed(code, words, revision):
+                        self._refuse(code, words, revision)
         raise EngineDied
 
     async def _published(self) -> None:
@@ -526,8 +559,10 @@ class Attempt:
         for publishing in self._publishing:
             await publishing
 
-    def _refuse(self, code: str, words: str) -> None:
+    def _refuse(self, code: str, words: str, revision: str) -> None:
         match code:
+            case "unlike":
+                raise OtherFiles(revision, words)
             case "stopped":
                 raise Stopping
             case "refused":

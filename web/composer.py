@@ -206,6 +206,11 @@ def rearranged(form: Mapping[str, str], do: str) -> Form:
     return details | _numbered("i", rows["i"]) | _numbered("l", rows["l"]) | _steps_form(rows["s"])
 
 
+def count(form: Mapping[str, str]) -> int:
+    """How many steps the form has."""
+    return len(_rows(form, "s"))
+
+
 def undeclared(form: Mapping[str, str]) -> list[str]:
     """Names that prompts put in braces and no input declares; `{text}` is the step before's."""
     fields = {field.name for kind in steps.KINDS for field in steps.fields_of(kind) if field.widget == "prompt"}
@@ -263,7 +268,7 @@ def begun(start: str, model: str, models: Mapping[str, Collection[ModelChoice]])
     if kind:
         step = msgspec.convert({"kind": kind, "model": model}, steps.AnyStep)
         form = form_of(Details("", visibility="private"), steps.Recipe(steps=[step]))
-    for number in range(1, len(_rows(form, "s")) + 1):
+    for number in range(1, count(form) + 1):
         form = suited(form, number, models)
     return form
 
@@ -489,7 +494,7 @@ def _with_models(form: Mapping[str, str], models: Mapping[str, Collection[ModelC
         offered = list(models.get(row.get("kind", ""), ()))
         usual = {field.name: as_typed(field.default) for field in steps.fields_of(row["kind"])} if offered else {}
         if offered and usual["model"] and row.get("model") == usual["model"] not in [choice.name for choice in offered]:
-            typed = suited(typed, number, models)
+            typed = suited(typed, number, {row["kind"]: offered[:1]})
     return typed
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from domain import defaults, disks, means, models, readings, services, told
 from domain.disks import Disk
-from domain.errors import Invalid, NotFound
+from domain.errors import Conflict, Invalid, NotFound
 from domain.models import Model
 from domain.readings import Reading
 from domain.services import Worker
@@ -99,7 +99,10 @@ async def add(request: _Request, me: Viewer, state: State) -> Response[bytes]:
         await models.register(name, path, means=chosen, said=said, say=say)
         return ""
 
-    await _readings(state).start(name, total, work, adds=True)
+    try:
+        await _readings(state).start(name, total, work, adds=True)
+    except Conflict:
+        return _new(request, form, {"name": "A model of this name is being read already"}, 422)
     return see_other(LIST)
 
 

@@ -152,11 +152,12 @@ async def submit(request: _Request, me: Viewer, state: State, pipeline_id: UUID 
 
 async def _rearranged(form: Form, do: str) -> Form:
     """The form after a button was pressed: a step that was added begins as suits its model, one that is to gets so."""
-    form = composer.rearranged(form, do)
+    now = composer.rearranged(form, do)
     action, _, number = do.partition("-")
-    if action not in ("add", "suit") or not composer.is_number(number):
-        return form
-    return composer.suited(form, int(number) + (action == "add"), await models.offered())
+    added = composer.count(now) > composer.count(form)
+    if not composer.is_number(number) or not (added or action == "suit"):
+        return now
+    return composer.suited(now, int(number) + added, await models.offered())
 
 
 async def read_composer(request: _Request, files: Collection[str] = ()) -> tuple[Form, dict[str, str]]:

@@ -23,9 +23,13 @@ def _ref(model: models.Model) -> ModelRef:
     return ModelRef(model.name, model.path, model.revision, model.means)
 
 
+async def _leave(revision: str, needs: Sequence[str]) -> bool:
+    return False
+
+
 async def _attempted(held: Sequence[Claim], storage: Storage) -> None:
     """The attempt from its claim to its end, with an engine that is never asked."""
-    attempt = Attempt(held, Engine("cpu"), Limits(), storage, asyncio.Event(), _ref)
+    attempt = Attempt(held, Engine("cpu"), Limits(), storage, asyncio.Event(), _ref, _leave)
     await attempt.run(())
     await attempt.settle()
 

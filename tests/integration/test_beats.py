@@ -15,7 +15,7 @@ from tests.make import Make
 async def test_a_beat_ends_though_something_is_told_at_the_same_moment(db: Any, make: Make, ticks: int) -> None:
     await make.run(await make.pipeline(), state="queued")
     held = await queue.claim("image", "worker")
-    attempt = Attempt(held, Engine("cpu"), Limits(), None, asyncio.Event(), None)  # type: ignore[arg-type]
+    attempt = Attempt(held, Engine("cpu"), Limits(), None, asyncio.Event(), None, None)  # type: ignore[arg-type]
     beat = asyncio.create_task(attempt._beat())
     for _ in range(5):
         await asyncio.sleep(0)

@@ -158,8 +158,9 @@ def test_a_converted_checkpoint_draws_the_same_picture(small: Path, tmp_path: Pa
     config = shutil.move(file.with_suffix(""), tmp_path / "config")
     with pytest.raises(DomainError, match=r"one\.safetensors cannot be converted: .* is no diffusers folder"):
         convert(file, tmp_path / "made", tmp_path)
+    (tmp_path / "made").mkdir()
     made = convert(file, tmp_path / "made", Path(config))
-    assert made.stat().st_size
+    assert all(each.stat().st_mode & 0o044 == 0o044 for each in (made, *made.rglob("*"))), "others may run the worker"
     assert 0.9 < weights.loaded_size(made) / weights.loaded_size(file) < 1.1, "half the numbers stay half"
     shutil.copytree(config, file.with_suffix(""))
     assert (drawn(Models("cpu"), ref(made)) == drawn(Models("cpu"), ref(file))).all()

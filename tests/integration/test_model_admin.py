@@ -82,6 +82,31 @@ async def test_what_is_wrong_is_said_beside_its_field_and_stays(admin: httpx.Asy
     assert await readings.latest() == {}
 
 
+async def test_a_name_that_is_being_read_is_said_beside_it(admin: httpx.AsyncClient, folder: Path) -> None:
+    began = await readings.begin("mine", "there", 10, adds=True)
+    answer = await admin.post("/admin/models", data={"name": "mine", "path": str(folder), "license": "MIT"})
+    assert answer.status_code == 422
+    assert "A model of this name is being read already" in answer.text
+    assert f'value="{folder}"' in answer.text
+    await readings.end("mine", began, 10, "It broke")
+
+
+async def test_what_could_not_be_added_is_told_for_a_day(admin: httpx.AsyncClient, db: Any) -> None:
+    began = await readings.begin("mine", "here", 10, adds=True)
+    await readings.end("mine", began, 10, "It broke")
+    assert "It broke" in (await admin.get("/admin/models")).text
+    await db.execute("UPDATE model_readings SET seen_at = now() - interval '25 h'")
+    assert "It broke" not in (await admin.get("/admin/models")).text
+
+
+async def test_a_disk_that_cannot_be_looked_at_is_left_out(admin: httpx.AsyncClient, folder: Path, db: Any) -> None:
+    await models.register("mine", folder)
+    await db.execute("UPDATE models SET path = $1", f"/{'x' * 300}")
+    text = (await admin.get("/admin/models")).text
+    assert "no, or otherwise than registered" in text
+    assert "On the disk of" not in text
+
+
 async def test_what_is_said_of_a_model_is_edited(admin: httpx.AsyncClient, folder: Path) -> None:
     await models.register("mine", folder)
     text = (await admin.get("/models/mine/edit")).text
@@ -97,6 +122,15 @@ async def test_what_is_said_of_a_model_is_edited(admin: httpx.AsyncClient, folde
     assert (found.license, found.trigger, found.defaults) == ("MIT", ["inked"], {"num_inference_steps": 9})
 
 
+async def test_a_lora_is_asked_for_no_parameters(admin: httpx.AsyncClient) -> None:
+    await models.register_all({})
+    assert 'name="defaults"' in (await admin.get("/admin/models/new")).text
+    assert 'name="defaults"' in (await admin.get("/models/starter/edit")).text
+    assert 'name="defaults"' not in (await admin.get("/models/fish/edit")).text
+    answer = await admin.post("/models/fish/edit", data={"license": "MIT", "trigger": "fish"})
+    assert (answer.status_code, (await models.read("fish")).license) == (303, "MIT")
+
+
 async def test_files_are_hashed_again_beside_the_pages(admin: httpx.AsyncClient, folder: Path) -> None:
     await models.register("mine", folder)
     answer = await admin.post("/models/mine/verification")
@@ -107,6 +141,8 @@ async def test_files_are_hashed_again_beside_the_pages(admin: httpx.AsyncClient,
     text = await listed(admin)
     assert "its files are others: revision " in text
     assert "no, or otherwise than registered" in text
+    await models.register("mine", folder)
+    assert "its files are others" not in await listed(admin), "it spoke of the files of before"
     shutil.rmtree(folder)
     await admin.post("/models/mine/verification")
     assert "is neither a diffusers folder" in await listed(admin)

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from domain import models, services
+from domain import drafts, models, services, steps
 from domain.told import Said
 from tests.make import Make
 from tests.searching import drawn
@@ -126,7 +126,8 @@ async def test_loras_and_models_elsewhere_have_pages_too(db: Any, client: Any) -
 async def test_the_composer_begins_as_suits_the_model(client: Any, make: Make, log_in: Any) -> None:
     await models.register_all({})
     await models.register("sdxl", models.STARTER_PATH, said=Said("", "inked", "steps=30,width=512"))
-    await log_in(client, await make.person("ada"))
+    ada = await make.person("ada")
+    await log_in(client, ada)
     text = (await client.get("/pipelines/new?model=sdxl")).text
     for field, value in (("num_inference_steps", "30"), ("width", "512"), ("height", "256")):
         assert re.search(rf'name="s1-{field}"[^>]* value="{value}"', text), field
@@ -138,6 +139,12 @@ async def test_the_composer_begins_as_suits_the_model(client: Any, make: Make, l
     part = {"HX-Request": "true", "HX-Request-Type": "partial"}
     draft = (await client.post("/drafts", data=form, headers=part)).text
     assert "<bdi>sdxl</bdi> works best with sampling steps 30." in draft
+    full = {f"s{n}{name[2:]}": value for n in range(1, steps.MAX_STEPS + 1) for name, value in form.items()}
+    full["s2-model"] = "gone"
+    await client.post("/pipelines", data={**full, "do": "add-1"})
+    kept = await drafts.read(ada.id, None)
+    assert kept
+    assert (kept.form["s2-model"], kept.form["s2-num_inference_steps"]) == ("gone", "20"), "no step was added"
     tuned = (await client.post("/drafts", data=form | {"s1-num_inference_steps": "21"}, headers=part)).text
     assert "works best with" not in tuned, "somebody chose it"
     taken = (await client.post("/pipelines", data={**form, "do": "suit-1"}, headers=part)).text

@@ -1,6 +1,7 @@
 """The registry of models: what may be registered, and what is refused."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,11 @@ import pytest
 
 from deploy import seeds
 from domain import db as database
-from domain import models, weights
+from domain import defaults, models, weights
 from domain.config import Config
 from domain.errors import Invalid, NotFound
 from domain.means import Means
+from domain.told import Said, Told
 
 NEW = "new"
 
@@ -47,6 +49,34 @@ async def test_a_folder_gets_the_defaults_that_it_tells(db: Any, folder: Path) -
     assert await models.require(NEW, "text_to_image") == found
 
 
+async def test_what_no_step_can_have_is_no_default(db: Any, folder: Path) -> None:
+    """Such as the scheduler of a flow-matching model: steps that began with it would be refused."""
+    (folder / "scheduler" / "scheduler_config.json").write_text('{"_class_name": "FlowMatchEulerDiscreteScheduler"}')
+    config = json.loads((folder / "unet" / "config.json").read_text())
+    (folder / "unet" / "config.json").write_text(json.dumps(config | {"sample_size": 16}))
+    found = await models.register(NEW, folder)
+    assert found.defaults == {"width": 256, "height": 256, "num_inference_steps": 30, "guidance_scale": 7.0}
+    same = Said(found.license, "", defaults.spell(found.defaults))
+    assert (await models.tell(NEW, same)).told == Told()
+    (folder / "vae" / "config.json").write_text('{"block_out_channels": [1, 2]}')
+    assert models.check(folder).defaults.keys() == {"num_inference_steps", "guidance_scale"}
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/b", "", "a b"])
+def test_a_name_is_part_of_an_address(name: str) -> None:
+    with pytest.raises(Invalid):
+        models.check_name(name)
+
+
+def test_configurations_without_an_end_are_not_read(tmp_path: Path) -> None:
+    """A pipe, a device and nesting without end are no configuration."""
+    os.mkfifo(tmp_path / "config.json")
+    (tmp_path / "words.txt").symlink_to("/dev/zero")
+    (tmp_path / "model_index.json").write_text("[" * 100_000)
+    with pytest.raises(Invalid, match="has no"):
+        models.check(tmp_path)
+
+
 async def test_other_bytes_are_another_revision(db: Any, folder: Path) -> None:
     before = weights.revision(folder)
     (folder / "scheduler" / "scheduler_config.json").write_text("{}")
@@ -66,6 +96,12 @@ async def test_models_of_the_setting_are_registered_and_named_when_at_fault(db: 
         await models.register_all({NEW: folder})
     with pytest.raises(Invalid, match=r"MODELS: gone: .* is neither a diffusers folder"):
         await models.register_all({"gone": folder / "nowhere"})
+
+
+async def test_files_whose_names_are_no_text_are_refused(db: Any, folder: Path) -> None:
+    (folder / "bad\udcff.txt").write_text("")
+    with pytest.raises(Invalid, match=r"MODELS: new: 'bad\\udcff\.txt' has a name that is no text"):
+        await models.register_all({NEW: folder})
 
 
 async def test_models_at_fault_do_not_keep_the_others_out(db: Any, folder: Path) -> None:

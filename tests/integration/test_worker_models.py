@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from domain import models, steps
+from domain import models, queue, services, steps
 from domain.config import Config
 from tests import worker as w
 from tests.make import Make
@@ -61,3 +61,27 @@ async def test_a_step_waits_for_a_worker_that_has_its_model(
     await db.execute("UPDATE step_runs SET nudge_at = now()")
     state, (row,) = await w.ended(run_id)
     assert (state, row["attempt"]) == ("succeeded", 2), row["error_message"]
+
+
+async def test_a_step_goes_to_the_worker_that_has_the_right_files(
+    make: Make, db: Any, site: w.Process, tmp_path: Path
+) -> None:
+    """Files of the same size are told apart when they are opened. Where nobody has the right ones, the step fails."""
+    folder = Path(shutil.copytree(models.STARTER_PATH, tmp_path / "mine"))
+    found = await models.register("older", folder)
+    config = folder / "scheduler" / "scheduler_config.json"
+    config.write_bytes(config.read_bytes().replace(b"\n", b" "))
+    pipeline = await make.pipeline(steps=[steps.TextToImage(prompt="a boat", model="older", num_inference_steps=2)])
+    state, (row,) = await w.ended(await w.accept(pipeline))
+    assert (state, row["attempt"]) == ("failed", 1)
+    assert "its files changed since it was registered" in row["error_message"]
+
+    await services.announce("other:1", ["image"], "cpu", [found])
+    run_id = await w.accept(pipeline)
+    (row,) = await w.until(run_id, lambda now: now["steps"][0]["attempt"] == 1 and now["steps"][0]["state"] == "queued")
+    (held,) = await queue.claim("image", "other:1")
+    assert held.run_id == run_id
+    stamp = models.stamp(found.name, found.revision)
+    assert await db.fetchval("SELECT array_agg(owner) FROM workers WHERE $1 = ANY (models)", stamp) == ["other:1"]
+    await services.leave("other:1")
+    await queue.fail(held, "refused", "It has run for long enough")

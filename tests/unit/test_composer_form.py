@@ -2,6 +2,7 @@
 
 import pytest
 
+from domain.models import ModelChoice
 from domain.pipelines import Details
 from domain.steps import ImageToImage, Input, Join, PromptTemplate, Recipe, TextToImage, Upscale
 from web import composer
@@ -34,6 +35,13 @@ def test_the_starting_points_need_only_words():
     for start in composer.STARTS:
         errors = composer.read(composer.blank(start), MODELS).errors
         assert all(words.startswith(("Write", "Give it")) for words in errors.values()), errors
+
+
+def test_what_somebody_chose_stays_where_the_usual_model_is_gone():
+    models = {"text_to_image": [ModelChoice("a", {"num_inference_steps": 25}), ModelChoice("b", {"width": 768})]}
+    chosen = form(Recipe(steps=[TextToImage(prompt="a sea", width=768)]))
+    laid = composer.compose(chosen, models).form
+    assert (laid["s1-model"], laid["s1-num_inference_steps"], laid["s1-width"]) == ("a", "25", "768")
 
 
 def kinds(typed: composer.Form) -> list[str]:

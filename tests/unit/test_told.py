@@ -52,6 +52,7 @@ def test_every_fault_is_told_at_once() -> None:
     assert sorted(caught.value.fields) == ["defaults", "license", "trigger"]
     with pytest.raises(Invalid):
         told.read(Said(trigger="ink\u202eed"), models.IMAGE_KINDS)
+    assert told.read(Said(trigger="می\u200cروم"), models.IMAGE_KINDS)[1] == ["می\u200cروم"]
 
 
 def test_what_the_files_tell_just_so_is_left_to_them() -> None:
