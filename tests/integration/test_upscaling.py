@@ -160,6 +160,48 @@ def test_a_network_is_built_of_its_tensors_in_either_naming(tmp_path: Path, shap
     assert {"conv_first.weight", "body.0.rdb3.conv5.bias", "conv_up2.weight", "conv_hr.bias"} <= named.keys()
 
 
+FIRST, DENSE = "conv_first.weight", "body.0.rdb1.conv1.weight"
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {FIRST: [0, 3, 3, 3], DENSE: [32, 64, 3, 3], "conv_up1.weight": [0]},
+        {FIRST: [64, 48, 3, 3], DENSE: [32, 64, 3, 3], "conv_up1.weight": [64, 64, 3, 3]},
+        {FIRST: ["64", 3, 3, 3], DENSE: [32, 64, 3, 3], "conv_up1.weight": [0]},
+        {FIRST: {"3": 3}, DENSE: [32, 64, 3, 3], "conv_up1.weight": [0]},
+        {FIRST: [64, 3, 3, 3], "conv_up1.weight": [0]}
+        | {f"body.{number}.rdb1.conv1.weight": [0] for number in range(weights.MOST_TENSORS)},
+    ],
+)
+def test_odd_shapes_are_of_no_network_that_enlarges(tmp_path: Path, shapes: dict[str, Any]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["RRDBNet"]}))
+    enlargers.claiming(tmp_path / "model.safetensors", shapes)
+    with pytest.raises(Invalid, match="are not those of a network that enlarges"):
+        models.check(tmp_path)
+
+
+def test_sizes_that_a_file_only_claims_take_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    huge = {FIRST: [10**9, 3, 0, 0], DENSE: [10**6, 10**9, 0, 0], "conv_up1.weight": [0]}
+    path = enlargers.claiming(tmp_path / "huge.safetensors", huge)
+    made: list[torch.device] = []
+    monkeypatch.setattr(torch.nn.Conv2d, "reset_parameters", lambda layer: made.append(layer.weight.device))
+    with pytest.raises(DomainError, match="its weights are not those of a network of the class RRDBNet"):
+        upscaling.opened(path, torch.float32)
+    assert {device.type for device in made} == {"meta"}
+
+
+def test_numbers_that_are_none_make_no_picture(enlarged: Enlarge, files: dict[str, Path], tmp_path: Path) -> None:
+    named = enlargers.network().state_dict()
+    named["conv_hr.bias"] += float("nan")
+    files["nan"] = enlargers.write(tmp_path / "nan.safetensors", named)
+    with pytest.raises(DomainError, match="The model drew nothing that can be seen"):
+        enlarged(Upscale(model="nan", factor=4), png(8, 8))
+    whole = {name: tensor.int() for name, tensor in named.items()}
+    with pytest.raises(DomainError, match="its weights are not those of a network"):
+        upscaling.opened(enlargers.write(tmp_path / "whole.safetensors", whole), torch.float32)
+
+
 # the kind
 
 
