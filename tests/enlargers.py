@@ -29,9 +29,10 @@ def write(path: Path, named: Any) -> Path:
     return path
 
 
-def claiming(path: Path, shapes: dict[str, Any], dtype: str = "F32") -> Path:
+def claiming(path: Path, shapes: dict[str, Any]) -> Path:
     """A file whose header tells of tensors with these shapes, and that has none of their numbers."""
-    head = json.dumps({name: {"dtype": dtype, "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()})
+    told = {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+    head = json.dumps(told)
     path.write_bytes(len(head).to_bytes(8, "little") + head.encode())
     return path
 
