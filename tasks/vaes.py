@@ -112,8 +112,7 @@ def _put_in(model: "Model", wanted: "Model") -> None:
     model.vae = own
     _set(model, vae)
     means.ready_vae(model.pipe, model.ref.means)
-    if "channels_last" in model.means:
-        means.lay_channels_last(vae)
+    means.lay_channels_last(vae, "channels_last" in model.means)  # it may come from a model that is run otherwise
 
 
 def _set(model: "Model", vae: Any) -> None:

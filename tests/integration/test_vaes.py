@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image
 
 from domain import models, steps, vaes, weights
@@ -96,6 +97,26 @@ def test_it_encodes_what_is_redrawn_and_repainted_too(drawn: Callable[..., Any])
         plain = drawn(step, "", *given)
         assert not np.array_equal(drawn(step, "tiny", *given), plain)
         assert np.array_equal(drawn(step, "", *given), plain)
+
+
+def test_a_vae_is_laid_as_each_model_is_that_it_stands_in_for(
+    drawn: Callable[..., Any], files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bool] = []
+    monkeypatch.setattr(AutoencoderKL, "decode", noting(kept, AutoencoderKL.decode))
+    for channels_last in (True, False, True):
+        drawn(DRAW, "other", model="sd1", means=Means(channels_last=channels_last))
+    assert kept == [False, True, False]
+
+
+def noting(kept: list[bool], decode: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, and whether weights lie one after the other."""
+
+    def noted(vae: Any, *given: Any, **more: Any) -> Any:
+        kept.append(vae.decoder.mid_block.resnets[0].conv1.weight.is_contiguous())
+        return decode(vae, *given, **more)
+
+    return noted
 
 
 @pytest.mark.parametrize("name", ["file", "old"])
