@@ -182,6 +182,12 @@ def test_odd_shapes_are_of_no_network_that_enlarges(tmp_path: Path, shapes: dict
         models.check(tmp_path)
 
 
+def test_a_network_that_draws_no_larger_picture_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="are not those of a network that enlarges"):
+        models.check(enlargers.esrgan(tmp_path / "x1.safetensors", fold=4))
+    assert models.check(enlargers.esrgan(tmp_path / "x8.safetensors", doublings=3)).defaults == {"factor": 4}
+
+
 def test_sizes_that_a_file_only_claims_take_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     huge = {FIRST: [10**9, 3, 0, 0], DENSE: [10**6, 10**9, 0, 0], "conv_up1.weight": [0]}
     path = enlargers.claiming(tmp_path / "huge.safetensors", huge)
