@@ -84,7 +84,8 @@ def _fields(kinds: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
     for kind in (kind for kind in kinds if kind in steps.KINDS):
         for field in steps.fields_of(kind):
             if field.name not in OWN and field.widget in ("number", "choice"):
-                found.setdefault(field.name, []).append((kind, _shown(field.default)))
+                usual = field.placeholder if field.default is None else _shown(field.default)
+                found.setdefault(field.name, []).append((kind, usual))
     return found
 
 

@@ -91,10 +91,13 @@ def head(title: str, value: Any) -> str:
 
 
 def targets(
-    recipe: steps.Recipe, models: Mapping[str, Sequence[str]], classes: Mapping[str, Sequence[str]] = {}
+    recipe: steps.Recipe,
+    models: Mapping[str, Sequence[str]],
+    classes: Mapping[str, Sequence[str]] = {},
+    families: Mapping[str, str] = {},
 ) -> dict[str, Target]:
     """Everything of the recipe that can be varied, by key. `models` are the models' names by kind of step, `classes`
-    those of pictures, or the voices, by the model that knows them."""
+    those of pictures, or the voices, by the model that knows them, `families` the models' by name."""
     found = [
         Target(
             key=f"input-{entry.name}",
@@ -111,7 +114,7 @@ def targets(
     found.append(Target(key=SEED, group="The run", title="Seed", widget="number", field=SEED, whole=True))
     for number, step in enumerate(recipe.steps, 1):
         kind = steps.kind_of(step)
-        idle = step.unused("any")  # of a model that is chosen, whatever its family
+        idle = step.unused(families.get(getattr(step, "model", ""), ""))
         for field in steps.fields_of(kind):
             if field.widget not in FIXED and field.name not in idle:
                 choices = _choices(field, step, models.get(kind, ()), classes)

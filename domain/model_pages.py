@@ -55,9 +55,7 @@ class ModelShown(Struct, frozen=True):
         """The command that registers the same model elsewhere; "" for one that has no files."""
         if self.model.remote:
             return ""
-        place = (
-            self.model.files[0].name if self.model.files and self.model.family in ("single-file", "LoRA") else "FOLDER"
-        )
+        place = self.model.files[0].name if len(self.model.files) == 1 else "FOLDER"
         options = {
             "license": self.model.license,
             "trigger": ", ".join(self.model.trigger),

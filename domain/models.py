@@ -138,6 +138,8 @@ class ModelChoice(Struct, frozen=True):
     trigger: list[str] = []
     family: str = ""
     latents: dict[str, float] = {}
+    factor: int = 0
+    """Of one that enlarges: the largest factor that it takes, whatever its host says that steps begin with."""
 
 
 _COLUMNS = "name, family, path, revision, license, kinds, defaults, means, bytes, words, files, told, latents"
@@ -421,6 +423,7 @@ async def offered() -> dict[str, list[ModelChoice]]:
             told.trigger(words, now),
             family,
             latents,
+            defaults.get("factor", 0) if kind in UPSCALE_KINDS else 0,
         )
         found.setdefault(kind, []).append(choice)
     return found

@@ -741,7 +741,7 @@ class Upscale(Step, tag="upscale"):
 
     def unused(self, family: str) -> frozenset[str]:
         """What the model's family does not take; resampling takes nothing of models."""
-        return upscalers.unused(family if self.model else "")
+        return upscalers.unused((family or "unknown") if self.model else "")
 
 
 class Join(Step, tag="join"):

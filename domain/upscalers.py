@@ -7,6 +7,8 @@ RRDB = "RRDBNet"
 """Networks of the ESRGAN class, which look at the picture alone."""
 LATENT = "StableDiffusionLatentUpscalePipeline"
 DIFFUSION = "StableDiffusionUpscalePipeline"
+LARGEST = 4
+"""The largest factor that a step can ask for."""
 NATIVE = {LATENT: 2, DIFFUSION: 4}
 """How many times wider and higher these families draw, whatever the weights."""
 WORDED = frozenset({"prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "seed"})

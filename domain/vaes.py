@@ -6,6 +6,11 @@ from typing import Any
 KL = "AutoencoderKL"
 TINY = "AutoencoderTiny"
 FAMILIES = (KL, TINY)
+MOST_LEVELS = 8
+"""Of a VAE, whose latents are 128 times narrower then."""
+MOST_CHANNELS = 1_024
+MOST = 1e6
+"""Of a scaling or shift: a configuration may tell any number, and some that are none."""
 Latents = Mapping[str, float]
 """What latents are like: `channels`; `shrinks`, how many pixels of a side are one of them; `scaling` and `shift` by
 which they were brought to the range that a model draws in, as far as that is told."""
@@ -18,12 +23,14 @@ def latents(family: str, config: Mapping[str, Any]) -> Latents:
     """
     blocks = config.get("encoder_block_out_channels") or config.get("block_out_channels")
     channels = config.get("latent_channels", 4)
-    if family not in FAMILIES or not isinstance(blocks, list | tuple) or not isinstance(channels, int):
+    if family not in FAMILIES or not isinstance(blocks, list | tuple) or not 1 <= len(blocks) <= MOST_LEVELS:
+        return {}
+    if type(channels) is not int or not 1 <= channels <= MOST_CHANNELS:
         return {}
     told: dict[str, Any] = {"channels": channels, "shrinks": 2 ** (len(blocks) - 1)}
     if family == KL:
         told |= {"scaling": config.get("scaling_factor", 0.18215), "shift": config.get("shift_factor") or 0.0}
-    return {name: value for name, value in told.items() if isinstance(value, int | float)}
+    return {name: value for name, value in told.items() if type(value) in (int, float) and abs(value) < MOST}
 
 
 def misfit(model: Latents, vae: Latents) -> str:

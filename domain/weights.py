@@ -51,6 +51,8 @@ MOST_CHANNELS = 1_024
 FOLDED = {3: 1, 12: 2, 48: 4}
 """By the channels that come in: how many times narrower a picture is made first, its pixels becoming channels."""
 MOST_DOUBLINGS = 3
+MOST_TENSORS = 5_000
+"""Of a network that enlarges and of a VAE in a file: real ones have some hundred."""
 _VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
 _VAE_BLOCK = re.compile(r"encoder\.(?:down_blocks|down)\.(\d+)\.")
 _OLD = re.compile(r"model\.\d+\.weight")
@@ -81,6 +83,7 @@ def files_of(path: Path) -> dict[str, Path]:
         if path.suffix.lower() != SAFE:
             raise _refusal(path)
         _check_header(path)
+        _check_enlarges(path)
         return {path.name: path}
     if not (path / "model_index.json").is_file() and not alone(path):
         raise Invalid(
@@ -109,10 +112,7 @@ def files_of(path: Path) -> dict[str, Path]:
         raise Invalid(
             {"path": f"{path.name} is an {family(path)}: of VAEs only {' and '.join(vaes.FAMILIES)} are taken"}
         )
-    if alone(path) == UPSCALER and not enlarges(path):
-        raise Invalid(
-            {"path": f"the tensors of {path.name} are not those of a network that enlarges ({upscalers.RRDB})"}
-        )
+    _check_enlarges(path)
     if (alone(path) or not _parts_with_weights(path)) and not any(path.glob(f"*{SAFE}")):
         raise Invalid({"path": f"{path.name} has no {SAFE} file, so its weights cannot be loaded safely"})
     for part in _parts_with_weights(path):
@@ -172,10 +172,9 @@ def enlarges(path: Path) -> int:
     Of a picture that is folded into channels first, 4 or 16 pixels for one, so much of the enlargement is lost again.
     """
     file = next(iter(sorted(path.glob(f"*{SAFE}"))), path) if path.is_dir() else path
-    head = _header(file) if file.is_file() else {}
-    tensors = {name: told.get("shape") for name, told in head.items() if isinstance(told, dict)}
-    first = tensors.get("conv_first.weight") or tensors.get("model.0.weight")
-    if not isinstance(first, list) or len(first) != 4 or type(first[1]) is not int or first[1] not in FOLDED:
+    tensors = _shapes(file) if file.is_file() else {}
+    first = tensors.get("conv_first.weight") or tensors.get("model.0.weight") or []
+    if len(first) != 4 or first[1] not in FOLDED or 0 in first or len(tensors) > MOST_TENSORS:
         return 0
     if "body.0.rdb1.conv1.weight" in tensors:
         doublings = sum(f"conv_up{number}.weight" in tensors for number in range(1, MOST_DOUBLINGS + 1))
@@ -189,7 +188,7 @@ def enlarges(path: Path) -> int:
 def _vae_of(path: Path) -> str:
     """The class of the VAE that a file's tensors are, all of them; "" for none."""
     names = _header(path).keys() - {"__metadata__"}
-    if not names or not all(name.startswith(_VAE_PARTS) for name in names):
+    if not 0 < len(names) <= MOST_TENSORS or not all(name.startswith(_VAE_PARTS) for name in names):
         return ""
     if {"encoder.layers.0.weight", "decoder.layers.0.weight"} <= names:
         return vaes.TINY
@@ -206,9 +205,10 @@ def latents_of(path: Path) -> vaes.Latents:
         large = "conditioner.embedders.1.model.ln_final.weight" in head
         whole = any(name.startswith("first_stage_model.") for name in head)
         return {"channels": 4, "shrinks": 8, "scaling": 0.13025 if large else 0.18215, "shift": 0.0} if whole else {}
-    first = head["decoder.layers.0.weight" if family == vaes.TINY else "decoder.conv_in.weight"].get("shape", [0, 0])
-    blocks = {found[1] for name in head if (found := _VAE_BLOCK.match(name))}
-    return {"channels": first[1], "shrinks": 8 if family == vaes.TINY else 2 ** (len(blocks) - 1)}
+    first = _shapes(path)["decoder.layers.0.weight" if family == vaes.TINY else "decoder.conv_in.weight"]
+    levels = 4 if family == vaes.TINY else len({found[1] for name in head if (found := _VAE_BLOCK.match(name))})
+    config = {"latent_channels": first[1] if len(first) == 4 else 0, "block_out_channels": [0] * levels}
+    return {name: value for name, value in vaes.latents(family, config).items() if name in ("channels", "shrinks")}
 
 
 def trigger_of(path: Path) -> list[str]:
@@ -228,6 +228,15 @@ def _header(path: Path) -> dict[str, Any]:
         except (ValueError, RecursionError):
             return {}
     return told if isinstance(told, dict) else {}
+
+
+def _shapes(file: Path) -> dict[str, list[int]]:
+    """The shape of each tensor of a safetensors file by its name, [] for one that is told as nothing of the kind."""
+    told = {name: about.get("shape") if isinstance(about, dict) else None for name, about in tensors_of(file).items()}
+    return {
+        name: shape if isinstance(shape, list) and all(type(size) is int for size in shape) else []
+        for name, shape in told.items()
+    }
 
 
 def classes_fault(names: Sequence[Any]) -> str:
@@ -270,6 +279,14 @@ def revision_of(hashes: Mapping[str, str]) -> str:
 def revision(path: Path, say: Say = lambda read: None) -> str:
     """The revision of the files that lie at `path` now. Raises Invalid as `register` does."""
     return revision_of({relative: sha256_of(file, say) for relative, file in files_of(path).items()})
+
+
+def _check_enlarges(path: Path) -> None:
+    """Raise Invalid for a network of the ESRGAN class that cannot be told from others, or draws no larger picture."""
+    if alone(path) == UPSCALER and enlarges(path) < 2:
+        raise Invalid(
+            {"path": f"the tensors of {path.name} are not those of a network that enlarges ({upscalers.RRDB})"}
+        )
 
 
 def _refusal(path: Path) -> Invalid:
@@ -394,7 +411,7 @@ def defaults_of(path: Path) -> dict[str, Any]:
     """Width, height, steps, guidance and scheduler that suit the model, or temperature and top p, as its folder tells
     them."""
     if (what := alone(path)) == UPSCALER:
-        return {"factor": enlarges(path)}
+        return {"factor": min(enlarges(path), upscalers.LARGEST)}
     if what:
         return _sampling_of(path) if what == LANGUAGE else {}
     if family(path) in upscalers.NATIVE:

@@ -75,11 +75,11 @@ def _lay_channels_last(pipe: Any) -> None:
             lay_channels_last(part)
 
 
-def lay_channels_last(part: Any) -> None:
-    """Let convolutions read the channels of a pixel side by side, as tensor cores want them."""
+def lay_channels_last(part: Any, wanted: bool = True) -> None:
+    """Let convolutions read the channels of a pixel side by side, as tensor cores want them, or no longer."""
     import torch
 
-    part.to(memory_format=torch.channels_last)
+    part.to(memory_format=torch.channels_last if wanted else torch.contiguous_format)
 
 
 def ready_vae(pipe: Any, means: Means) -> dict[str, Any]:

@@ -94,20 +94,22 @@ class RRDBNet(nn.Module):
 
 
 def built(tensors: Mapping[str, Tensor]) -> RRDBNet:
-    """The network that these weights are of, in either naming; its size is read from their shapes.
+    """The network that these weights are of, in either naming; its size is read from their shapes, and it takes no
+    memory beside theirs.
 
     Raises KeyError or RuntimeError for weights that are of none.
     """
     named = _renamed(tensors) if "model.0.weight" in tensors else dict(tensors)
     first, dense = named["conv_first.weight"], named["body.0.rdb1.conv1.weight"]
-    network = RRDBNet(
-        width=first.shape[0],
-        growth=dense.shape[0],
-        blocks=_many(named, "body.{}.rdb1.conv1.weight", 0),
-        doublings=_many(named, "conv_up{}.weight", 1),
-        fold=FOLDED[first.shape[1]],
-    )
-    network.load_state_dict(named)
+    with torch.device("meta"):
+        network = RRDBNet(
+            width=first.shape[0],
+            growth=dense.shape[0],
+            blocks=_many(named, "body.{}.rdb1.conv1.weight", 0),
+            doublings=_many(named, "conv_up{}.weight", 1),
+            fold=FOLDED[first.shape[1]],
+        )
+    network.load_state_dict(named, assign=True)
     return network.eval().requires_grad_(False)
 
 

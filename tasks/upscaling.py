@@ -67,7 +67,10 @@ class Rrdb:
         device = next(self.network.parameters()).device
         with torch.inference_mode():
             given = torch.nn.functional.pad(torch.from_numpy(pixels), odd, mode="replicate")
-            drawn = self.network(given.to(device, self.dtype))[0].float().clamp(0, 1).mul(255).round()
+            drawn = self.network(given.to(device, self.dtype))[0].float()
+        if not drawn.isfinite().all():
+            raise DomainError("The model drew nothing that can be seen. Whoever hosts it can try dtype=fp32.")
+        drawn = drawn.clamp(0, 1).mul(255).round()
         whole = Image.fromarray(drawn.byte().permute(1, 2, 0).cpu().numpy())
         left, upper = inner[0] - outer[0], inner[1] - outer[1]
         part = (left, upper, left + inner[2] - inner[0], upper + inner[3] - inner[1])

@@ -52,6 +52,7 @@ def opened(path: Path, dtype: Any) -> Vae:
 def _of_file(path: Path, family: str, dtype: Any) -> Vae:
     """Of a file without a configuration: the sizes are read from the tensors' shapes."""
     import diffusers
+    import torch
     from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
     from safetensors.torch import load_file
 
@@ -60,10 +61,11 @@ def _of_file(path: Path, family: str, dtype: Any) -> Vae:
         config = (
             _config(tensors) if family == vaes.KL else {"latent_channels": tensors["decoder.layers.0.weight"].shape[1]}
         )
-        module = getattr(diffusers, family)(**config)
+        with torch.device("meta"):  # shapes that a file only claims take no memory
+            module = getattr(diffusers, family)(**config)
         if "encoder.down.0.block.0.conv1.weight" in tensors:
             tensors = convert_ldm_vae_checkpoint(tensors, module.config)  # type: ignore[no-untyped-call]
-        module.load_state_dict(tensors)
+        module.load_state_dict(tensors, assign=True)
     except (KeyError, RuntimeError, ValueError) as error:
         raise DomainError(f"its weights are not those of an {family}.") from error
     return Vae(module.to(dtype).eval(), weights.latents_of(path))
@@ -110,8 +112,7 @@ def _put_in(model: "Model", wanted: "Model") -> None:
     model.vae = own
     _set(model, vae)
     means.ready_vae(model.pipe, model.ref.means)
-    if "channels_last" in model.means:
-        means.lay_channels_last(vae)
+    means.lay_channels_last(vae, "channels_last" in model.means)  # it may come from a model that is run otherwise
 
 
 def _set(model: "Model", vae: Any) -> None:

@@ -239,11 +239,11 @@ def _moved(rows: list[Form], action: str, number: int, kind: str) -> list[Form]:
 
 def suited(form: Mapping[str, str], number: int, models: Mapping[str, Collection[ModelChoice]]) -> Form:
     """The form with step `number` as suits its model, but for what somebody chose; where the model is not on this site,
-    with the first that is."""
+    with the first that is. A step that needs no model and has none stays without."""
     rows = _rows(form, "s")
     row = rows[number - 1] if 1 <= number <= len(rows) else {}
     offered = list(models.get(row.get("kind", ""), ()))
-    if not offered:
+    if not offered or (not row.get("model") and not _needs_model(row["kind"])):
         return dict(form)
     chosen = next((choice for choice in offered if choice.name == row.get("model")), offered[0])
     values = {name: as_typed(value) for name, value in _unlike(row, row["kind"], chosen, offered).items()}
@@ -262,12 +262,14 @@ def _unlike(row: Mapping[str, str], kind: str, chosen: ModelChoice, offered: Col
 
 
 def begun(start: str, model: str, models: Mapping[str, Collection[ModelChoice]]) -> Form:
-    """The form of a new pipeline: a starting point, or one step with a model, each step as suits its model."""
+    """The form of a new pipeline: a starting point, or one step with a model behind what it cannot do without, each
+    step as suits its model."""
     kind = next((kind for kind in steps.KINDS if model in {choice.name for choice in models.get(kind, ())}), "")
     form = blank(start)
     if kind:
         step = msgspec.convert({"kind": kind, "model": model}, steps.AnyStep)
-        form = form_of(Details("", visibility="private"), steps.Recipe(steps=[step]))
+        drawn = [steps.TextToImage()] if step.takes == "image" and "upload" not in _OWN[kind] else []
+        form = form_of(Details("", visibility="private"), steps.Recipe(steps=[*drawn, step]))
     for number in range(1, count(form) + 1):
         form = suited(form, number, models)
     return form
@@ -496,6 +498,10 @@ def _with_models(form: Mapping[str, str], models: Mapping[str, Collection[ModelC
         if offered and usual["model"] and row.get("model") == usual["model"] not in [choice.name for choice in offered]:
             typed = suited(typed, number, {row["kind"]: offered[:1]})
     return typed
+
+
+def _needs_model(kind: str) -> bool:
+    return any(field.name == "model" and field.default for field in steps.fields_of(kind))
 
 
 def _unknown(

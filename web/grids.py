@@ -122,7 +122,8 @@ async def _compose(pipeline_id: UUID, number: int, me: Viewer, sent: Mapping[str
         for found in offered.values()
         for one in found
     }
-    targets = grid_axes.targets(form.recipe, named, classes)
+    families = {one.name: one.family for found in offered.values() for one in found}
+    targets = grid_axes.targets(form.recipe, named, classes, families)
     values = {name: value for name, value in sent.items() if name != "do"}
     if values.get("x") not in targets:
         values["x"] = grid_words.first_choice(targets)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, get
 
-from domain import means, model_pages, models, services
+from domain import means, model_pages, services, steps
 from domain.model_pages import ModelShown
 from web.render import page
 
@@ -24,7 +24,7 @@ async def index(request: _Request) -> Response[bytes]:
 async def show(request: _Request, name: str) -> Response[bytes]:
     """A model with everything that the registry knows of it, but for where its files lie."""
     found = await model_pages.read(name)
-    kind = next((kind for kind in found.model.kinds if kind != models.LORA), "")
+    kind = next((kind for kind in found.model.kinds if kind in steps.KINDS), "")
     return page(request, "models/show.html", one=found, m=found.model, kind=kind, means=means.spell(found.model.means))
 
 

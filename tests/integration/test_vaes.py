@@ -11,6 +11,8 @@ import httpx
 import msgspec
 import numpy as np
 import pytest
+import torch
+from diffusers import AutoencoderKL
 from PIL import Image
 
 from domain import models, steps, vaes, weights
@@ -24,7 +26,8 @@ from tasks.context import Context, Picture
 from tasks.loading import Models
 from tasks.messages import Job, Member, ModelRef
 from tasks.steps import RUNNERS
-from tests import checkpoints
+from tasks.vaes import opened
+from tests import checkpoints, enlargers
 from tests.make import Make
 
 LogIn = Callable[[httpx.AsyncClient, Person], Awaitable[httpx.AsyncClient]]
@@ -96,6 +99,26 @@ def test_it_encodes_what_is_redrawn_and_repainted_too(drawn: Callable[..., Any])
         assert np.array_equal(drawn(step, "", *given), plain)
 
 
+def test_a_vae_is_laid_as_each_model_is_that_it_stands_in_for(
+    drawn: Callable[..., Any], files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bool] = []
+    monkeypatch.setattr(AutoencoderKL, "decode", noting(kept, AutoencoderKL.decode))
+    for channels_last in (True, False, True):
+        drawn(DRAW, "other", model="sd1", means=Means(channels_last=channels_last))
+    assert kept == [False, True, False]
+
+
+def noting(kept: list[bool], decode: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, and whether weights lie one after the other."""
+
+    def noted(vae: Any, *given: Any, **more: Any) -> Any:
+        kept.append(vae.decoder.mid_block.resnets[0].conv1.weight.is_contiguous())
+        return decode(vae, *given, **more)
+
+    return noted
+
+
 @pytest.mark.parametrize("name", ["file", "old"])
 def test_a_file_without_a_configuration_is_read_by_its_shapes(drawn: Callable[..., Any], name: str) -> None:
     plain = drawn(DRAW, model="sd1")
@@ -154,6 +177,40 @@ def test_it_counts_by_its_files_and_nothing_counts_without_it() -> None:
     with pytest.raises(DomainError, match="This site has no decoder called “x”"):
         prepare(TextToImage(prompt="a", vae="x"), given, "")
     assert b"vae" not in steps.encode(steps.Recipe(steps=[TextToImage(prompt="a")]))
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        ({"scaling_factor": float("nan"), "shift_factor": float("-inf")}, {"channels": 4, "shrinks": 2}),
+        ({"scaling_factor": 10**400, "shift_factor": True}, {"channels": 4, "shrinks": 2}),
+        ({"scaling_factor": "0.18", "shift_factor": None}, {"channels": 4, "shrinks": 2, "shift": 0.0}),
+        ({"latent_channels": True}, {}),
+        ({"latent_channels": 10**9}, {}),
+        ({"block_out_channels": [32] * 20_000}, {}),
+    ],
+)
+def test_a_configuration_may_tell_anything(told: dict[str, Any], known: dict[str, float]) -> None:
+    assert vaes.latents(vaes.KL, {"block_out_channels": [32, 32], **told}) == known
+
+
+@pytest.mark.parametrize("shape", [[8], ["8", 4, 3, 3], {"8": 4}, None, [32, 10**9, 3, 3]])
+async def test_a_file_may_tell_anything(db: Any, tmp_path: Path, shape: Any) -> None:
+    named = {f"{part}.conv_in.weight": shape for part in ("encoder", "decoder")}
+    path = enlargers.claiming(tmp_path / "odd.safetensors", named)
+    await models.register("odd", path)
+    assert (await models.read("odd")).latents == {}
+
+
+def test_sizes_that_a_file_only_claims_take_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {f"{part}.conv_in.weight": [1024, 1024, 0, 0] for part in ("encoder", "decoder")}
+    named |= {"encoder.down.0.block.0.conv1.weight": [1024, 1024, 0, 0]}
+    path = enlargers.claiming(tmp_path / "huge.safetensors", named)
+    made: list[str] = []
+    monkeypatch.setattr(torch.nn.Conv2d, "reset_parameters", lambda layer: made.append(layer.weight.device.type))
+    with pytest.raises(DomainError, match="its weights are not those of an AutoencoderKL"):
+        opened(path, torch.float32)
+    assert {*made} == {"meta"}
 
 
 # the registry and the composer

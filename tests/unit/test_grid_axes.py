@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain import grid_axes, steps
+from domain import grid_axes, steps, upscalers
 from domain.changes import FIXED, applied, told
 from domain.grid_axes import HOW, LISTED, Axis, Target
 from web import grid_words
@@ -61,6 +61,18 @@ def test_classes_are_those_of_the_steps_model() -> None:
     assert found["s1-class_label"].choices == ("fox", "barn owl")
     assert grid_axes.axis(found["s1-class_label"], "", ("fox", "barn owl")).values == ["fox", "barn owl"]
     assert "s2-class_label" not in found
+
+
+def test_what_the_steps_model_does_not_take_is_not_varied() -> None:
+    recipe = steps.Recipe(steps=[steps.Upscale(model=name) for name in ("", "x4", "worded", "gone")])
+    families = {"x4": upscalers.RRDB, "worded": upscalers.DIFFUSION}
+    found = grid_axes.targets(recipe, {"upscale": ["x4", "worded"]}, {}, families)
+    varied = [{key.partition("-")[2] for key in found if key.startswith(f"s{number}-")} for number in (1, 2, 3, 4)]
+    words = {"prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "seed", "noise_level"}
+    assert varied[0] == {"factor", "method", "sharpen"}
+    assert varied[1] == {"factor", "model", "sharpen"}
+    assert varied[2] == {"factor", "model", "sharpen"} | words
+    assert varied[3] == {*varied[0], *varied[2]}, "nothing is known of a model that is gone"
 
 
 def test_whatever_is_typed_has_a_hint() -> None:

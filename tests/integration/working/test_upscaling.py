@@ -22,12 +22,13 @@ from domain.people import Person
 from domain.prepare import Given, prepare
 from domain.steps import GanImage, TextToImage, Upscale
 from domain.storage import Storage, key_of
+from domain.told import Said
 from tasks import rrdb, upscaling
 from tasks.context import Context, Picture, Stopped
 from tasks.loading import Models
 from tasks.messages import Job, Member, ModelRef, Progress
 from tasks.steps import upscale
-from tests import enlargers
+from tests import checkpoints, enlargers
 from tests import worker as w
 from tests.make import Make
 
@@ -151,6 +152,56 @@ def test_a_network_is_built_of_its_tensors_in_either_naming(tmp_path: Path, shap
     assert {"conv_first.weight", "body.0.rdb3.conv5.bias", "conv_up2.weight", "conv_hr.bias"} <= named.keys()
 
 
+FIRST, DENSE = "conv_first.weight", "body.0.rdb1.conv1.weight"
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {FIRST: [0, 3, 3, 3], DENSE: [32, 64, 3, 3], "conv_up1.weight": [0]},
+        {FIRST: [64, 48, 3, 3], DENSE: [32, 64, 3, 3], "conv_up1.weight": [64, 64, 3, 3]},
+        {FIRST: ["64", 3, 3, 3], DENSE: [32, 64, 3, 3], "conv_up1.weight": [0]},
+        {FIRST: {"3": 3}, DENSE: [32, 64, 3, 3], "conv_up1.weight": [0]},
+        {FIRST: [64, 3, 3, 3], "conv_up1.weight": [0]}
+        | {f"body.{number}.rdb1.conv1.weight": [0] for number in range(weights.MOST_TENSORS)},
+    ],
+)
+def test_odd_shapes_are_of_no_network_that_enlarges(tmp_path: Path, shapes: dict[str, Any]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["RRDBNet"]}))
+    enlargers.claiming(tmp_path / "model.safetensors", shapes)
+    with pytest.raises(Invalid, match="are not those of a network that enlarges"):
+        models.check(tmp_path)
+
+
+def test_a_network_that_draws_no_larger_picture_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="are not those of a network that enlarges"):
+        models.check(enlargers.esrgan(tmp_path / "x1.safetensors", fold=4))
+    assert models.check(enlargers.esrgan(tmp_path / "x8.safetensors", doublings=3)).defaults == {"factor": 4}
+
+
+def test_sizes_that_a_file_only_claims_take_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    huge = {FIRST: [10**9, 3, 0, 0], DENSE: [10**6, 10**9, 0, 0], "conv_up1.weight": [0]}
+    path = enlargers.claiming(tmp_path / "huge.safetensors", huge)
+    made: list[torch.device] = []
+    monkeypatch.setattr(torch.nn.Conv2d, "reset_parameters", lambda layer: made.append(layer.weight.device))
+    with pytest.raises(DomainError, match="its weights are not those of a network of the class RRDBNet"):
+        upscaling.opened(path, torch.float32)
+    assert {device.type for device in made} == {"meta"}
+
+
+def test_numbers_that_are_none_make_no_picture(
+    enlarged: Enlarge, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = enlargers.network().state_dict()
+    named["conv_hr.bias"] += float("nan")
+    monkeypatch.setitem(files, "nan", enlargers.write(tmp_path / "nan.safetensors", named))
+    with pytest.raises(DomainError, match="The model drew nothing that can be seen"):
+        enlarged(Upscale(model="nan", factor=4), png(8, 8))
+    whole = {name: tensor.int() for name, tensor in named.items()}
+    with pytest.raises(DomainError, match="its weights are not those of a network"):
+        upscaling.opened(enlargers.write(tmp_path / "whole.safetensors", whole), torch.float32)
+
+
 # the kind
 
 
@@ -181,6 +232,8 @@ def test_only_what_the_family_takes_counts() -> None:
     assert known(upscalers.LATENT) != known(upscalers.LATENT, 2)
     assert known(upscalers.LATENT) == known(upscalers.LATENT, noise_level=3)
     assert known(upscalers.DIFFUSION) != known(upscalers.DIFFUSION, noise_level=3)
+    gone = prepare(Upscale(model="gone"), given(), "")
+    assert gone.input_hash != prepare(Upscale(), given(), "").input_hash, "it was not resampled"
 
 
 def test_it_runs_where_pictures_are_drawn_and_takes_as_long_as_its_steps() -> None:
@@ -341,3 +394,44 @@ async def test_the_composer_offers_models_and_keeps_what_they_take(
     recipe = await database.fetchval("SELECT recipe FROM versions")
     assert recipe["steps"][1]["model"] == "x2"
     assert not {"prompt", "noise_level"} & recipe["steps"][1].keys()
+
+
+async def test_a_step_begins_without_a_model_also_where_there_are_some(
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, db: Any, files: dict[str, Path]
+) -> None:
+    await models.register_all({"x4": files["x4"]})
+    await log_in(client, await make.person("ada"))
+    none = '<option value="" selected data-parts="method">None (Lanczos)</option>'
+    assert none in (await client.get("/pipelines/new", params={"start": "redraw"})).text
+    chosen = (await client.get("/pipelines/new", params={"model": "x4"})).text
+    assert '<input type="hidden" name="s1-kind" value="text_to_image">' in chosen, "there must be something to enlarge"
+    assert re.search('<select id="s2-model".*<option value="x4" selected', chosen)
+    sent = {**FORM, "add-2-kind": "upscale", "do": "add-2"}
+    assert (await client.post("/pipelines", data=sent, follow_redirects=True)).text.count(none) == 2
+
+
+async def test_what_steps_begin_with_does_not_change_what_a_model_takes(
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, db: Any, files: dict[str, Path]
+) -> None:
+    await models.register_all({name: files[name] for name in ("x2", "x4")})
+    await models.tell("x4", Said(defaults="factor=2"))
+    await models.tell("x2", Said(defaults="sharpen=0.5"))
+    await log_in(client, await make.person("ada"))
+    refused = await client.post("/pipelines", data={**FORM, "s2-model": "x2", "s2-factor": "4", "do": "save"})
+    assert "x2 enlarges 2 times, not 4" in refused.text
+    kept = await client.post("/pipelines", data={**FORM, "s2-model": "x4", "s2-factor": "4", "do": "save"})
+    assert kept.status_code == 303
+    with pytest.raises(Invalid, match="noise_level needs a value, such as noise_level=20"):
+        await models.tell("x4", Said(defaults="noise_level"))
+
+
+async def test_pages_of_files_that_draw_nothing_alone(
+    client: httpx.AsyncClient, db: Any, files: dict[str, Path], tmp_path: Path
+) -> None:
+    await models.register("x4", files["x4"])
+    await models.register("tiny", checkpoints.tiny(tmp_path / "tiny"))
+    enlarging, decoding = [(await client.get(f"/models/{name}")).text for name in ("x4", "tiny")]
+    assert "offshoot models add x4 x4.safetensors --defaults factor=4" in enlarging
+    assert "/pipelines/new?model=x4" in enlarging
+    assert "offshoot models add tiny FOLDER" in decoding
+    assert "/pipelines/new?model=tiny" not in decoding, "no step runs with it alone"
