@@ -16,6 +16,7 @@ from domain.means import PLAIN, Means, check_family
 from domain.steps import Recipe
 from domain.told import Said, Told
 from domain.vocabulary import Words
+from domain.weights import Limits
 
 IMAGE_KINDS = ("text_to_image", "image_to_image", "inpaint")
 TEXT_KINDS = ("text_to_text",)
@@ -69,7 +70,7 @@ class Shipped(Struct, frozen=True):
 
 
 SHIPPED = {
-    STARTER: Shipped(STARTER_PATH, IMAGE_KINDS + ANIMATION_KINDS, {**STARTER_DEFAULTS, "most_frames": 8}),
+    STARTER: Shipped(STARTER_PATH, IMAGE_KINDS + ANIMATION_KINDS, STARTER_DEFAULTS),
     "shapes-gan": Shipped(STARTER_PATH.with_name("gan"), GAN_KINDS, {}),
     "cyanotype": Shipped(STARTER_PATH.with_name("lora") / "cyanotype.safetensors", (LORA,), {}),
     "fish": Shipped(STARTER_PATH.with_name("lora") / "fish.safetensors", (LORA,), {}),
@@ -100,8 +101,8 @@ class Model(Struct, frozen=True, kw_only=True):
     words: Words = []
     files: list[File] = []
     told: Told = Told()
-    latents: dict[str, float] = {}
-    """Of one that draws, and of a VAE: what its latents are like."""
+    limits: Limits = {}
+    """What its files say that steps with it must keep to, as `domain.weights.limits_of` has it."""
 
     @property
     def trigger(self) -> list[str]:
@@ -137,12 +138,10 @@ class ModelChoice(Struct, frozen=True):
     words: Words = []
     trigger: list[str] = []
     family: str = ""
-    latents: dict[str, float] = {}
-    factor: int = 0
-    """Of one that enlarges: the largest factor that it takes, whatever its host says that steps begin with."""
+    limits: Limits = {}
 
 
-_COLUMNS = "name, family, path, revision, license, kinds, defaults, means, bytes, words, files, told, latents"
+_COLUMNS = "name, family, path, revision, license, kinds, defaults, means, bytes, words, files, told, limits"
 
 
 async def register(
@@ -244,12 +243,12 @@ async def _store(found: Model, *, keep: bool = False) -> Model:
     kept = await db.fetchval(
         """
         INSERT INTO models
-            (name, family, path, revision, license, kinds, defaults, means, bytes, words, files, told, latents)
+            (name, family, path, revision, license, kinds, defaults, means, bytes, words, files, told, limits)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $14)
         ON CONFLICT (name) DO UPDATE SET family = excluded.family, path = excluded.path,
             revision = excluded.revision, license = excluded.license, kinds = excluded.kinds,
             defaults = excluded.defaults, means = excluded.means, bytes = excluded.bytes, words = excluded.words,
-            files = excluded.files, latents = excluded.latents, removed_at = NULL,
+            files = excluded.files, limits = excluded.limits, removed_at = NULL,
             told = CASE WHEN $13 AND models.removed_at IS NULL THEN models.told ELSE excluded.told END
         RETURNING told
         """,
@@ -266,7 +265,7 @@ async def _store(found: Model, *, keep: bool = False) -> Model:
         msgspec.to_builtins(found.files),
         msgspec.to_builtins(found.told),
         keep,
-        found.latents,
+        found.limits,
     )
     return _as_told(msgspec.structs.replace(found, told=msgspec.convert(kept, Told)))
 
@@ -310,14 +309,14 @@ async def _unchanged(name: str, path: Path, means: Means) -> Model | None:
     row = await db.fetchrow(
         f"""SELECT {_COLUMNS} FROM models
             WHERE name = $1 AND path = $2 AND bytes = $3 AND means = $4 AND kinds = $5
-                AND removed_at IS NULL AND words = $6 AND latents = $7 AND files <> '[]'""",  # noqa: S608
+                AND removed_at IS NULL AND words = $6 AND limits = $7 AND files <> '[]'""",  # noqa: S608
         name,
         str(path),
         weights.size_of(weights.files_of(path)),
         msgspec.to_builtins(means),
         kinds,
         _words_of(path),
-        _latents_of(path),
+        weights.limits_of(path),
     )
     return None if row is None else _model(row)
 
@@ -334,11 +333,6 @@ def kinds_of(path: Path) -> list[str]:
     alike = (family, *(ending for ending in weights.ALONE if family.endswith(ending)))
     found = list(next((KINDS[name] for name in alike if name in KINDS), IMAGE_KINDS))
     return [*found, SAMPLE] if voices.takes_sample(path) else found
-
-
-def _latents_of(path: Path) -> dict[str, float]:
-    """What the latents are like of a model that draws, or of a VAE; nothing of any other."""
-    return dict(weights.latents_of(path)) if {VAE, *IMAGE_KINDS} & {*kinds_of(path)} else {}
 
 
 def _words_of(path: Path) -> Words:
@@ -408,13 +402,13 @@ async def everything() -> list[Model]:
 async def offered() -> dict[str, list[ModelChoice]]:
     """The models that can run steps of each kind, by name, the starter model last; the LoRAs beside them."""
     rows = await db.fetch(
-        """SELECT kind, name, defaults, words, told, family, latents FROM models, unnest(kinds) AS kind
+        """SELECT kind, name, defaults, words, told, family, limits FROM models, unnest(kinds) AS kind
            WHERE removed_at IS NULL
            ORDER BY name = $1, name""",
         STARTER,
     )
     found: dict[str, list[ModelChoice]] = {}
-    for kind, name, defaults, words, given, family, latents in rows:
+    for kind, name, defaults, words, given, family, limits in rows:
         now = msgspec.convert(given, Told)
         choice = ModelChoice(
             name,
@@ -422,8 +416,7 @@ async def offered() -> dict[str, list[ModelChoice]]:
             _told_words([kind], words, now),
             told.trigger(words, now),
             family,
-            latents,
-            defaults.get("factor", 0) if kind in UPSCALE_KINDS else 0,
+            limits,
         )
         found.setdefault(kind, []).append(choice)
     return found
@@ -513,5 +506,5 @@ def inspect(
         bytes=weights.size_of(files),
         words=_words_of(path),
         files=[File(relative, file.stat().st_size, hashes[relative]) for relative, file in files.items()],
-        latents=_latents_of(path),
+        limits=weights.limits_of(path),
     )

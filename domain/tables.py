@@ -89,7 +89,7 @@ class Model(Table, tablename="models"):
     words = JSONB(null=False, default=None)
     files = JSONB(null=False, default=None)
     told = JSONB(null=False, default=None)
-    latents = JSONB(null=False, default=None)
+    limits = JSONB(null=False, default=None)
 
 
 class ModelReading(Table, tablename="model_readings"):

@@ -63,6 +63,7 @@ LONGEST = 1024
 _ODD = ("Cc", "Cs")
 """Characters that are none, by their Unicode category: line breaks and the like, and bytes that are no UTF-8."""
 Say = Callable[[int], None]
+Limits = dict[str, float]
 _CHUNK = 1 << 20
 _MOST_HEADER = 32 << 20
 _MOST_JSON = 32 << 20
@@ -193,6 +194,19 @@ def _vae_of(path: Path) -> str:
     if {"encoder.layers.0.weight", "decoder.layers.0.weight"} <= names:
         return vaes.TINY
     return vaes.KL if {"encoder.conv_in.weight", "decoder.conv_in.weight"} <= names else ""
+
+
+def limits_of(path: Path) -> Limits:
+    """What the files say that steps with the model must keep to: what the latents of one that draws and of a VAE are
+    like (`domain.vaes.Latents`), how many `frames` one that animates can tell apart, the largest `factor` of one that
+    enlarges."""
+    what = alone(path)
+    if what == UPSCALER or family(path) in upscalers.NATIVE:
+        return {"factor": defaults_of(path)["factor"]}
+    if what not in ("", VAE) or family(path) in (LORA, *SHAP_E):
+        return {}
+    frames = _frames(path, "motion_max_seq_length")
+    return {**latents_of(path), **({"frames": frames} if frames else {})}
 
 
 def latents_of(path: Path) -> vaes.Latents:
@@ -432,16 +446,15 @@ def defaults_of(path: Path) -> dict[str, Any]:
 
 
 def _motion_of(path: Path, side: int) -> dict[str, Any]:
-    """Frames and size that suit a model which draws animations; `most_frames` that it can tell apart, if there is such
-    a number."""
-    found = [_read_json(path / part / "config.json") for part in (MOTION, "unet")]
-    known, usual = ([config.get(name) for config in found] for name in ("motion_max_seq_length", "num_frames"))
-    most = next((number for number in known if type(number) is int and number > 1), None)
-    frames = most or next((number for number in usual if type(number) is int and number > 1), None)
-    if frames is None:
-        return {}
-    told = {"frames": min(frames, USUAL_FRAMES), "longest_side": min(side, LONGEST)}
-    return told | ({"most_frames": most} if most else {})
+    """Frames and size that suit a model which draws animations."""
+    frames = _frames(path, "motion_max_seq_length") or _frames(path, "num_frames")
+    return {"frames": min(frames, USUAL_FRAMES), "longest_side": min(side, LONGEST)} if frames else {}
+
+
+def _frames(path: Path, name: str) -> int:
+    """What a motion adapter or a U-Net calls a number of frames; 0 for none."""
+    found = [_read_json(path / part / "config.json").get(name) for part in (MOTION, "unet")]
+    return next((number for number in found if type(number) is int and number > 1), 0)
 
 
 def _sampling_of(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ def faults(recipe: steps.Recipe, models: Mapping[str, Collection[ModelChoice]]) 
     for number, step in enumerate(recipe.steps, 1):
         if isinstance(step, steps.TextToAnimation | steps.ImageToAnimation):
             offered = models.get(steps.kind_of(step), ())
-            most = next((one.defaults.get("most_frames") for one in offered if one.name == step.model), None)
+            most = next((one.limits.get("frames") for one in offered if one.name == step.model), None)
             if most and step.frames > most:
                 found[f"s{number}-frames"] = f"At most {most} with {step.model}"
     return found

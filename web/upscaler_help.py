@@ -56,7 +56,7 @@ def trimmed(form: Mapping[str, str], offered: Mapping[str, Collection[ModelChoic
 
 def faults(recipe: steps.Recipe, offered: Mapping[str, Collection[ModelChoice]]) -> dict[str, str]:
     """By form field, for factors that are more than the model's own."""
-    known = {one.name: one.factor for one in offered.get(KIND, ())}
+    known = {one.name: int(one.limits.get("factor", 0)) for one in offered.get(KIND, ())}
     return {
         f"s{number}-factor": words
         for number, step in enumerate(recipe.steps, 1)

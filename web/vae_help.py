@@ -45,4 +45,4 @@ def faults(recipe: steps.Recipe, models: Mapping[str, Collection[ModelChoice]]) 
 
 
 def _misfit(model: ModelChoice | None, vae: ModelChoice) -> str:
-    return vaes.misfit(model.latents if model else {}, vae.latents)
+    return vaes.misfit(model.limits if model else {}, vae.limits)

@@ -50,12 +50,13 @@ async def test_a_folder_gets_the_defaults_that_it_tells(db: Any, folder: Path) -
 
 
 async def test_what_no_step_can_have_is_no_default(db: Any, folder: Path) -> None:
-    """Such as the scheduler of a flow-matching model: steps that began with it would be refused."""
-    (folder / "scheduler" / "scheduler_config.json").write_text('{"_class_name": "FlowMatchEulerDiscreteScheduler"}')
+    """Such as a scheduler that is not offered: steps that began with it would be refused."""
+    (folder / "scheduler" / "scheduler_config.json").write_text('{"_class_name": "EDMEulerScheduler"}')
     config = json.loads((folder / "unet" / "config.json").read_text())
     (folder / "unet" / "config.json").write_text(json.dumps(config | {"sample_size": 16}))
     found = await models.register(NEW, folder)
-    assert found.defaults == {"width": 256, "height": 256, "num_inference_steps": 30, "guidance_scale": 7.0}
+    sides = {"width": 256, "height": 256, "longest_side": 256}
+    assert found.defaults == {**sides, "num_inference_steps": 30, "guidance_scale": 7.0, "frames": 8}
     same = Said(found.license, "", defaults.spell(found.defaults))
     assert (await models.tell(NEW, same)).told == Told()
     (folder / "vae" / "config.json").write_text('{"block_out_channels": [1, 2]}')

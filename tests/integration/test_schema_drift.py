@@ -193,7 +193,7 @@ CHECKS = {
 DEFAULTS = {
     "people": "id name about role created_at",
     "sessions": "created_at seen_at",
-    "models": "id license defaults means created_at words files told latents",
+    "models": "id license defaults means created_at words files told limits",
     "model_readings": "done began_at seen_at fault",
     "artifacts": "state touched_at",
     "uploads": "id filename created_at",

@@ -199,7 +199,7 @@ async def test_a_file_may_tell_anything(db: Any, tmp_path: Path, shape: Any) -> 
     named = {f"{part}.conv_in.weight": shape for part in ("encoder", "decoder")}
     path = enlargers.claiming(tmp_path / "odd.safetensors", named)
     await models.register("odd", path)
-    assert (await models.read("odd")).latents == {}
+    assert (await models.read("odd")).limits == {}
 
 
 def test_sizes_that_a_file_only_claims_take_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,9 +220,9 @@ async def test_vaes_are_known_by_their_files(db: Any, files: dict[str, Path], cl
     found = {name: await models.register(name, files[name]) for name in ("tiny", "xl", "file", "old")}
     assert {one.family for one in found.values()} == set(vaes.FAMILIES)
     assert {tuple(one.kinds) for one in found.values()} == {("vae",)}
-    assert found["tiny"].latents == {"channels": 4, "shrinks": 16}
-    assert found["xl"].latents == {"channels": 4, "shrinks": 8, "scaling": 0.13025, "shift": 0.0}
-    assert found["file"].latents == found["old"].latents == {"channels": 4, "shrinks": 8}
+    assert found["tiny"].limits == {"channels": 4, "shrinks": 16}
+    assert found["xl"].limits == {"channels": 4, "shrinks": 8, "scaling": 0.13025, "shift": 0.0}
+    assert found["file"].limits == found["old"].limits == {"channels": 4, "shrinks": 8}
     assert await models.names("text_to_image") == []
     with pytest.raises(Invalid, match="none can be chosen for a VAE"):
         models.inspect("mine", files["tiny"], "", (), means=Means(dtype="fp16"))

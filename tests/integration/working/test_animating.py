@@ -319,9 +319,9 @@ async def test_models_that_move_are_known_by_their_folders(db: Any, folders: dic
     assert [one.name for one in offered["text_to_image"]] == ["lively"]
     lively = await models.require("lively", "text_to_animation")
     video = await models.require("video", "image_to_animation")
-    told = [{**one.defaults} for one in (lively, video)]
-    assert [(one["frames"], one["longest_side"], one.get("most_frames")) for one in told] == [(6, 64, 6), (6, 64, None)]
-    assert weights.defaults_of(STARTER_PATH)["most_frames"] == models.SHIPPED["starter"].defaults["most_frames"]
+    told = [(one.defaults["frames"], one.defaults["longest_side"], one.limits.get("frames")) for one in (lively, video)]
+    assert told == [(6, 64, 6), (6, 64, None)]
+    assert weights.limits_of(STARTER_PATH)["frames"] == 8
 
     shutil.copytree(folders["lively"], tmp_path / "mine")
     movers.adapter(tmp_path / "mine" / weights.MOTION, (32, 64, 64))
