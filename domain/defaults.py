@@ -10,6 +10,8 @@ SHORT = {"steps": "num_inference_steps", "guidance": "guidance_scale", "tokens":
 """What may be written for a longer name."""
 OWN = ("model", "seed", "title", "stop", "voice", *steps.SOURCES, *steps.FILES)
 """Fields that say what one step is about, and not how a model is run."""
+FACTS = ("most_frames",)
+"""What a model's files tell beside its parameters, and no host says otherwise."""
 _LONG = {name: short for short, name in SHORT.items()}
 
 
@@ -59,8 +61,14 @@ def titled(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(_TITLES.get(name, name), _shown(value).removesuffix("Scheduler")) for name, value in _in_order(values)]
 
 
+def facts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What of these is no parameter."""
+    return {name: values[name] for name in FACTS if name in values}
+
+
 def _in_order(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return sorted(values.items(), key=lambda one: _ORDER.get(one[0], len(_ORDER)))
+    parameters = [(name, value) for name, value in values.items() if name not in FACTS]
+    return sorted(parameters, key=lambda one: _ORDER.get(one[0], len(_ORDER)))
 
 
 def _fields(kinds: Sequence[str]) -> dict[str, list[tuple[str, str]]]:

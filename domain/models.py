@@ -202,7 +202,7 @@ def _as_told(found: Model) -> Model:
     return msgspec.structs.replace(
         found,
         license=found.license if now.license is None else now.license,
-        defaults=found.defaults if now.defaults is None else now.defaults,
+        defaults=told.begun(found.defaults, now),
         words=_told_words(found.kinds, found.words, now),
     )
 
@@ -412,7 +412,7 @@ async def offered() -> dict[str, list[ModelChoice]]:
         now = msgspec.convert(given, Told)
         choice = ModelChoice(
             name,
-            defaults if now.defaults is None else now.defaults,
+            told.begun(defaults, now),
             _told_words([kind], words, now),
             told.trigger(words, now),
             family,

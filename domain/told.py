@@ -64,8 +64,13 @@ def changed(said: Said, kinds: Sequence[str], license: str, words: Words, found:
     return Told(
         license=None if named == license else named,
         trigger=None if called == trigger(words, Told()) else called,
-        defaults=None if given == found else given,
+        defaults=None if begun(found, Told(defaults=given)) == found else given,
     )
+
+
+def begun(found: Mapping[str, Any], told: Told) -> dict[str, Any]:
+    """What a model's steps begin with, and what only its files know."""
+    return dict(found) if told.defaults is None else {**told.defaults, **defaults.facts(found)}
 
 
 def trigger(words: Words, told: Told) -> list[str]:

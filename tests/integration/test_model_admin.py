@@ -94,7 +94,10 @@ async def test_what_is_said_of_a_model_is_edited(admin: httpx.AsyncClient, folde
     answer = await admin.post("/models/mine/edit", data={"license": "MIT", "trigger": "inked", "defaults": "steps=9"})
     assert answer.headers["location"] == "/models/mine"
     found = await models.read("mine")
-    assert (found.license, found.trigger, found.defaults) == ("MIT", ["inked"], {"num_inference_steps": 9})
+    begun = {"num_inference_steps": 9, "most_frames": 8}
+    assert (found.license, found.trigger, found.defaults) == ("MIT", ["inked"], begun)
+    (offered,) = [one for one in (await models.offered())["text_to_animation"] if one.name == "mine"]
+    assert offered.defaults == begun
 
 
 async def test_files_are_hashed_again_beside_the_pages(admin: httpx.AsyncClient, folder: Path) -> None:

@@ -81,6 +81,7 @@ async def test_a_model_has_a_page_with_everything_but_its_place(db: Any, client:
     for file in found.files:
         assert file.sha256 in text
     assert "No worker has it" not in text
+    assert "most_frames" not in text
     assert str(models.STARTER_PATH.parent) not in text
     assert 'href="/models/sdxl"' in (await client.get("/models")).text
     told = await client.get("/models/sdxl/model.json")
@@ -88,11 +89,11 @@ async def test_a_model_has_a_page_with_everything_but_its_place(db: Any, client:
     assert told.json() | {"files": [], "means": {}} == {
         "name": "sdxl",
         "family": "StableDiffusionPipeline",
-        "kinds": list(models.IMAGE_KINDS),
+        "kinds": [*models.IMAGE_KINDS, *models.ANIMATION_KINDS],
         "license": "MIT",
         "trigger_words": ["inked", "in ink"],
         "defaults": {"width": 256, "height": 256, "num_inference_steps": 30, "guidance_scale": 5.0,
-                     "scheduler": "DDIMScheduler"},
+                     "scheduler": "DDIMScheduler", "frames": 8, "longest_side": 256, "most_frames": 8},
         "means": {},
         "revision": found.revision,
         "bytes": found.bytes,
@@ -153,7 +154,7 @@ async def test_what_was_said_stays_when_a_worker_starts(db: Any) -> None:
     await models.tell("starter", Said("MIT", "", "steps=9"))
     await models.register_all({})
     starter, fish = await models.read("starter"), await models.read("fish")
-    assert (starter.license, starter.defaults) == ("MIT", {"num_inference_steps": 9})
+    assert (starter.license, starter.defaults) == ("MIT", {"num_inference_steps": 9, "most_frames": 8})
     assert (fish.license, fish.trigger, fish.words) == ("MIT", ["gone fishing"], [("Trigger words", ["gone fishing"])])
     assert (await models.offered())["lora"][1].words == fish.words
     await models.remove("starter")

@@ -54,6 +54,17 @@ def test_every_fault_is_told_at_once() -> None:
         told.read(Said(trigger="ink\u202eed"), models.IMAGE_KINDS)
 
 
+def test_frames_that_a_model_knows_are_no_parameter_that_a_host_sets() -> None:
+    own = models.SHIPPED[models.STARTER]
+    written = defaults.spell(own.defaults)
+    assert "most_frames" in own.defaults
+    assert "most_frames" not in f"{written}{defaults.titled(own.defaults)}"
+    assert told.changed(Said("MIT", "", written), own.kinds, "MIT", [], own.defaults) == Told()
+    now = told.changed(Said(defaults="frames=4"), own.kinds, "", [], own.defaults)
+    assert now.defaults == {"frames": 4}
+    assert told.begun(own.defaults, now) == {"frames": 4, "most_frames": 8}
+
+
 def test_what_the_files_tell_just_so_is_left_to_them() -> None:
     words = [("Trigger words", ["inked"])]
     same = Said("MIT", " inked ,inked", "steps=30")
