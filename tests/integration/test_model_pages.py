@@ -88,11 +88,11 @@ async def test_a_model_has_a_page_with_everything_but_its_place(db: Any, client:
     assert told.json() | {"files": [], "means": {}} == {
         "name": "sdxl",
         "family": "StableDiffusionPipeline",
-        "kinds": list(models.IMAGE_KINDS),
+        "kinds": [*models.IMAGE_KINDS, *models.ANIMATION_KINDS],
         "license": "MIT",
         "trigger_words": ["inked", "in ink"],
         "defaults": {"width": 256, "height": 256, "num_inference_steps": 30, "guidance_scale": 5.0,
-                     "scheduler": "DDIMScheduler"},
+                     "scheduler": "DDIMScheduler", "frames": 8, "longest_side": 256},
         "means": {},
         "revision": found.revision,
         "bytes": found.bytes,
