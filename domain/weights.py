@@ -387,12 +387,21 @@ def parts(path: Path) -> set[str]:
 
 
 def variant(path: Path) -> str | None:
-    """The variant, such as fp16, that a folder's weights come in where a part has no plain ones. None: all have."""
-    for part in _parts_with_weights(path):
-        found = sorted({_variant_of(file) for file in (path / part).glob(f"*{SAFE}")})
-        if found and "" not in found:
-            return "fp16" if "fp16" in found else found[0]
-    return None
+    """The variant, such as fp16, that a folder's weights come in where a part has no plain ones. None: all have.
+
+    A motion adapter beside a model's parts has one of its own.
+    """
+    beside = {MOTION} if has_motion(path) else set()
+    every = (variant_of_part(path / part) for part in _parts_with_weights(path) if part not in beside)
+    return next(filter(None, every), None)
+
+
+def variant_of_part(path: Path) -> str | None:
+    """The variant that one part's weights come in, where it has no plain ones."""
+    found = sorted({_variant_of(file) for file in path.glob(f"*{SAFE}")})
+    if not found or "" in found:
+        return None
+    return "fp16" if "fp16" in found else found[0]
 
 
 def loaded_size(path: Path) -> int:
@@ -401,8 +410,12 @@ def loaded_size(path: Path) -> int:
         of = "**/*" if what == SPEECH else "*"  # a vocoder and voices lie in folders beside the model
         return sum(file.stat().st_size for file in path.glob(f"{of}{SAFE}"))
     chosen = variant(path) or ""
-    files = [file for part in _parts_with_weights(path) for file in (path / part).glob(f"*{SAFE}")]
-    return path.stat().st_size if path.is_file() else sum(f.stat().st_size for f in files if _variant_of(f) == chosen)
+    if path.is_file():
+        return path.stat().st_size
+    own = {MOTION: variant_of_part(path / MOTION) or ""} if has_motion(path) else {}
+    folders = ((path / part, own.get(part, chosen)) for part in _parts_with_weights(path))
+    files = [(file, read) for folder, read in folders for file in folder.glob(f"*{SAFE}")]
+    return sum(file.stat().st_size for file, read in files if _variant_of(file) == read)
 
 
 def _variant_of(file: Path) -> str:

@@ -14,9 +14,9 @@ from PIL import Image
 
 from domain import loras, steps, weights
 from domain.errors import DomainError
-from tasks import emphasis, means
+from tasks import emphasis, means, memory
 from tasks.context import Context, Stopped
-from tasks.loading import Model
+from tasks.loading import Model, reason
 
 MAX_SIDE = 2048
 MAX_PICTURES = 8
@@ -97,24 +97,27 @@ def _moving(model: Model, name: str) -> Any:
     if name not in model.others:
         whole = type(model.pipe).__name__.startswith("AnimateDiff")
         parts = model.pipe if whole else _with_motion(model)
-        family = _starting(parts, name)
+        family = _starting(model, parts, name)
         model.others[name] = parts if type(parts) is family else _built(family, parts)
     return model.others[name]
 
 
-def _starting(parts: Any, name: str) -> Any:
+def _starting(model: Model, parts: Any, name: str) -> Any:
     """The pipeline's class of this name: ours for a motion adapter that was taught with noise which frames share."""
     import diffusers
 
     from tasks import moving
 
-    adapter = parts.motion_adapter
-    return getattr(moving if adapter is not None and "shared_noise" in adapter.config else diffusers, name)
+    if parts.motion_adapter is None or (share := parts.motion_adapter.config.get("shared_noise")) is None:
+        return getattr(diffusers, name)
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise DomainError(f"The motion adapter of “{model.ref.name}” has a shared_noise that is not from 0 to 1.")
+    return getattr(moving, name)
 
 
 def _with_motion(model: Model) -> Any:
     """An AnimateDiffPipeline of the loaded still parts and of the motion adapter beside them."""
-    from diffusers import AnimateDiffPipeline, MotionAdapter
+    from diffusers import AnimateDiffPipeline
 
     from tasks.moving import MovingUNet
 
@@ -124,17 +127,34 @@ def _with_motion(model: Model) -> Any:
     if hindering := [name for name in STILL_WITH if getattr(model.ref.means, name)]:
         raise DomainError(f"The model “{model.ref.name}” runs with {hindering[0]} and draws no animations so.")
     if "motion" not in model.others:
-        adapter: Any = MotionAdapter.from_pretrained(  # type: ignore[no-untyped-call]
-            str(path / weights.MOTION), dtype=model.pipe.unet.dtype, use_safetensors=True, local_files_only=True
-        )
+        adapter = _adapter(model, path / weights.MOTION)
         try:
-            unet = MovingUNet(model.pipe.unet, adapter.to(model.device).eval())
+            unet = MovingUNet(model.pipe.unet, adapter)
         except ValueError as error:
             raise DomainError(f"The motion adapter of “{model.ref.name}” was made for another U-Net.") from error
         model.bytes += sum(weight.nbytes for weight in adapter.parameters())
         wanted = {**model.pipe.components, "unet": unet, "motion_adapter": adapter}
         model.others["motion"] = _made(AnimateDiffPipeline, wanted)
     return model.others["motion"]
+
+
+def _adapter(model: Model, path: Path) -> Any:
+    from diffusers import MotionAdapter
+
+    try:
+        opened: Any = MotionAdapter.from_pretrained(  # type: ignore[no-untyped-call]
+            str(path),
+            dtype=model.pipe.unet.dtype,
+            variant=weights.variant_of_part(path),
+            use_safetensors=True,
+            local_files_only=True,
+        )
+        return opened.to(model.device).eval()
+    except Exception as error:
+        if memory.is_short(error):
+            raise
+        why = reason(error, str(path))
+        raise DomainError(f"The motion adapter of “{model.ref.name}” cannot be opened: {why}") from error
 
 
 _ABLE = {

@@ -24,7 +24,7 @@ class MovingUNet(nn.Module):
 
     def __init__(self, still: Any, motion: Any) -> None:
         """`still` is a UNet2DConditionModel, `motion` a MotionAdapter. Raises ValueError for one that was made for a
-        U-Net of other blocks."""
+        U-Net of other blocks or channels."""
         super().__init__()
         self.still = still
         self.motion = motion
@@ -78,6 +78,9 @@ def _pairs(still: Any, motion: Any) -> list[tuple[nn.Module, nn.Module]]:
     blocks += zip(still.up_blocks, motion.up_blocks, strict=True)
     if motion.mid_block is not None:
         blocks.append((still.mid_block, motion.mid_block))
+    for block, modules in blocks:
+        if any(one.norm.num_channels != block.resnets[0].out_channels for one in modules.motion_modules):
+            raise ValueError("its modules have other channels than the layers before them")
     return [
         pair
         for block, modules in blocks

@@ -239,11 +239,38 @@ def test_what_a_model_cannot_do_is_said(folders: dict[str, Path], tmp_path: Path
     compiled = replace(LOADED.get(ref), ref=changed(ref, means=Means(compile=True)), others={})
     with pytest.raises(DomainError, match="runs with compile and draws no animations so"):
         diffusion.moving(compiled, "DDIMScheduler")
-    shutil.copytree(folders["lively"], tmp_path / "other")
-    shutil.rmtree(tmp_path / "other" / weights.MOTION)
-    movers.adapter(tmp_path / "other" / weights.MOTION, (32, 64, 64))
-    with pytest.raises(DomainError, match="was made for another U-Net"):
-        ran(tmp_path / "other", DRAW)
+
+
+@pytest.mark.parametrize(
+    ("channels", "told", "words"),
+    [
+        ((32, 64, 64), {}, "was made for another U-Net"),
+        ((64, 32), {}, "was made for another U-Net"),
+        ((32, 64), {"motion_layers_per_block": 2}, "The motion adapter of “lively” cannot be opened: "),
+        ((32, 64), {"motion_max_seq_length": "6"}, "cannot be opened: TypeError"),
+        ((32, 64), {"shared_noise": 2}, "has a shared_noise that is not from 0 to 1"),
+        ((32, 64), {"shared_noise": "most"}, "has a shared_noise that is not from 0 to 1"),
+    ],
+)
+def test_a_motion_adapter_that_does_not_fit_is_told_in_words(
+    folders: dict[str, Path], tmp_path: Path, channels: tuple[int, ...], told: dict[str, Any], words: str
+) -> None:
+    folder = shutil.copytree(folders["lively"], tmp_path / "other")
+    shutil.rmtree(folder / weights.MOTION)
+    config = movers.adapter(folder / weights.MOTION, channels) / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | told))
+    with pytest.raises(DomainError, match=words):
+        ran(folder, DRAW)
+
+
+def test_a_motion_adapter_in_half_precision_leaves_the_other_parts_as_they_are(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(folders["lively"], tmp_path / "halved")
+    (file,) = (folder / weights.MOTION).glob("*.safetensors")
+    file.rename(file.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    assert weights.loaded_size(folder) == weights.loaded_size(folders["lively"])
+    assert np.array_equal(frames(ran(folder, DRAW)), frames(ran(folders["lively"], DRAW)))
 
 
 def test_how_it_is_shown_counts_where_it_is_seen() -> None:
