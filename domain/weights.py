@@ -53,7 +53,8 @@ FOLDED = {3: 1, 12: 2, 48: 4}
 MOST_DOUBLINGS = 3
 MOST_TENSORS = 5_000
 """Of a network that enlarges and of a VAE in a file: real ones have some hundred."""
-_VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
+_VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "loss.", "model_ema.")
+"""Of a VAE in a file, with what its training may have left there."""
 _VAE_BLOCK = re.compile(r"encoder\.(?:down_blocks|down)\.(\d+)\.")
 _OLD = re.compile(r"model\.\d+\.weight")
 USUAL_FRAMES = 25

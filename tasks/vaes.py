@@ -102,6 +102,8 @@ def _put_in(model: "Model", wanted: "Model") -> None:
     own = model.vae or getattr(model.pipe, "vae", None)
     if own is None:
         raise DomainError(f"The model “{model.ref.name}” has no decoder that another could stand in for.")
+    if type(own).__name__ not in vaes.FAMILIES:
+        raise DomainError(f"The model “{model.ref.name}” has a decoder of another kind, which none stands in for.")
     if model.ref.means.offload:
         raise DomainError(f"The model “{model.ref.name}” runs with offload and takes no other decoder so.")
     if words := vaes.misfit(vaes.latents(type(own).__name__, own.config), wanted.pipe.latents):

@@ -267,6 +267,7 @@ def vae_file(source: Path, path: Path, *, old: bool) -> Path:
             _of_vae(name): tensor[:, :, None, None].contiguous() if name in wide else tensor
             for name, tensor in tensors.items()
         }
+        tensors["model_ema.decay"] = tensors["post_quant_conv.bias"].clone()  # as published files may have it
     save_file(tensors, path)
     return path
 

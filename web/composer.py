@@ -650,8 +650,9 @@ def _choices(
 ) -> list[tuple[str, str]]:
     if field.widget == "model":
         names = [choice.name for choice in models]
-        gone = [(value, f"{value} (gone)" if names else "None on this site")] if value and value not in names else []
         none = [] if field.default else [("", upscaler_help.NONE)]
+        lost = f"{value} (gone)" if names or none else "None on this site"
+        gone = [(value, lost)] if value and value not in names else []
         return [*none, *gone, *((name, name) for name in names)]
     if field.widget == "prompt":
         return lora_help.choices(models)

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AsymmetricAutoencoderKL, AutoencoderKL
 from PIL import Image
 
 from domain import models, steps, vaes, weights
@@ -146,6 +146,15 @@ def test_what_does_not_fit_is_told_and_leaves_the_model_as_it_was(
     else:
         assert not np.array_equal(drawn(DRAW, vae, model=model, means=means), plain)
     assert np.array_equal(drawn(DRAW, model=model, means=means), plain)
+
+
+def test_a_model_with_a_decoder_of_another_kind_keeps_it(
+    drawn: Callable[..., Any], files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = LOADED.get(ModelRef("sd1", str(files["sd1"]), weights.revision(files["sd1"])))
+    monkeypatch.setattr(model.pipe, "vae", AsymmetricAutoencoderKL(norm_num_groups=32))
+    with pytest.raises(DomainError, match="“sd1” has a decoder of another kind, which none stands in for"):
+        drawn(DRAW, "other", model="sd1")
 
 
 def test_files_that_changed_are_not_opened(files: dict[str, Path]) -> None:

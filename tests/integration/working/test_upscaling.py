@@ -368,6 +368,8 @@ async def test_the_composer_offers_models_and_keeps_what_they_take(
     plain = (await client.get("/pipelines/new")).text
     assert "s2-factor" in plain
     assert not re.search(r's2-(?:model|prompt|noise_level|seed)"', plain), "there is no model to choose"
+    lost = await client.post("/pipelines", data={**FORM, "s2-model": "old", "do": "save"})
+    assert re.search('None \\(Lanczos\\)</option><option value="old" selected[^>]*>old \\(gone\\)</option>', lost.text)
 
     await models.register_all(files)
     sent = {**FORM, "s2-model": "x2", "s2-factor": "4", "s2-prompt": "{gone", "s2-noise_level": "9999", "do": "save"}
@@ -421,6 +423,9 @@ async def test_what_steps_begin_with_does_not_change_what_a_model_takes(
     assert "x2 enlarges 2 times, not 4" in refused.text
     kept = await client.post("/pipelines", data={**FORM, "s2-model": "x4", "s2-factor": "4", "do": "save"})
     assert kept.status_code == 303
+    varied = (await client.get(kept.headers["location"] + "/grids")).text
+    assert 'value="s2-sharpen"' in varied
+    assert 'value="s2-noise_level"' not in varied, "it looks at the picture alone"
     with pytest.raises(Invalid, match="noise_level needs a value, such as noise_level=20"):
         await models.tell("x4", Said(defaults="noise_level"))
 
