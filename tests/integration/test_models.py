@@ -60,7 +60,7 @@ async def test_what_no_step_can_have_is_no_default(db: Any, folder: Path) -> Non
     same = Said(found.license, "", defaults.spell(found.defaults))
     assert (await models.tell(NEW, same)).told == Told()
     (folder / "vae" / "config.json").write_text('{"block_out_channels": [1, 2]}')
-    assert models.check(folder).defaults.keys() == {"num_inference_steps", "guidance_scale"}
+    assert models.check(folder).defaults.keys() == {"num_inference_steps", "guidance_scale", "frames"}
 
 
 @pytest.mark.parametrize("name", [".", "..", "a/b", "", "a b"])
