@@ -76,10 +76,13 @@ def _lay_channels_last(pipe: Any) -> None:
 
 
 def lay_channels_last(part: Any) -> None:
-    """Let convolutions read the channels of a pixel side by side, as tensor cores want them."""
+    """Let convolutions read the channels of a pixel side by side, as tensor cores want them; those over frames too,
+    which models of videos have beside them, stay as they are."""
     import torch
 
-    part.to(memory_format=torch.channels_last)
+    for weight in part.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.to(memory_format=torch.channels_last)
 
 
 def ready_vae(pipe: Any, means: Means) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from domain.people import Person
 from domain.receipts import Receipt
 from domain.steps import AnyStep, ImageToAnimation, TextToAnimation, TextToImage
 from domain.storage import Storage, key_of
-from tasks import diffusion, files
+from tasks import diffusion, files, loading
 from tasks.context import Animation, Context, Picture, Stopped
 from tasks.loading import Models
 from tasks.messages import Job, LoraRef, Member, ModelRef, Progress
@@ -239,6 +239,19 @@ def test_what_a_model_cannot_do_is_said(folders: dict[str, Path], tmp_path: Path
     compiled = replace(LOADED.get(ref), ref=changed(ref, means=Means(compile=True)), others={})
     with pytest.raises(DomainError, match="runs with compile and draws no animations so"):
         diffusion.moving(compiled, "DDIMScheduler")
+
+
+@pytest.mark.parametrize("name", ["whole", "video"])
+def test_channels_side_by_side_and_a_warm_up_are_for_models_of_animations_too(
+    folders: dict[str, Path], name: str
+) -> None:
+    ref = ModelRef(name, str(folders[name]), weights.revision(folders[name]), Means(channels_last=True))
+    move = ImageToAnimation(prompt=PROMPT, longest_side=64, frames=2, num_inference_steps=2, seed=1)
+    job = Job(id="x", members=[Member(step=msgspec.to_builtins(move), pictures=[png()])], model=ref)
+    made = RUNNERS["image_to_animation"].run(move, Context(job, LOADED, lambda _: None, lambda _: True)).pictures
+    assert LOADED.get(ref).means == {"channels_last": True}
+    assert np.abs(frames(list(made)) - frames(ran(folders[name], move, png()))).max() <= 2
+    loading.warm_up(LOADED.get(ref))
 
 
 @pytest.mark.parametrize(
