@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from domain import db, receipts, told, upscalers, vaes, vocabulary, voices, weights
+from domain import db, receipts, steps, told, upscalers, vaes, vocabulary, voices, weights
 from domain.errors import Invalid, NotFound
 from domain.means import PLAIN, Means, check_family
 from domain.steps import Recipe
@@ -43,7 +43,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     upscalers.DIFFUSION: UPSCALE_KINDS,
     "AnimateDiffPipeline": ANIMATION_KINDS,
     "AnimateDiffVideoToVideoPipeline": ANIMATION_KINDS,
-    "StableVideoDiffusionPipeline": ("image_to_animation",),
+    steps.VIDEO: ("image_to_animation",),
 }
 """What models of these classes can do; the class of one that stands alone may only end so. All others draw."""
 ENDPOINT = "endpoint"

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from domain import artifacts, models, run_pages, runs, steps, uploads, weights
+from domain import artifacts, grid_axes, models, run_pages, runs, steps, uploads, weights
 from domain.errors import DomainError, Invalid
 from domain.means import Means
 from domain.models import STARTER_PATH
 from domain.people import Person
+from domain.prepare import Given, Prepared, prepare
 from domain.receipts import Receipt
 from domain.steps import AnyStep, ImageToAnimation, TextToAnimation, TextToImage
 from domain.storage import Storage, key_of
@@ -290,6 +291,26 @@ def test_how_it_is_shown_counts_where_it_is_seen() -> None:
     formats = {form: changed(DRAW, format=form).moot for form in MEDIA}
     assert formats == {"gif": frozenset(), "webp": {"colors"}, "mp4": {"colors", "loop"}}
     assert (DRAW.made, ImageToAnimation().made) == ("animation", "animation")
+
+
+def test_what_a_model_does_not_take_is_not_told_of_a_result() -> None:
+    step = ImageToAnimation(upload="0" * 64, prompt="<lora:ink> a star", negative_prompt="fog")
+
+    def ready(family: str, **values: Any) -> Prepared:
+        given = Given(inputs={}, lists={}, text="", seed=1, pictures=[])
+        return prepare(changed(step, **values), given, "revision", known={"ink": "its revision"}, family=family)
+
+    others = {"prompt": "a ring", "negative_prompt": "", "strength": 0.5, "scheduler": "LCMScheduler"}
+    assert ready(steps.VIDEO, **others) == ready(steps.VIDEO)
+    assert not {*others} & {*ready(steps.VIDEO).parameters}
+    for family in ("StableDiffusionPipeline", "AnimateDiffPipeline"):
+        assert ready(family, motion_bucket_id=9) == ready(family)
+        assert ready(family).loras
+        assert ready(family, strength=0.5) != ready(family)
+    assert ready(steps.VIDEO, motion_bucket_id=9) != ready(steps.VIDEO)
+    assert {"strength", "motion_bucket_id"} <= {
+        one.field for one in grid_axes.targets(steps.Recipe(steps=[step]), {}).values()
+    }
 
 
 @pytest.mark.parametrize(
