@@ -59,6 +59,9 @@ STARTER_DEFAULTS: dict[str, Any] = {
 }
 
 
+STARTER_MOTION: dict[str, Any] = {"frames": 8, "longest_side": 256, "most_frames": 8}
+
+
 class Shipped(Struct, frozen=True):
     """A model that comes with the site, under the Apache licence."""
 
@@ -68,7 +71,7 @@ class Shipped(Struct, frozen=True):
 
 
 SHIPPED = {
-    STARTER: Shipped(STARTER_PATH, IMAGE_KINDS + ANIMATION_KINDS, {**STARTER_DEFAULTS, "most_frames": 8}),
+    STARTER: Shipped(STARTER_PATH, IMAGE_KINDS + ANIMATION_KINDS, STARTER_DEFAULTS | STARTER_MOTION),
     "shapes-gan": Shipped(STARTER_PATH.with_name("gan"), GAN_KINDS, {}),
     "cyanotype": Shipped(STARTER_PATH.with_name("lora") / "cyanotype.safetensors", (LORA,), {}),
     "fish": Shipped(STARTER_PATH.with_name("lora") / "fish.safetensors", (LORA,), {}),
