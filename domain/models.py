@@ -57,8 +57,6 @@ STARTER_DEFAULTS: dict[str, Any] = {
     "guidance_scale": 3.0,
     "scheduler": "DDIMScheduler",
 }
-
-
 STARTER_MOTION: dict[str, Any] = {"frames": 8, "longest_side": 256, "most_frames": 8}
 
 
