@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from domain import db, readings, receipts, told, upscalers, vaes, vocabulary, voices, weights
+from domain import db, readings, receipts, steps, told, upscalers, vaes, vocabulary, voices, weights
 from domain.defaults import fitting
 from domain.errors import Invalid, NotFound
 from domain.means import PLAIN, Means, check_family
@@ -45,7 +45,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     upscalers.DIFFUSION: UPSCALE_KINDS,
     "AnimateDiffPipeline": ANIMATION_KINDS,
     "AnimateDiffVideoToVideoPipeline": ANIMATION_KINDS,
-    "StableVideoDiffusionPipeline": ("image_to_animation",),
+    steps.VIDEO: ("image_to_animation",),
 }
 """What models of these classes can do; the class of one that stands alone may only end so. All others draw."""
 ENDPOINT = "endpoint"
@@ -59,6 +59,7 @@ STARTER_DEFAULTS: dict[str, Any] = {
     "guidance_scale": 3.0,
     "scheduler": "DDIMScheduler",
 }
+STARTER_MOTION: dict[str, Any] = {"frames": 8, "longest_side": 256}
 
 
 class Shipped(Struct, frozen=True):
@@ -70,7 +71,7 @@ class Shipped(Struct, frozen=True):
 
 
 SHIPPED = {
-    STARTER: Shipped(STARTER_PATH, IMAGE_KINDS + ANIMATION_KINDS, STARTER_DEFAULTS),
+    STARTER: Shipped(STARTER_PATH, IMAGE_KINDS + ANIMATION_KINDS, STARTER_DEFAULTS | STARTER_MOTION),
     "shapes-gan": Shipped(STARTER_PATH.with_name("gan"), GAN_KINDS, {}),
     "cyanotype": Shipped(STARTER_PATH.with_name("lora") / "cyanotype.safetensors", (LORA,), {}),
     "fish": Shipped(STARTER_PATH.with_name("lora") / "fish.safetensors", (LORA,), {}),

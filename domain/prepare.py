@@ -60,7 +60,7 @@ def prepare(
     naming the field whose template cannot be filled, and the LoRA or VAE that is not there.
     """
     parameters = _parameters(step, given, step.unused(family))
-    asked = loras.resolved(parameters["prompt"], known or {}) if isinstance(step, steps.DRAWING) else []
+    asked = loras.resolved(parameters.get("prompt", ""), known or {}) if isinstance(step, steps.DRAWING) else []
     if named := getattr(step, "vae", ""):
         if not vae:
             raise DomainError(f"This site has no decoder called “{named}”.")

@@ -58,6 +58,10 @@ DISTILLED = {"LCMScheduler": 50, "TCDScheduler": 50}
 """Schedulers of models that were distilled to few passes, with the most that they take."""
 SOURCES = ("source", "also", "voice_of")
 """Fields that name an earlier step whose output comes in."""
+VIDEO = "StableVideoDiffusionPipeline"
+"""The class of models that start from a picture and nothing else."""
+REDRAWING = ("StableDiffusionPipeline", "AnimateDiffPipeline", "AnimateDiffVideoToVideoPipeline")
+"""The classes of those that set a picture in motion by redrawing it."""
 MOVING = ("gif", "webp", "mp4")
 """Layouts that show pictures one after the other."""
 FILES = ("upload", "mask")
@@ -534,6 +538,12 @@ class ImageToAnimation(Step, tag="image_to_animation"):
     def moot(self) -> frozenset[str]:
         """As that of an animation from a prompt."""
         return _moot_of(self.format)
+
+    def unused(self, family: str) -> frozenset[str]:
+        """Stable Video Diffusion hears no prompt, and the others do not ask how much is to move."""
+        if family == VIDEO:
+            return frozenset({"prompt", "negative_prompt", "strength", "scheduler"})
+        return frozenset({"motion_bucket_id"}) if family in REDRAWING else frozenset()
 
 
 def _moot_of(format: str) -> frozenset[str]:

@@ -23,7 +23,6 @@ MAX_PICTURES = 8
 """Pictures out of one step, however many come in."""
 FLOW = "FlowMatch"
 """What the names of schedulers begin with that drive models which were trained to match flows, and no others."""
-VIDEO = "StableVideoDiffusionPipeline"
 STILL_WITH = ("compile", "offload")
 """Means that change a U-Net so that motion modules have no place in it."""
 UNLISTED = frozenset(
@@ -87,7 +86,7 @@ def setting_in_motion(model: Model, scheduler: str) -> Any:
 
     A model of Stable Video Diffusion has a pipeline of its own, whose U-Net knows no other times than its scheduler's.
     """
-    if type(model.pipe).__name__ == VIDEO:
+    if type(model.pipe).__name__ == steps.VIDEO:
         model.pipe.scheduler = type(model.scheduler).from_config(model.scheduler.config)
         return model.pipe
     return _with_scheduler(model, _moving(model, "AnimateDiffVideoToVideoPipeline"), scheduler)
@@ -311,7 +310,7 @@ def _decoded(pipe: Any, latents: Any) -> Image.Image | None:
     plain decoder takes."""
     vae = getattr(pipe, "vae", None)
     if latents.ndim == 5 and hasattr(pipe, "video_processor"):
-        first = (latents[:, :1], 1) if type(pipe).__name__ == VIDEO else (latents[:, :, :1],)
+        first = (latents[:, :1], 1) if type(pipe).__name__ == steps.VIDEO else (latents[:, :, :1],)
         frames: list[list[Image.Image]] = pipe.video_processor.postprocess_video(pipe.decode_latents(*first), "pil")
         return frames[0][0]
     if vae is None or latents.ndim != 4:

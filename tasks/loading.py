@@ -3,6 +3,7 @@
 torch and diffusers are imported when first needed, so that importing a step costs nothing.
 """
 
+import inspect
 import logging
 import math
 from collections import OrderedDict
@@ -241,11 +242,16 @@ def _load_vae(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say) -> M
 
 
 def warm_up(model: Model) -> None:
-    """Draw once in few passes, so that the first person does not wait for what only happens once."""
+    """Draw once in few passes, so that the first person does not wait for what only happens once. A pipeline that
+    begins with a picture waits for one."""
     import torch
 
+    takes = list(inspect.signature(model.pipe.__call__).parameters)
+    if takes[0] != "prompt":
+        return
+    frames = weights.defaults_of(Path(model.ref.path)).get("frames") if "num_frames" in takes else None
     with torch.inference_mode():
-        model.pipe("", num_inference_steps=2)
+        model.pipe("", num_inference_steps=2, **({"num_frames": frames} if frames else {}))
 
 
 def _check(ref: ModelRef, path: Path, say: Say) -> None:

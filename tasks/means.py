@@ -76,10 +76,14 @@ def _lay_channels_last(pipe: Any) -> None:
 
 
 def lay_channels_last(part: Any, wanted: bool = True) -> None:
-    """Let convolutions read the channels of a pixel side by side, as tensor cores want them, or no longer."""
+    """Let convolutions read the channels of a pixel side by side, as tensor cores want them, or no longer; those over
+    frames too, which models of videos have beside them, stay as they are."""
     import torch
 
-    part.to(memory_format=torch.channels_last if wanted else torch.contiguous_format)
+    for weight in part.parameters():
+        if weight.dim() == 4:
+            layout = torch.channels_last if wanted else torch.contiguous_format
+            weight.data = weight.data.to(memory_format=layout)
 
 
 def ready_vae(pipe: Any, means: Means) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Kind(Struct, frozen=True):
 KINDS = (
     Kind("", "All", "", "Nothing here yet"),
     Kind("image", "Images", "image", "No images yet"),
-    Kind("animation", "GIFs", "film", "No GIFs yet"),
+    Kind("animation", "Animations", "film", "No animations yet"),
     Kind("mesh", "3D", "cube", "No 3D models yet"),
     Kind("text", "Text", "words", "No texts yet"),
     Kind("audio", "Speech", "sound", "No speech yet"),

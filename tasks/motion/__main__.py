@@ -40,7 +40,8 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     pipe = cast("Any", StableDiffusionPipeline).from_pretrained(given.model, dtype=torch.float32)
     adapters = cast("Any", MotionAdapter)
-    motion = adapters.from_pretrained(given.out, dtype=torch.float32) if given.out.is_dir() else training.new()
+    there = (given.out / "config.json").is_file()
+    motion = adapters.from_pretrained(given.out, dtype=torch.float32) if there else training.new()
     chance = Random(7)
     clips = [clip(chance) for _ in range(given.count)]
     latents = encoded(pipe.vae, clips, given, device)
@@ -70,11 +71,11 @@ def encoded(vae: Any, clips: list[list[Scene]], given: argparse.Namespace, devic
     """Clips as latents (count, frames, 4, n, n), half precision."""
     parts = []
     for start in range(0, len(clips), CHUNK):
-        kept = given.clips / f"{SIDE}-{start:06}.safetensors" if given.clips else None
+        some = clips[start : start + CHUNK]
+        kept = given.clips / f"{SIDE}-{start:06}-{len(some)}.safetensors" if given.clips else None
         if kept and kept.is_file():
             parts.append(load_file(kept)["latents"])
             continue
-        some = clips[start : start + CHUNK]
         drawn = pictures([scene for scenes in some for scene in scenes], given.processes)
         found = autoencoder.encoded(vae, drawn, device)
         parts.append(found.reshape(len(some), -1, *found.shape[1:]))

@@ -341,7 +341,7 @@ async def test_kinds_and_orders_are_links_that_keep_each_other(client: Any, make
     [
         ("", "Nothing here yet", "/pipelines/new"),
         ("?kind=mesh", "No 3D models yet", "/"),
-        ("?kind=animation&order=trending", "No GIFs yet", "/?order=trending"),
+        ("?kind=animation&order=trending", "No animations yet", "/?order=trending"),
         ("?order=best", "Nothing published this week", "/"),
         ("?tag=sea", "Nothing tagged “sea” yet", "/"),
     ],

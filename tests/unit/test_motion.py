@@ -1,15 +1,18 @@
 """Scenes that move, and motion modules that learn from them while the model stays as it is."""
 
+from argparse import Namespace
+from pathlib import Path
 from random import Random
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from PIL import ImageChops
 
 from domain.models import STARTER_PATH
 from domain.weights import MOTION
 from tasks.motion import clips, training
+from tasks.motion.__main__ import encoded
 from tasks.starter.drawing import draw
 from tasks.starter.scenes import Scene, Thing
 
@@ -62,6 +65,15 @@ def test_motion_is_learned_and_the_model_stays_as_it_is() -> None:
     training.train(pipe, motion, scenes, latents, steps=3, rate=3e-3, device=torch.device("cpu"))
     assert all(torch.equal(weight, before[name]) for name, weight in pipe.unet.state_dict().items())
     assert any(weight.abs().max() > 0 for name, weight in motion.named_parameters() if "proj_out" in name)
+
+
+def test_clips_that_were_kept_are_taken_for_no_others(tmp_path: Path) -> None:
+    vae = AutoencoderTiny.from_pretrained(STARTER_PATH / "vae", dtype=torch.float32)
+    given, cpu = Namespace(clips=tmp_path, processes=1), torch.device("cpu")
+    first = encoded(vae, CLIPS[:1], given, cpu)
+    assert torch.equal(encoded(vae, CLIPS[:1], given, cpu), first)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert len(encoded(vae, CLIPS[:2], given, cpu)) == 2
 
 
 def test_the_starters_motion_is_one_that_was_taught_so() -> None:

@@ -5,6 +5,7 @@ import pytest
 from domain import defaults, models, told
 from domain.errors import Invalid
 from domain.told import Said, Told
+from web import composer
 
 
 def test_parameters_are_read_by_their_short_names_and_their_own() -> None:
@@ -53,6 +54,15 @@ def test_every_fault_is_told_at_once() -> None:
     with pytest.raises(Invalid):
         told.read(Said(trigger="ink\u202eed"), models.IMAGE_KINDS)
     assert told.read(Said(trigger="می\u200cروم"), models.IMAGE_KINDS)[1] == ["می\u200cروم"]
+
+
+def test_frames_suit_the_model_that_is_chosen() -> None:
+    own = models.ModelChoice(models.STARTER, models.SHIPPED[models.STARTER].defaults)
+    larger = models.ModelChoice("larger", {"frames": 25, "longest_side": 1024})
+    offered = {"image_to_animation": [larger, own]}
+    row = {"s1-kind": "image_to_animation", "s1-model": models.STARTER, "s1-frames": "25", "s1-longest_side": "1024"}
+    now = composer.suited(row, 1, offered)
+    assert (now["s1-frames"], now["s1-longest_side"]) == ("8", "256")
 
 
 def test_what_the_files_tell_just_so_is_left_to_them() -> None:

@@ -17,15 +17,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from domain import artifacts, models, run_pages, runs, steps, uploads, weights
+from domain import artifacts, grid_axes, models, run_pages, runs, steps, uploads, weights
 from domain.errors import DomainError, Invalid
 from domain.means import Means
 from domain.models import STARTER_PATH
 from domain.people import Person
+from domain.prepare import Given, Prepared, prepare
 from domain.receipts import Receipt
 from domain.steps import AnyStep, ImageToAnimation, TextToAnimation, TextToImage
 from domain.storage import Storage, key_of
-from tasks import diffusion, files
+from tasks import diffusion, files, loading
 from tasks.context import Animation, Context, Picture, Stopped
 from tasks.loading import Models
 from tasks.messages import Job, LoraRef, Member, ModelRef, Progress
@@ -241,6 +242,19 @@ def test_what_a_model_cannot_do_is_said(folders: dict[str, Path], tmp_path: Path
         diffusion.moving(compiled, "DDIMScheduler")
 
 
+@pytest.mark.parametrize("name", ["whole", "video"])
+def test_channels_side_by_side_and_a_warm_up_are_for_models_of_animations_too(
+    folders: dict[str, Path], name: str
+) -> None:
+    ref = ModelRef(name, str(folders[name]), weights.revision(folders[name]), Means(channels_last=True))
+    move = ImageToAnimation(prompt=PROMPT, longest_side=64, frames=2, num_inference_steps=2, seed=1)
+    job = Job(id="x", members=[Member(step=msgspec.to_builtins(move), pictures=[png()])], model=ref)
+    made = RUNNERS["image_to_animation"].run(move, Context(job, LOADED, lambda _: None, lambda _: True)).pictures
+    assert LOADED.get(ref).means == {"channels_last": True}
+    assert np.abs(frames(list(made)) - frames(ran(folders[name], move, png()))).max() <= 2
+    loading.warm_up(LOADED.get(ref))
+
+
 @pytest.mark.parametrize(
     ("channels", "told", "words"),
     [
@@ -277,6 +291,26 @@ def test_how_it_is_shown_counts_where_it_is_seen() -> None:
     formats = {form: changed(DRAW, format=form).moot for form in MEDIA}
     assert formats == {"gif": frozenset(), "webp": {"colors"}, "mp4": {"colors", "loop"}}
     assert (DRAW.made, ImageToAnimation().made) == ("animation", "animation")
+
+
+def test_what_a_model_does_not_take_is_not_told_of_a_result() -> None:
+    step = ImageToAnimation(upload="0" * 64, prompt="<lora:ink> a star", negative_prompt="fog")
+
+    def ready(family: str, **values: Any) -> Prepared:
+        given = Given(inputs={}, lists={}, text="", seed=1, pictures=[])
+        return prepare(changed(step, **values), given, "revision", known={"ink": "its revision"}, family=family)
+
+    others = {"prompt": "a ring", "negative_prompt": "", "strength": 0.5, "scheduler": "LCMScheduler"}
+    assert ready(steps.VIDEO, **others) == ready(steps.VIDEO)
+    assert not {*others} & {*ready(steps.VIDEO).parameters}
+    for family in ("StableDiffusionPipeline", "AnimateDiffPipeline"):
+        assert ready(family, motion_bucket_id=9) == ready(family)
+        assert ready(family).loras
+        assert ready(family, strength=0.5) != ready(family)
+    assert ready(steps.VIDEO, motion_bucket_id=9) != ready(steps.VIDEO)
+    assert {"strength", "motion_bucket_id"} <= {
+        one.field for one in grid_axes.targets(steps.Recipe(steps=[step]), {}).values()
+    }
 
 
 @pytest.mark.parametrize(
