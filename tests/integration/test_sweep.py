@@ -368,7 +368,7 @@ async def test_a_picture_in_a_recipe_is_held_while_the_recipe_is_saved(db: Any, 
     recipe = steps.Recipe(steps=[steps.ImageToImage(prompt="x", upload=picture.sha256)])
     await _age(db, picture.sha256)
     async with db.transaction():
-        await pipelines._check_uploads(recipe, person.id, None)
+        await pipelines._check_uploads(recipe, person.id, None, ())
         async with db.engine().pool.acquire() as other:
             held = await other.fetch(sweep._HOLD, [picture.sha256])
     assert held == []
