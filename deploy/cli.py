@@ -37,6 +37,8 @@ def _run(given: argparse.Namespace) -> int:
         return backup.backup(given.folder) if given.command == "backup" else backup.restore(given.folder, given.name)
     if given.command == "models" and given.action == "convert":
         return _convert(given.file, given.folder, given.config)
+    if given.command == "models" and given.action == "fetch":
+        return _fetch(given.source, given.folder, given.configuration)
     from deploy import commands
 
     if given.command == "admin":
@@ -72,6 +74,18 @@ def _convert(file: Path, folder: Path, config: Path | None) -> int:
     return 0
 
 
+def _fetch(source: str, folder: Path, configuration: bool) -> int:
+    """`offshoot models fetch OWNER/NAME@COMMIT FOLDER`: needs no database."""
+    checks.packages(worker=True)
+    from tasks.fetching import fetch
+
+    made = fetch(source, folder, configuration)
+    size = sum(each.stat().st_size for each in made.rglob("*") if each.is_file())
+    register = "" if configuration else f" Register it: offshoot models add NAME {made}"
+    print(f"{made} has {source}, {size / 1e6:,.0f} MB.{register}")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="offshoot", description="Share prompts that work, and how they were made.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -101,6 +115,10 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("file", type=Path, help="the checkpoint: Stable Diffusion 1, 2 or XL")
     convert.add_argument("folder", type=Path, help="the folder to make")
     convert.add_argument("--config", type=Path, help="a diffusers folder's configuration, if not that beside the file")
+    fetch = models.add_parser("fetch", help="copy a model from the Hugging Face hub, as it was at one commit")
+    fetch.add_argument("source", help="OWNER/NAME@COMMIT, with all 40 digits of the commit")
+    fetch.add_argument("folder", type=Path, help="where to put it; one that was begun is gone on with")
+    fetch.add_argument("--configuration", action="store_true", help="no weights, for a single file that lacks the rest")
     remove = models.add_parser("remove", help="offer a model no longer; what it made stays")
     remove.add_argument("name")
     admin = commands.add_parser("admin", help="who may look after the site").add_subparsers(

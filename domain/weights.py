@@ -399,7 +399,7 @@ def variant(path: Path) -> str | None:
 
 def variant_of_part(path: Path) -> str | None:
     """The variant that one part's weights come in, where it has no plain ones."""
-    found = sorted({_variant_of(file) for file in path.glob(f"*{SAFE}")})
+    found = sorted({variant_of(file) for file in path.glob(f"*{SAFE}")})
     if not found or "" in found:
         return None
     return "fp16" if "fp16" in found else found[0]
@@ -416,11 +416,11 @@ def loaded_size(path: Path) -> int:
     own = {MOTION: variant_of_part(path / MOTION) or ""} if has_motion(path) else {}
     folders = ((path / part, own.get(part, chosen)) for part in _parts_with_weights(path))
     files = [(file, read) for folder, read in folders for file in folder.glob(f"*{SAFE}")]
-    return sum(file.stat().st_size for file, read in files if _variant_of(file) == read)
+    return sum(file.stat().st_size for file, read in files if variant_of(file) == read)
 
 
-def _variant_of(file: Path) -> str:
-    """`model.fp16-00001-of-00002.safetensors` is fp16, `model.safetensors` is plain: \"\"."""
+def variant_of(file: Path) -> str:
+    """The variant that a file is of: fp16 for `model.fp16-00001-of-00002.safetensors`, "" for a plain one."""
     return re.sub(r"-\d{5}-of-\d{5}$", "", file.name.removesuffix(SAFE)).partition(".")[2]
 
 

@@ -287,7 +287,7 @@ def _open_folder(path: Path, dtype: Any) -> Any:
 
 def open_file(path: Path, dtype: Any, config: Path | None = None) -> Any:
     """Open a checkpoint with the configuration (JSON and tokenizer, no weights) that its file lacks: from the folder
-    `config`, by default that of the same name beside it, else the Hugging Face cache, else the hub. Raises DomainError.
+    `config`, by default that of the same name beside it, else the Hugging Face cache. Raises DomainError.
     """
     from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
@@ -302,11 +302,10 @@ def open_file(path: Path, dtype: Any, config: Path | None = None) -> Any:
     if beside.is_dir():
         _check_parts(beside)
         return family.from_single_file(str(path), dtype=dtype, config=str(beside), local_files_only=True)
-    for way in ({"local_files_only": True}, {}):
-        try:
-            return family.from_single_file(str(path), dtype=dtype, **way)
-        except (OSError, ValueError) as error:
-            log.warning("%s: %s", path.name, error)
+    try:
+        return family.from_single_file(str(path), dtype=dtype, local_files_only=True)
+    except (OSError, ValueError) as error:
+        log.warning("%s: %s", path.name, error)
     raise DomainError(
         "it is a single file, and its configuration is not on this machine. "
         f"Put its diffusers configuration into a folder called {beside.name} beside it."
