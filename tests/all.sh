@@ -5,8 +5,8 @@ set -uo pipefail
 export OMP_NUM_THREADS=1 # torch's threads of several processes would only wait for each other
 IT=tests/integration
 declare -A LANES=(
-    [sites]="tests/faults $IT/test_embedded.py $IT/test_sweep.py"
-    [browser]="tests/browser $IT/test_commands.py $IT/test_endpoints.py $IT/test_growers.py"
+    [sites]="tests/faults $IT/test_embedded.py"
+    [browser]="tests/browser $IT/test_commands.py $IT/test_endpoints.py $IT/test_growers.py $IT/test_sweep.py"
     [workers]="$IT/working $IT/test_backup.py $IT/test_cancel_machine.py $IT/test_families.py $IT/test_filling.py
         $IT/test_grids.py $IT/test_loading.py $IT/test_worker_models.py"
 )
