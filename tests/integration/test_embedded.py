@@ -166,9 +166,9 @@ def test_it_starts_answers_stops_in_order_and_keeps_its_data(run: Callable[..., 
     first.process.send_signal(signal.SIGINT)
     ended: dict[int, float] = {}
     while len(ended) < len(pids) and first.process.poll() is None:
-        for part in parts:
-            if part.pid in pids and part.pid not in ended and gone([part]):
-                ended[part.pid] = time.monotonic()
+        for pid in pids:  # in this order, for two may have ended since the last look
+            if pid not in ended and gone([part for part in parts if part.pid == pid]):
+                ended[pid] = time.monotonic()
         time.sleep(0.001)
     assert sorted(ended, key=lambda pid: ended[pid]) == pids[: len(ended)]
     assert first.stop() == 0
