@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from domain import weights
 from domain.errors import DomainError, Invalid
+from tasks.loading import reason
 
 PINNED = re.compile(r"([\w.-]{1,96}/[\w.-]{1,96})@([0-9a-f]{40})")
 TOLD = frozenset({".json", ".txt", ".model"})
@@ -42,7 +43,7 @@ def fetch(pinned: str, folder: Path, configuration: bool = False) -> Path:
         for name in wanted:
             hf_hub_download(repository, name, revision=commit, local_dir=folder)
     except (HfHubHTTPError, HTTPError, OSError) as error:
-        raise DomainError(f"{pinned} cannot be fetched: {str(error).strip().splitlines()[0][:300]}") from error
+        raise DomainError(f"{pinned} cannot be fetched: {reason(error, str(folder))}") from error
     shutil.rmtree(folder / MARKS, ignore_errors=True)
     return folder
 
