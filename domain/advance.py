@@ -168,7 +168,7 @@ def needs(step: db.Record, ready: Prepared | None) -> list[str]:
     """The models that whoever runs the step must have: its own, its VAE and the LoRAs of its filled prompt."""
     if ready is None:
         return []
-    named = [name for field in ("model", "vae") if (name := step["step"].get(field))]
+    named = [name for field in steps.MODELS if (name := step["step"].get(field))]
     return [*named, *(lora.name for lora in ready.loras)]
 
 

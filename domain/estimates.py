@@ -124,7 +124,7 @@ def _usable(step: steps.AnyStep, models: Mapping[str, _Model]) -> bool:
 
 
 async def _models(parts: Iterable[steps.AnyStep]) -> dict[str, _Model]:
-    names = {str(getattr(step, name, "")) for step in parts for name in ("model", "vae")} - {""}
+    names = {str(getattr(step, name, "")) for step in parts for name in steps.MODELS} - {""}
     if not names:
         return {}
     rows = await db.fetch(

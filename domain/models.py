@@ -193,10 +193,7 @@ def check(path: Path, means: Means = PLAIN) -> Look:
 async def tell(name: str, said: Said) -> Model:
     """Change what is said of a model: its license, trigger words and parameters are these from now on, all others go.
     Raises NotFound, and Invalid by field."""
-    row = await db.fetchrow(f"SELECT {_COLUMNS} FROM models WHERE name = $1 AND removed_at IS NULL", name)  # noqa: S608
-    if row is None:
-        raise _no_model(name)
-    found = msgspec.convert(dict(row), Model)
+    found = msgspec.convert(dict(await _row(name)), Model)
     now = told.changed(said, found.kinds, found.license, found.words, found.defaults)
     await db.execute("UPDATE models SET told = $2 WHERE name = $1", name, msgspec.to_builtins(now))
     return _as_told(msgspec.structs.replace(found, told=now))
@@ -388,10 +385,14 @@ def _no_model(name: str) -> NotFound:
 
 async def read(name: str) -> Model:
     """The model on offer under this name. Raises NotFound."""
+    return _model(await _row(name))
+
+
+async def _row(name: str) -> db.Record:
     row = await db.fetchrow(f"SELECT {_COLUMNS} FROM models WHERE name = $1 AND removed_at IS NULL", name)  # noqa: S608
     if row is None:
         raise _no_model(name)
-    return _model(row)
+    return row
 
 
 async def everything() -> list[Model]:

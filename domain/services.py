@@ -152,5 +152,5 @@ async def missing(recipe: steps.Recipe) -> Missing:
 
 def needs(step: steps.AnyStep) -> list[str]:
     """The models that a step needs as far as it names them: its own, its VAE, and the LoRAs of its prompt."""
-    named = [name for field in ("model", "vae") if (name := getattr(step, field, ""))]
+    named = [name for field in steps.MODELS if (name := getattr(step, field, ""))]
     return [*named, *loras.named(step.prompt)] if isinstance(step, steps.DRAWING) else named

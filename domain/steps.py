@@ -56,6 +56,8 @@ Scheduler = Literal[
 SCHEDULERS: tuple[str, ...] = get_args(Scheduler)
 DISTILLED = {"LCMScheduler": 50, "TCDScheduler": 50}
 """Schedulers of models that were distilled to few passes, with the most that they take."""
+MODELS = ("model", "vae")
+"""Fields that name a model which the step is run with."""
 SOURCES = ("source", "also", "voice_of")
 """Fields that name an earlier step whose output comes in."""
 VIDEO = "StableVideoDiffusionPipeline"
@@ -189,8 +191,9 @@ class Step(Struct, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
         return frozenset()
 
     def unused(self, family: str) -> frozenset[str]:
-        """Parameters that a model of this family, "" for none, does not take: nothing tells of them."""
-        return frozenset()
+        """Parameters that a model of this family, "" for none, does not take, and `later` ones that are left empty:
+        nothing tells of them."""
+        return frozenset(name for name in self.later if not getattr(self, name))
 
 
 class PromptTemplate(Step, tag="prompt_template"):
@@ -378,10 +381,6 @@ class TextToImage(Step, tag="text_to_image"):
     num_images_per_prompt: Pictures = 1
     vae: Vae = ""
 
-    def unused(self, family: str) -> frozenset[str]:
-        """Where the model decodes, no other VAE is told."""
-        return frozenset() if self.vae else self.later
-
 
 class ImageToImage(Step, tag="image_to_image"):
     """Redraws a picture, from an earlier step or an upload, toward a prompt."""
@@ -405,10 +404,6 @@ class ImageToImage(Step, tag="image_to_image"):
     seed: Seed = None
     num_images_per_prompt: Pictures = 1
     vae: Vae = ""
-
-    def unused(self, family: str) -> frozenset[str]:
-        """Where the model decodes, no other VAE is told."""
-        return frozenset() if self.vae else self.later
 
 
 class Inpaint(Step, tag="inpaint"):
@@ -444,10 +439,6 @@ class Inpaint(Step, tag="inpaint"):
     seed: Seed = None
     num_images_per_prompt: Pictures = 1
     vae: Vae = ""
-
-    def unused(self, family: str) -> frozenset[str]:
-        """Where the model decodes, no other VAE is told."""
-        return frozenset() if self.vae else self.later
 
 
 Format = Annotated[
@@ -598,9 +589,7 @@ class GanImage(Step, tag="gan_image"):
         Literal["gif", "webp", "mp4"],
         Meta(title="Format", description="Of a walk: a GIF of 256 colors a frame, an animated WebP, or an MP4."),
     ] = "gif"
-    loop: Annotated[
-        int, Meta(ge=0, le=100, title="Repeat", description="How often a GIF or WebP plays; 0 is without end.")
-    ] = 0
+    loop: Loop = 0
 
     @property
     def made(self) -> Medium:

@@ -173,17 +173,8 @@ def _load(ref: ModelRef, device: str, say: Say) -> Model:
     dtype = means.dtype(ref.means, device)
     log.info("loading %s from %s", ref.name, path)
     say("opening")
-    match weights.alone(path):
-        case weights.LANGUAGE:
-            return _load_language(ref, path, device, dtype, say)
-        case weights.GENERATOR:
-            return _load_generator(ref, path, device, dtype, say)
-        case weights.SPEECH | weights.HEARING as what:
-            return _load_sound(ref, path, device, what, say)
-        case weights.VAE:
-            return _load_vae(ref, path, device, dtype, say)
-        case weights.UPSCALER:
-            return _load_upscaler(ref, path, device, dtype, say)
+    if what := weights.alone(path):
+        return _load_alone(ref, path, what, device, dtype, say)
     pipe = _open_folder(path, dtype) if path.is_dir() else open_file(path, dtype)
     check_words(pipe)
     pipe.set_progress_bar_config(disable=True)
@@ -196,49 +187,39 @@ def _load(ref: ModelRef, device: str, say: Say) -> Model:
     return model
 
 
-def _load_language(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say) -> Model:
-    found = language.open_folder(path, dtype)
-    check_words(found)
-    say("placing")
-    found.model.to(device)
-    return Model(ref, found, None, device, str(dtype).removeprefix("torch."), {}, _bytes_of(found))
-
-
-def _load_generator(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say) -> Model:
-    from tasks.gan import drawing
-
-    found = drawing.open_folder(path, dtype)
-    say("placing")
-    found.generator.to(device)
-    return Model(ref, found, None, device, str(dtype).removeprefix("torch."), {}, _bytes_of(found))
-
-
-def _load_sound(ref: ModelRef, path: Path, device: str, what: str, say: Say) -> Model:
-    """In fp32: these models are small, and half of the numbers is heard."""
+def _load_alone(ref: ModelRef, path: Path, what: str, device: str, dtype: Any, say: Say) -> Model:
+    """A model that is no pipeline. One that speaks or listens is run in fp32: it is small, and half of the numbers is
+    heard."""
     import torch
 
-    opened = hearing.open_folder if what == weights.HEARING else speech.open_folder
-    found = speech_t5.open_folder(path) if weights.family(path) == voices.FAMILY else opened(path)
+    if what in (weights.SPEECH, weights.HEARING):
+        dtype = torch.float32
+    found = _opened_alone(path, what, dtype)
     check_words(found)
     say("placing")
     for part in found.components.values():
         if isinstance(part, torch.nn.Module):
             part.to(device)
-    return Model(ref, found, None, device, "float32", {}, _bytes_of(found))
-
-
-def _load_upscaler(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say) -> Model:
-    found = upscaling.opened(path, dtype)
-    say("placing")
-    found.network.to(device)
     return Model(ref, found, None, device, str(dtype).removeprefix("torch."), {}, _bytes_of(found))
 
 
-def _load_vae(ref: ModelRef, path: Path, device: str, dtype: Any, say: Say) -> Model:
-    found = vaes.opened(path, dtype)
-    say("placing")
-    found.module.to(device)
-    return Model(ref, found, None, device, str(dtype).removeprefix("torch."), {}, _bytes_of(found))
+def _opened_alone(path: Path, what: str, dtype: Any) -> Any:
+    match what:
+        case weights.LANGUAGE:
+            return language.open_folder(path, dtype)
+        case weights.GENERATOR:
+            from tasks.gan import drawing
+
+            return drawing.open_folder(path, dtype)
+        case weights.HEARING:
+            return hearing.open_folder(path)
+        case weights.SPEECH:
+            return (speech_t5 if weights.family(path) == voices.FAMILY else speech).open_folder(path)
+        case weights.VAE:
+            return vaes.opened(path, dtype)
+        case weights.UPSCALER:
+            return upscaling.opened(path, dtype)
+    raise ValueError(what)
 
 
 def warm_up(model: Model) -> None:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import defaults, disks, means, models, readings, services, told
+from domain.config import Config
 from domain.disks import Disk
 from domain.errors import Conflict, Invalid, NotFound
 from domain.models import Model
@@ -51,7 +52,7 @@ async def index(request: _Request, me: Viewer) -> Response[bytes]:
     config = config_of(request.scope)
     every, there, read = await models.everything(), await services.workers(), await readings.latest()
     here, found = await asyncio.to_thread(_look, every, config.models, config.endpoints)
-    settled = {*models.SHIPPED, *config.models, *config.endpoints}
+    settled = _settled(config)
     kept = [
         Kept(one, one.name in here, one.name in settled, [w for w in there if w.has(one)], read.get(one.name))
         for one in every
@@ -68,6 +69,11 @@ async def index(request: _Request, me: Viewer) -> Response[bytes]:
         bytes=disks.bytes_of(every),
         machine=socket.gethostname(),
     )
+
+
+def _settled(config: Config) -> set[str]:
+    """The names of models that are offered again at every start."""
+    return {*models.SHIPPED, *config.models, *config.endpoints}
 
 
 def _look(every: list[Model], own: Mapping[str, Path], endpoints: Mapping[str, str]) -> tuple[set[str], list[Disk]]:
@@ -185,8 +191,7 @@ async def verify(request: _Request, name: str, me: Viewer, state: State) -> Resp
 async def confirm_removal(request: _Request, name: str, me: Viewer) -> Response[bytes]:
     """The question whether to remove a model."""
     require_admin(me)
-    config = config_of(request.scope)
-    returns = name in {*models.SHIPPED, *config.models, *config.endpoints}
+    returns = name in _settled(config_of(request.scope))
     return page(request, "models/removal.html", m=await models.read(name), returns=returns)
 
 

@@ -35,6 +35,7 @@ from web.forms import new_key, read_files, read_form, read_typed
 from web.render import page, see_other, wants_part
 
 _Request = Request[Any, Any, Any]
+Offered = Mapping[str, Collection[models.ModelChoice]]
 MAX_BODY = 64_000_000
 """Bytes of a composer form. More than a picture may have: one that is too large is told so beside its field."""
 MAX_NUMBER = 2**31 - 1
@@ -95,8 +96,9 @@ async def family(
 async def new(request: _Request, me: Viewer, start: str = "", model: str = "") -> Response[bytes]:
     """The composer with the person's unsaved draft, or with one of the starting points, or with a step of a model."""
     draft = await drafts.read(me.id, None)
-    form = draft.form if draft else composer.begun(start, model, await models.offered())
-    return await show_composer(request, None, form, drafted=draft)
+    offered = await models.offered()
+    form = draft.form if draft else composer.begun(start, model, offered)
+    return await show_composer(request, None, form, drafted=draft, offered=offered)
 
 
 @get("/pipelines/{pipeline_id:uuid}/edit")
@@ -207,7 +209,7 @@ async def _save(
             await drafts.discard(me.id, editing.id if editing else None)
             return await _after(request, me, ref, run, key)
     errors |= await _draft(me, editing.id if editing else None, form, errors)
-    return await show_composer(request, editing, form, errors, status=422)
+    return await show_composer(request, editing, form, errors, status=422, offered=offered)
 
 
 async def _keep(
@@ -275,10 +277,12 @@ async def show_composer(
     drafted: drafts.Draft | None = None,
     focus: str = "",
     status: int = 200,
+    offered: Offered | None = None,
 ) -> Response[bytes]:
-    """The composer's page with a form as typed. Never stored, so that Back brings a fresh key."""
+    """The composer's page with a form as typed; `offered` as `lay_out` takes it. Never stored, so that Back brings a
+    fresh key."""
     viewer = viewer_of(request)
-    laid = await lay_out(editing, form, errors, viewer.id if viewer else None)
+    laid = await lay_out(editing, form, errors, viewer.id if viewer else None, offered)
     return page(
         request,
         "pipelines/composer.html",
@@ -310,8 +314,10 @@ async def lay_out(
     form: Mapping[str, str],
     errors: Mapping[str, str] | None = None,
     viewer_id: UUID | None = None,
+    offered: Offered | None = None,
 ) -> composer.Composer:
-    """The form with its choices, errors and differences from the parent.
+    """The form with its choices, errors and differences from the parent. `offered` are the models, where they are known
+    already.
 
     Pictures are shown to a viewer who may see them: the form can name any.
     """
@@ -320,7 +326,8 @@ async def lay_out(
     paints = any(name.endswith("-mask") for name in form)
     made = await made_lately(editing.id, viewer_id) if paints and editing and viewer_id else {}
     agreed = await consents.given(viewer_id, composer.samples(form)) if viewer_id else {}
-    return composer.compose(form, await models.offered(), errors, parent, seen, made, agreed)
+    offered = await models.offered() if offered is None else offered
+    return composer.compose(form, offered, errors, parent, seen, made, agreed)
 
 
 async def _seen(pictures: Collection[str], viewer_id: UUID) -> set[str]:
