@@ -141,6 +141,7 @@ class Consent(Table, tablename="consents"):
     sha256 = Text(null=False, default=None)
     words = Text(null=False, default=None)
     given_at = Timestamptz(null=False, default=None)
+    withdrawn_at = Timestamptz(null=True, default=None)
 
 
 class Pipeline(Table, tablename="pipelines"):

@@ -27,6 +27,7 @@ from web import (
     comments,
     comparisons,
     conditional,
+    consents,
     drafts,
     errors,
     feeds,
@@ -109,6 +110,8 @@ ROUTES: list[Any] = [
     follows.person,
     follows.tag,
     follows.pipeline,
+    consents.index,
+    consents.withdraw,
     # collect
     bookmarks.save,
     collections.new,

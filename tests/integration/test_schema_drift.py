@@ -50,7 +50,6 @@ ONLY_IN_THE_DATABASE = {
     "runs_pipeline_id_number_key",
     "step_runs_run_id_ordinal_key",
     "uploads_person_id_sha256_key",
-    "consents_person_id_sha256_words_key",
     "versions_pipeline_id_number_key",
     "comments_author_id_once_key",
     "notifications_comment_id_person_id_key",
@@ -78,6 +77,7 @@ ONLY_IN_THE_DATABASE = {
     "collection_items_newest",
     "collection_items_place",
     "collections_owner",
+    "consents_newest",
     "follows_newest",
     "pipelines_parent_newest",
     "runs_news",
@@ -97,6 +97,8 @@ ONLY_IN_THE_DATABASE = {
     # who uses an upload: expressions
     "drafts_files",
     "versions_files",
+    # what somebody agrees to now: partial
+    "consents_standing",
     # what a sweep removes: partial
     "artifacts_deleting",
     # the queue: partial

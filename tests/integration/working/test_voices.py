@@ -273,6 +273,56 @@ async def test_words_that_changed_are_asked_for_anew(
         await runs.accept(made.version_id, ada.id, {}, 5, "after")
 
 
+async def test_what_somebody_agreed_to_is_listed_and_can_be_taken_back(
+    clients: Callable[[], httpx.AsyncClient], make: Make, log_in: LogIn, storage: Storage, small: Path, db: Any
+) -> None:
+    await models.register("small", small)
+    ada, bo = await make.person("ada"), await make.person("bo")
+    browser, other = await log_in(clients(), ada), await log_in(clients(), bo)
+    assert "You agreed to no sample of a voice" in (await browser.get("/consents")).text
+    made = await agreed(storage, ada)
+    said = await database.fetchrow("SELECT id, sha256 FROM consents")
+    page = (await browser.get("/consents")).text
+    assert [words in page for words in ("me.wav", consents.WORDS, f"/artifacts/{said['sha256']}")] == [True] * 3
+    url = f"/consents/{said['id']}/withdrawal"
+    assert f'action="{url}"' in page
+    assert "me.wav" not in (await other.get("/consents")).text
+    assert (await other.post(url)).status_code == 404
+
+    waiting = (await runs.accept(made.version_id, ada.id, {}, 5, "before")).run_id
+    for _ in range(2):
+        assert (await browser.post(url)).headers["location"] == "/consents"
+    page = (await browser.get("/consents")).text
+    assert ("and took it back" in page, f'action="{url}"' in page) == (True, False)
+    step = await database.fetchval("SELECT step FROM step_runs WHERE run_id = $1", waiting)
+    with pytest.raises(Invalid, match="Nobody agreed"):
+        await consents.behind(waiting, step)
+    again = f"/pipelines/{made.id}/versions/1/runs"
+    assert consents.MISSING in (await browser.post(again, data={"key": "k", "seed": "5"})).text
+    sent = await browser.post(again, data={"key": "k", "seed": "5", TICK: said["sha256"]})
+    assert sent.status_code == 303
+    assert (await browser.get("/consents")).text.count("me.wav</bdi></h2>") == 2, "what was said before stays"
+
+
+async def test_consents_come_in_pages(client: httpx.AsyncClient, make: Make, log_in: LogIn, db: Any) -> None:
+    await log_in(client, ada := await make.person("ada"))
+    await database.execute(
+        """INSERT INTO consents (person_id, sha256, words)
+           SELECT $1, lpad(n::text, 64, '0'), 'Words ' || n FROM generate_series(1, $2) n""",
+        ada.id,
+        consents.PAGE + 1,
+    )
+    first = (await client.get("/consents")).text
+    assert (f"“Words {consents.PAGE + 1}”" in first, "“Words 1”" in first) == (True, False)
+    assert "in words that have changed since" in first
+    (rest,) = re.findall(r'href="(/consents\?after=[^"]+)"', first)
+    last = (await client.get(rest)).text
+    assert ("“Words 1”" in last, "To the latest" in last, "Show earlier" in last) == (True, True, False)
+    oldest = await database.fetchval("SELECT min(id::text) FROM consents")
+    assert "That was all" in (await client.get(f"/consents?after={oldest}")).text
+    assert (await client.get("/consents?after=no")).status_code == 404
+
+
 async def test_a_worker_speaks_with_no_sample_that_nobody_agreed_to(make: Make, storage: Storage, db: Any) -> None:
     ada = await make.person("ada")
     made = await agreed(storage, ada, steps.TextToSpeech(prompt="a", model="small", voice_of=1))
