@@ -143,6 +143,9 @@ MATRIX = {
     "GET /feeds/{token:str}/feed.json": "404 404 404 404 404",
     "POST /feeds": "303 404 404 404 303 | 303 404 404 404 303",
     "POST /feeds/withdrawal": "303 404 404 404 303 | 303 404 404 404 303",
+    # consents: the one named is the owner's
+    "GET /consents": MEMBERS,
+    "POST /consents/{consent_id:uuid}/withdrawal": "303 404 404 404 303 | 303 404 404 404 303",
     # comparisons
     "GET /comparisons": SEEN,
     "GET /comparisons/runs": SEEN,
@@ -249,6 +252,7 @@ class Thing(Struct):
     item_id: UUID
     comment_id: UUID
     notification_id: UUID
+    consent_id: UUID
     grid_id: UUID
     version_id: UUID
     second_id: UUID
@@ -281,6 +285,9 @@ async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
         (await make.person()).id,
         comment_id if public else await _gone(make, owner),
     )
+    consent_id: UUID = await database.fetchval(
+        "INSERT INTO consents (person_id, sha256, words) VALUES ($1, $2, $3) RETURNING id", owner.id, sha256, title
+    )
     return Thing(
         pipeline_id=pipeline.id,
         run_id=run.id,
@@ -290,6 +297,7 @@ async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
         item_id=item_id,
         comment_id=comment_id,
         notification_id=notification_id,
+        consent_id=consent_id,
         grid_id=grid_id,
         version_id=pipeline.version_id,
         second_id=second.id,
@@ -347,7 +355,7 @@ async def ask(browser: httpx.AsyncClient, row: str, about: Thing, may_know: bool
         "pipeline_id": about.pipeline_id, "run_id": about.run_id, "step_run_id": about.step_run_id,
         "sha256": about.sha256, "token": "forged", "name": "sketch",
         "collection_id": about.collection_id, "item_id": about.item_id, "comment_id": about.comment_id,
-        "notification_id": about.notification_id, "grid_id": about.grid_id,
+        "notification_id": about.notification_id, "consent_id": about.consent_id, "grid_id": about.grid_id,
         "version_id": about.version_id, "second_id": about.second_id,
     }  # fmt: skip
     url = re.sub(r"/?\{(\w+):\w+\}", lambda found: f"/{values[found[1]]}", path)

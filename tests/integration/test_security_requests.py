@@ -240,7 +240,7 @@ async def test_18_every_form_refuses_a_field_it_does_not_have(
     item_id = await collections.add(collection_id, ada.id, mine.id)
     values = {"pipeline_id": mine.id, "run_id": run.id, "number": 1, "ordinal": 1, "handle": "@ada", "tag": "sea"}
     values |= {"comment_id": said, "notification_id": said, "collection_id": collection_id, "item_id": item_id}
-    values |= {"grid_id": await make.grid([run])}
+    values |= {"grid_id": await make.grid([run]), "consent_id": said}
     values |= {"name": (await models.register_endpoint("elsewhere", "https://api.example/v1#small")).name}
     url = re.sub(r"\{(\w+):\w+\}", lambda found: str(values[found[1]]), path)
     answer = await client.request(method, url, data={"surprise": "1"})
