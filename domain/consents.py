@@ -12,7 +12,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from domain import db, steps
+from domain import db, lists, steps
 from domain.errors import Invalid, NotFound
 
 WORDS = (
@@ -23,8 +23,6 @@ WORDS = (
 ALONE = "It speaks with a sample of a voice. Run the version by itself first: its form asks whether that may be."
 """For forms that start several runs, and have no tick."""
 MISSING = "Tick this first, for the sample is the voice of a person"
-
-
 PAGE = 50
 GONE = "There is no such consent, or it is somebody else’s."
 
@@ -100,16 +98,12 @@ async def given(person_id: UUID, wanted: Collection[str]) -> dict[str, datetime]
 async def mine(person_id: UUID, after: str | None = None) -> Page:
     """What the person agreed to and what of it they took back, the latest first. Raises NotFound for a place that does
     not exist."""
-    try:
-        place = UUID(after) if after else None
-    except ValueError:
-        raise NotFound("There is no such page.") from None
     rows = await db.fetch(
         """SELECT c.id, c.sha256, c.words, c.given_at, c.withdrawn_at, coalesce(u.filename, '') AS file
            FROM consents c LEFT JOIN uploads u ON u.person_id = c.person_id AND u.sha256 = c.sha256
            WHERE c.person_id = $1 AND ($2::uuid IS NULL OR c.id < $2) ORDER BY c.id DESC LIMIT $3""",
         person_id,
-        place,
+        lists.id_after(after),
         PAGE + 1,
     )
     listed = [Listed(**row) for row in rows[:PAGE]]

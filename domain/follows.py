@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from domain import db
+from domain import db, lists
 from domain.errors import NotFound, Refused, TooMany
 
 MAX_FOLLOWS = 1_000
@@ -127,11 +127,7 @@ async def follows_tag(follower_id: UUID, tag: str) -> bool:
 
 async def mine(person_id: UUID, after: str | None = None, limit: int = PAGE) -> FollowedPage:
     """Whom and what a person follows, the latest first. Raises NotFound for a place that does not exist."""
-    try:
-        place = UUID(after) if after else None
-    except ValueError:
-        raise NotFound("There is no such page.") from None
-    rows = await db.fetch(_MINE, person_id, place, limit + 1)
+    rows = await db.fetch(_MINE, person_id, lists.id_after(after), limit + 1)
     followed = [Followed(*row) for row in rows[:limit]]
     return FollowedPage(followed, str(followed[-1].id) if len(rows) > limit else None)
 

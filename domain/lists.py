@@ -137,6 +137,14 @@ _cursor = msgspec.json.Decoder(tuple[str, datetime | int | float, UUID, int])
 NO_PAGE = "There is no such page. The list begins at its first page."
 
 
+def id_after(after: str | None) -> UUID | None:
+    """Where a page of a list in the order of its ids begins; None for the first. Raises NotFound for what is no id."""
+    try:
+        return UUID(after) if after else None
+    except ValueError:
+        raise NotFound("There is no such page.") from None
+
+
 def encode(order: str, value: Any, id_: UUID, before: int) -> str:
     """The cursor after a row: opaque, but no secret. A made-up one only names another place."""
     return pack((order, value, id_, before))

@@ -5,8 +5,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from domain import db
-from domain.errors import NotFound
+from domain import db, lists
 
 PAGE = 24
 
@@ -101,7 +100,7 @@ async def unlisted(person_id: UUID, after: str | None = None, limit: int = PAGE)
         ORDER BY id DESC LIMIT $3
         """,
         person_id,
-        _place(after),
+        lists.id_after(after),
         limit + 1,
     )
     pipelines = [Own(**row) for row in rows[:limit]]
@@ -113,16 +112,9 @@ async def published(person_id: UUID, after: str | None = None, limit: int = PAGE
 
     Raises NotFound for a place that does not exist.
     """
-    rows = await db.fetch(_PUBLISHED, person_id, _place(after), limit + 1)
+    rows = await db.fetch(_PUBLISHED, person_id, lists.id_after(after), limit + 1)
     results = [Result(**row) for row in rows[:limit]]
     return ResultPage(results, str(results[-1].id) if len(rows) > limit else None)
-
-
-def _place(after: str | None) -> UUID | None:
-    try:
-        return UUID(after) if after else None
-    except ValueError:
-        raise NotFound("There is no such page.") from None
 
 
 _PUBLISHED = """
