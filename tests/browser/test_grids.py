@@ -29,6 +29,7 @@ async def test_vary_estimate_run_publish(open_page: OpenPage, javascript: bool) 
 
     # too many, then few enough; what was typed stays
     if javascript:
+        await page.wait_for_load_state()  # before that no script hears what is chosen
         async with _first_answer_last(page):
             await _choose_both(page)
             await expect(page.get_by_label("DDIM", exact=True)).to_be_visible()
