@@ -15,7 +15,7 @@ from domain import steps
 
 Changes = Mapping[str, Mapping[str, Any]]
 """The number of a step (a string, as JSON wants it), its parameters by name and their values."""
-FIXED = ("title", "source", "sound", "vae", *steps.FILES)
+FIXED = ("title", "source", "sound", *steps.FILES)
 """Widgets of fields that no run changes: names, and where pictures come from."""
 
 
@@ -52,8 +52,10 @@ def told(changes: Changes, kinds: Mapping[int, str]) -> list[Changed]:
     found = []
     for number in sorted(changes, key=int):
         kind = kinds.get(int(number), "")
-        titles = {field.name: field.title for field in steps.fields_of(kind)} if kind in steps.KINDS else {}
-        places = {name: place for place, name in enumerate(titles)}
+        fields = {field.name: field for field in steps.fields_of(kind)} if kind in steps.KINDS else {}
+        places = {name: place for place, name in enumerate(fields)}
         for name in sorted(changes[number], key=lambda name: places.get(name, len(places))):
-            found.append(Changed(int(number), titles.get(name, name), changes[number][name]))
+            field, value = fields.get(name), changes[number][name]
+            title, empty = (field.title, field.empty) if field else (name, "")
+            found.append(Changed(int(number), title, empty if value == "" else value))
     return found

@@ -18,7 +18,6 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from domain import db, receipts
 from domain.errors import NotFound
-from domain.grid_axes import head, shown
 from domain.grid_pages import GridPage
 from domain.storage import Storage, key_of
 
@@ -158,11 +157,12 @@ def heads_of(grid: GridPage) -> tuple[list[list[str]], list[str]]:
     for title, axis in zip(grid.titles, grid.axes, strict=True):
         heads.append([])
         for place, value in enumerate(axis.values, 1):
-            named = [] if len(grid.axes) == 1 and len(head(title, value)) > BRIEF else [head(title, value)]
-            text = next((one for one in (*named, shown(value)) if drawable(one) == one), "")
+            shown, head = axis.shown(value), axis.head(title, value)
+            named = [] if len(grid.axes) == 1 and len(head) > BRIEF else [head]
+            text = next((one for one in (*named, shown) if drawable(one) == one), "")
             if not text:
-                lacking.append(f"{title} ({place}): {shown(value)}")
-                text = f"{title} ({place}): {drawable(shown(value))}"
+                lacking.append(f"{title} ({place}): {shown}")
+                text = f"{title} ({place}): {drawable(shown)}"
             heads[-1].append(text)
     return heads, lacking
 

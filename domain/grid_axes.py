@@ -26,10 +26,12 @@ _RANGE = re.compile(
 _SPACES = re.compile("[\u00a0\u2009\u202f]")
 _TIGHT = re.compile(r"(\d+),(\d+)", re.ASCII)
 _APART = re.compile(r",\s|;|\n|\d\s+[\d+-]|\.\.|…|–|\bto\b", re.ASCII | re.IGNORECASE)
+EMPTY = "(empty)"
+"""What an empty value is called, unless its field says otherwise."""
 EACH = "---"
 """A line of this stands before each value, where one has line breaks or is empty."""
 _EACH = re.compile(rf"^[^\S\n]*{EACH}[^\S\n]*$", re.MULTILINE)
-LISTED = ("choice", "model", "class")
+LISTED = ("choice", "model", "vae", "class")
 """Widgets whose values are ticked."""
 HOW = "Write numbers such as 20, 30, 40, or a range such as 10..50 by 10"
 
@@ -37,7 +39,7 @@ HOW = "Write numbers such as 20, 30, 40, or a range such as 10..50 by 10"
 class Target(Struct, frozen=True, kw_only=True):
     """Something that a grid can vary. `key` names it in forms: `s2-guidance_scale`, `input-subject`, `seed`.
 
-    `widget` is number, choice, model, class, prompt or text; `now` is the value that the version has.
+    `widget` is number, choice, model, vae, class, prompt or text; `now` is the value that the version has.
     """
 
     key: str
@@ -52,7 +54,12 @@ class Target(Struct, frozen=True, kw_only=True):
     whole: bool = False
     """Whether its numbers are without a fraction."""
     choices: tuple[str, ...] = ()
+    empty: str = EMPTY
     entry: steps.Input | None = None
+
+    def shown(self, value: Any) -> str:
+        """A value as the form says it."""
+        return _shown(value, self.empty)
 
     @property
     def listed(self) -> bool:
@@ -60,14 +67,16 @@ class Target(Struct, frozen=True, kw_only=True):
         return self.widget in LISTED
 
 
-class Axis(Struct, frozen=True, kw_only=True):
-    """A parameter with the values that it takes, in order. `step` is 0 for an input and for the run's seed."""
+class Axis(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A parameter with the values that it takes, in order. `step` is 0 for an input and for the run's seed, `empty`
+    what an empty value is called."""
 
     key: str
     title: str
     step: int
     field: str
     values: list[Any]
+    empty: str = EMPTY
 
     @property
     def label(self) -> str:
@@ -78,6 +87,14 @@ class Axis(Struct, frozen=True, kw_only=True):
     def numeric(self) -> bool:
         return all(isinstance(value, int | float) for value in self.values)
 
+    def shown(self, value: Any) -> str:
+        """A value as the head of a row or column says it."""
+        return _shown(value, self.empty)
+
+    def head(self, title: str, value: Any) -> str:
+        """A value with what it is of: "Factor 4", or "Guidance, step 2: 4"."""
+        return f"{title}{':' if title[-1:].isdigit() else ''} {self.shown(value)}"
+
 
 def titles(axes: Sequence[Axis]) -> list[str]:
     """What axes are called side by side: with the step where two would be called alike."""
@@ -85,19 +102,16 @@ def titles(axes: Sequence[Axis]) -> list[str]:
     return [axis.label if names.count(axis.title) > 1 else axis.title for axis in axes]
 
 
-def head(title: str, value: Any) -> str:
-    """A value with what it is of: "Factor 4", or "Guidance, step 2: 4"."""
-    return f"{title}{':' if title[-1:].isdigit() else ''} {shown(value)}"
-
-
 def targets(
     recipe: steps.Recipe,
     models: Mapping[str, Sequence[str]],
     classes: Mapping[str, Sequence[str]] = {},
     families: Mapping[str, str] = {},
+    vaes: Mapping[str, Sequence[str]] = {},
 ) -> dict[str, Target]:
     """Everything of the recipe that can be varied, by key. `models` are the models' names by kind of step, `classes`
-    those of pictures, or the voices, by the model that knows them, `families` the models' by name."""
+    those of pictures, or the voices, by the model that knows them, `families` the models' by name, `vaes` those that
+    may fit by kind of step."""
     found = [
         Target(
             key=f"input-{entry.name}",
@@ -116,8 +130,8 @@ def targets(
         kind = steps.kind_of(step)
         idle = step.unused(families.get(getattr(step, "model", ""), ""))
         for field in steps.fields_of(kind):
-            if field.widget not in FIXED and field.name not in idle:
-                choices = _choices(field, step, models.get(kind, ()), classes)
+            if field.widget not in FIXED and (field.empty or field.name not in idle):
+                choices = _choices(field, step, (vaes if field.widget == "vae" else models).get(kind, ()), classes)
                 found.append(
                     Target(
                         key=f"s{number}-{field.name}",
@@ -130,6 +144,7 @@ def targets(
                         now=getattr(step, field.name),
                         whole=field.whole,
                         choices=choices,
+                        empty=field.empty or EMPTY,
                     )
                 )
     return {target.key: target for target in found if not target.listed or len(target.choices) > 1}
@@ -143,8 +158,8 @@ def _drawn(field: steps.Field, choices: Sequence[str]) -> str:
 def _choices(
     field: steps.Field, step: steps.Step, models: Sequence[str], classes: Mapping[str, Sequence[str]]
 ) -> tuple[str, ...]:
-    if field.widget == "model":
-        return tuple(models)
+    if field.widget in ("model", "vae"):
+        return (*([""] if field.empty else []), *models)
     if field.widget in ("class", "voice"):
         return tuple(classes.get(getattr(step, "model", ""), ()))
     return tuple(str(choice) for choice in field.choices)
@@ -162,7 +177,14 @@ def axis(target: Target, typed: str, ticked: Sequence[str] = (), most: int = MAX
     values = [value for place, value in enumerate(values) if value not in values[:place]]
     if len(values) < 2:
         raise ValueError("Tick at least two" if target.listed else "Give at least two values")
-    return Axis(key=target.key, title=target.title, step=target.step, field=target.field, values=values)
+    return Axis(
+        key=target.key,
+        title=target.title,
+        step=target.step,
+        field=target.field,
+        values=values,
+        empty=target.empty,
+    )
 
 
 def too_many(count: int, most: int = MAX_CELLS) -> str:
@@ -249,13 +271,12 @@ def _short(text: str) -> str:
     return text if len(text) <= 40 else text[:39] + "…"
 
 
-def shown(value: Any) -> str:
-    """A value as the head of a row or column says it."""
+def _shown(value: Any, empty: str) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, int):
         return f"{value:,}".replace(",", "\u202f")
-    return str(value).removesuffix("Scheduler") or "(empty)"
+    return str(value).removesuffix("Scheduler") or empty
 
 
 class Cell(Struct, frozen=True, kw_only=True):

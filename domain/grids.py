@@ -17,7 +17,7 @@ from domain import cards, db, runs, steps, versions
 from domain.changes import applied
 from domain.errors import Conflict, Invalid, NotFound
 from domain.estimates import Ask
-from domain.grid_axes import MAX_CELLS, SEED, Axis, Cell, cells, encode, shown, too_many
+from domain.grid_axes import MAX_CELLS, SEED, Axis, Cell, cells, encode, too_many
 from domain.runs import Wanted
 
 GONE = "There is no such grid, or it is private."
@@ -97,7 +97,7 @@ def _beside(wrong: Mapping[str, str], axes: Sequence[Axis], cell: Cell) -> dict[
     places = [cell.column, cell.row]
     for name, axis, place in zip(("x-values", "y-values"), axes, places, strict=False):
         if axis.key == key or axis is axes[-1]:
-            return {name: f"{shown(axis.values[place])[:40]}: {words}"}
+            return {name: f"{axis.shown(axis.values[place])[:40]}: {words}"}
     raise AssertionError("a grid has an axis")
 
 

@@ -139,7 +139,7 @@ Vae = Annotated[
         max_length=80,
         title="Decoder",
         description="The VAE that makes the picture of what was drawn. The model's own, or another that fits it.",
-        extra_json_schema=_widget("vae"),
+        extra_json_schema=_widget("vae") | {"empty": "Its own"},
     ),
 ]
 SchedulerField = Annotated[Scheduler, Meta(title="Scheduler")]
@@ -687,7 +687,7 @@ class Upscale(Step, tag="upscale"):
             title="Model",
             description="A model adds detail that resampling cannot. One whose own factor is larger draws at that, and "
             "the result is reduced.",
-            extra_json_schema=_widget("model"),
+            extra_json_schema=_widget("model") | {"empty": "Resampling"},
         ),
     ] = ""
     prompt: Annotated[
@@ -944,6 +944,8 @@ class Field(Struct, frozen=True):
     max_length: int | None = None
     choices: tuple[Any, ...] = ()
     placeholder: str = ""
+    empty: str = ""
+    """What no value is called, where that can be chosen among others."""
 
 
 def fields_of(kind: str) -> tuple[Field, ...]:
@@ -976,6 +978,7 @@ def _field(name: str, annotation: Any, default: Any) -> Field:
         max_length=meta.get("max_length"),
         choices=choices,
         placeholder=meta.get("placeholder", ""),
+        empty=meta.get("empty", ""),
     )
 
 

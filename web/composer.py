@@ -650,14 +650,14 @@ def _choices(
 ) -> list[tuple[str, str]]:
     if field.widget == "model":
         names = [choice.name for choice in models]
-        none = [] if field.default else [("", upscaler_help.NONE)]
+        none = [("", field.empty)] if field.empty else []
         lost = f"{value} (gone)" if names or none else "None on this site"
         gone = [(value, lost)] if value and value not in names else []
         return [*none, *gone, *((name, name) for name in names)]
     if field.widget == "prompt":
         return lora_help.choices(models)
     if field.widget == "vae":
-        return vae_help.choices(models, value)
+        return vae_help.choices(models, value, field.empty)
     if field.widget == "class":
         return class_labels.choices(models, value)
     if field.widget == "voice":

@@ -6,11 +6,11 @@ from statistics import mean
 
 from msgspec import Struct
 
-from domain.grid_axes import EACH, Axis, Target, head, shown, titles
+from domain.grid_axes import EACH, Axis, Target, titles
 from domain.grid_pages import CellShown, GridPage
 from web.filters import number, plural, seconds
 
-__all__ = ["shown", "titles"]
+__all__ = ["titles"]
 
 STARTERS = ("guidance_scale", "prompt", "num_inference_steps")
 """What a form offers to vary first."""
@@ -79,13 +79,13 @@ def hint(target: Target) -> str:
     if target.widget == "number" and not target.whole:
         words.append(POINT)
     if target.widget == "number" and target.now not in (None, ""):
-        words.append(f"The version has {shown(target.now)}.")
+        words.append(f"The version has {target.shown(target.now)}.")
     return " ".join(words)
 
 
 def varied(axis: Axis) -> str:
     """The values of an axis as they were read, on a line or two."""
-    return _brief(", ".join(_brief(shown(value), 40) for value in axis.values), 200)
+    return _brief(", ".join(_brief(axis.shown(value), 40) for value in axis.values), 200)
 
 
 def title(grid: GridPage) -> str:
@@ -113,7 +113,7 @@ def label(grid: GridPage, cell: CellShown) -> str:
     across = grid.axes[0]
     places = (cell.cell % len(across.values), cell.cell // len(across.values))
     found = zip(grid.titles, grid.axes, places, strict=False)
-    return ", ".join(_brief(head(name, axis.values[place])) for name, axis, place in found)
+    return ", ".join(_brief(axis.head(name, axis.values[place])) for name, axis, place in found)
 
 
 def _brief(text: str, most: int = 120) -> str:

@@ -34,7 +34,7 @@ from domain.grids import Plan
 from domain.models import ModelChoice
 from domain.run_pages import RunForm
 from domain.storage import Storage
-from web import grid_words, judging, private_feeds, run_words, unchanged
+from web import grid_words, judging, private_feeds, run_words, unchanged, vae_help
 from web.auth import Viewer, config_of
 from web.forms import new_key, read_form, read_typed, sent_key
 from web.pipelines import number_or_404
@@ -123,7 +123,8 @@ async def _compose(pipeline_id: UUID, number: int, me: Viewer, sent: Mapping[str
         for one in found
     }
     families = {one.name: one.family for found in offered.values() for one in found}
-    targets = grid_axes.targets(form.recipe, named, classes, families)
+    fitting = {kind: [one.name for one in vae_help.offered(kind, offered)] for kind in offered}
+    targets = grid_axes.targets(form.recipe, named, classes, families, fitting)
     values = {name: value for name, value in sent.items() if name != "do"}
     if values.get("x") not in targets:
         values["x"] = grid_words.first_choice(targets)

@@ -7,7 +7,6 @@ from domain import steps, upscalers
 from domain.models import ModelChoice
 
 KIND = "upscale"
-NONE = "None (Lanczos)"
 _PART = dict.fromkeys(upscalers.WORDED, "words") | {"noise_level": "noise", "method": "method"}
 """Fields that only some families take, by what the page calls those of one kind."""
 

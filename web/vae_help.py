@@ -15,11 +15,11 @@ def offered(kind: str, models: Mapping[str, Collection[ModelChoice]]) -> list[Mo
     return [one for one in models.get(VAE, ()) if any(not _misfit(model, one) for model in models.get(kind, ()))]
 
 
-def choices(fitting: Collection[ModelChoice], value: str) -> list[tuple[str, str]]:
-    """The model's own, and the others; what was typed stays, whether it is there or not."""
+def choices(fitting: Collection[ModelChoice], value: str, own: str) -> list[tuple[str, str]]:
+    """The model's own by what it is called, and the others; what was typed stays, whether it is there or not."""
     names = [one.name for one in fitting]
     gone = [(value, f"{value} (gone)")] if value and value not in names else []
-    return [("", "Its own"), *gone, *((name, name) for name in names)]
+    return [("", own), *gone, *((name, name) for name in names)]
 
 
 def hidden(row: Mapping[str, str], models: Mapping[str, Collection[ModelChoice]]) -> frozenset[str]:

@@ -269,3 +269,23 @@ async def test_the_composer_offers_those_that_fit_and_names_those_that_do_not(
     kept = await client.post("/pipelines", data={**sent, "s1-vae": "tiny"})
     assert kept.status_code == 303
     assert "<dt>Decoder</dt>" in (await client.get(kept.headers["location"])).text
+
+
+async def test_a_grid_varies_them_with_the_models_own_among_them(
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, db: Any, files: dict[str, Path]
+) -> None:
+    await models.register_all({name: files[name] for name in ("starter", "sd1", "tiny", "other", "wide")})
+    ada = await make.person("ada")
+    await log_in(client, ada)
+    path = f"/pipelines/{(await make.pipeline(ada, steps=[DRAW])).id}/versions/1/grids"
+    asked = {"x": "s1-vae", "x-for": "s1-vae", "seed": "5"}
+    page = (await client.get(path, params={"x": "s1-vae"})).text
+    boxes = re.findall(r'type="checkbox" name="(x-\d)" value="([^"]*)"><bdi>([^<]*)</bdi>', page)
+    assert boxes == [("x-0", "", "Its own"), ("x-1", "other", "other"), ("x-2", "tiny", "tiny")]
+    fits = await client.post(path, data=asked | {"x-0": "", "x-2": "tiny", "do": "estimate"})
+    assert "Run 2 cells" in fits.text
+    assert "Its own, tiny" in fits.text
+    misfit = await client.post(path, data=asked | {"x-0": "", "x-1": "other", "do": "estimate"})
+    assert misfit.status_code == 422
+    assert "other: other does not fit starter" in misfit.text
+    assert 'name="x-0" value="" checked' in misfit.text, "what was ticked stays"

@@ -69,7 +69,7 @@ def test_what_the_steps_model_does_not_take_is_not_varied() -> None:
     found = grid_axes.targets(recipe, {"upscale": ["x4", "worded"]}, {}, families)
     varied = [{key.partition("-")[2] for key in found if key.startswith(f"s{number}-")} for number in (1, 2, 3, 4)]
     words = {"prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "seed", "noise_level"}
-    assert varied[0] == {"factor", "method", "sharpen"}
+    assert varied[0] == {"factor", "model", "method", "sharpen"}
     assert varied[1] == {"factor", "model", "sharpen"}
     assert varied[2] == {"factor", "model", "sharpen"} | words
     assert varied[3] == {*varied[0], *varied[2]}, "nothing is known of a model that is gone"
@@ -165,9 +165,26 @@ def test_axes_of_one_name_are_told_apart_by_their_step() -> None:
     twice = [Axis(key=f"s{n}-factor", title="Factor", step=n, field="factor", values=[2, 4]) for n in (2, 3)]
     assert grid_axes.titles(twice) == ["Factor, step 2", "Factor, step 3"]
     assert grid_axes.titles([twice[0], axis("input-subject", "moth")]) == ["Factor", "subject"]
-    assert grid_axes.head("Factor", 2) == "Factor 2"
-    assert grid_axes.head("Factor, step 2", 4) == "Factor, step 2: 4"
-    assert grid_axes.head("Negative prompt", "") == "Negative prompt (empty)"
+    assert twice[0].head("Factor", 2) == "Factor 2"
+    assert twice[0].head("Factor, step 2", 4) == "Factor, step 2: 4"
+    assert axis("s2-negative_prompt", "", "ugly").head("Negative prompt", "") == "Negative prompt (empty)"
+
+
+def test_no_vae_and_no_model_are_values_with_a_name() -> None:
+    recipe = steps.Recipe(steps=[steps.TextToImage(vae="crisp"), steps.Upscale(model="x4"), steps.TextToImage()])
+    named = {"text_to_image": ["starter"], "upscale": ["x4"]}
+    found = grid_axes.targets(recipe, named, vaes={"text_to_image": ["crisp", "soft"]})
+    assert found["s1-vae"].choices == ("", "crisp", "soft")
+    assert [found["s2-model"].shown(choice) for choice in found["s2-model"].choices] == ["Resampling", "x4"]
+    varied = grid_axes.axis(found["s1-vae"], "", ("soft", ""))
+    assert varied.values == ["", "soft"]
+    assert [varied.head("Decoder", value) for value in varied.values] == ["Decoder Its own", "Decoder soft"]
+    assert grid_axes.decode(grid_axes.encode([varied])) == [varied]
+    own = grid_axes.cells([varied], {}, None)[0]
+    assert applied(recipe, own.changes).steps[0] == steps.TextToImage()
+    assert [one.value for one in told(own.changes, {1: "text_to_image"})] == ["Its own"]
+    assert "s3-vae" in found, "a step without one can be varied too"
+    assert "s1-vae" not in grid_axes.targets(recipe, named), "there is none to choose"
 
 
 def test_lists_are_ticked_in_their_own_order() -> None:

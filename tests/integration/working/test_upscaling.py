@@ -369,7 +369,7 @@ async def test_the_composer_offers_models_and_keeps_what_they_take(
     assert "s2-factor" in plain
     assert not re.search(r's2-(?:model|prompt|noise_level|seed)"', plain), "there is no model to choose"
     lost = await client.post("/pipelines", data={**FORM, "s2-model": "old", "do": "save"})
-    assert re.search('None \\(Lanczos\\)</option><option value="old" selected[^>]*>old \\(gone\\)</option>', lost.text)
+    assert re.search('Resampling</option><option value="old" selected[^>]*>old \\(gone\\)</option>', lost.text)
 
     await models.register_all(files)
     sent = {**FORM, "s2-model": "x2", "s2-factor": "4", "s2-prompt": "{gone", "s2-noise_level": "9999", "do": "save"}
@@ -377,7 +377,7 @@ async def test_the_composer_offers_models_and_keeps_what_they_take(
     assert refused.status_code == 422
     assert "x2 enlarges 2 times, not 4" in refused.text
     assert "From 0 to 350" not in refused.text, "that model takes no noise level"
-    assert '<option value="" data-parts="method">None (Lanczos)</option>' in refused.text
+    assert '<option value="" data-parts="method">Resampling</option>' in refused.text
     assert '<option value="words" data-parts="noise words">words</option>' in refused.text
     assert '<option value="x2" selected data-parts="">x2</option>' in refused.text
     assert 'value="9999"' in refused.text, "what was typed stays"
@@ -403,7 +403,7 @@ async def test_a_step_begins_without_a_model_also_where_there_are_some(
 ) -> None:
     await models.register_all({"x4": files["x4"]})
     await log_in(client, await make.person("ada"))
-    none = '<option value="" selected data-parts="method">None (Lanczos)</option>'
+    none = '<option value="" selected data-parts="method">Resampling</option>'
     assert none in (await client.get("/pipelines/new", params={"start": "redraw"})).text
     chosen = (await client.get("/pipelines/new", params={"model": "x4"})).text
     assert '<input type="hidden" name="s1-kind" value="text_to_image">' in chosen, "there must be something to enlarge"
