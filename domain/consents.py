@@ -36,7 +36,7 @@ class Consent(Struct, frozen=True):
 
 
 class Listed(Struct, frozen=True):
-    """A consent as whoever gave it finds it again. `file` is what they called the sample, "" for somebody else's."""
+    """A consent as whoever gave it finds it again. `file` is what they called the sample, "" if they did not."""
 
     id: UUID
     sha256: str
