@@ -289,8 +289,8 @@ def kl(path: Path, channels: int = 4, levels: int = 4, scaling_factor: float = 0
     return path
 
 
-def tiny(path: Path, levels: int = 5) -> Path:
-    """An AutoencoderTiny alone, of the shape of the starter's with five levels."""
+def tiny(path: Path, levels: int = 4) -> Path:
+    """An AutoencoderTiny alone, of the shape of the starter's with four levels."""
     import torch
     from diffusers import AutoencoderTiny
 

@@ -71,7 +71,7 @@ def train(
     noising = DDPMScheduler.from_config(pipe.scheduler.config)  # type: ignore[no-untyped-call]
     if (predicted := noising.config.prediction_type) not in ("epsilon", "v_prediction"):
         raise Unusable(f"A model that predicts “{predicted}” cannot be taught here.")
-    clock, lost = Clock(minutes, rate, warm=20, most=steps), 0.0
+    clock, lost = Clock(minutes, warm=20, most=steps), 0.0
     while clock.tick(optimizer):
         chosen = [chance.randrange(len(captions)) for _ in range(batch)]
         words = ["" if chance.random() < UNTOLD else captions[place] for place in chosen]

@@ -34,7 +34,7 @@ def main() -> None:
     asked.add_argument("--count", type=int, default=2000, help="how many clips to learn from")
     asked.add_argument("--clips", type=Path, help="a folder that keeps what was drawn")
     asked.add_argument("--processes", type=int, default=1, help="that draw")
-    asked.add_argument("--rate", type=float, default=1e-3, help="the highest rate of learning")
+    asked.add_argument("--rate", type=float, default=4e-3, help="the highest rate of learning")
     asked.add_argument("--seed", type=int, default=1)
     given = asked.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

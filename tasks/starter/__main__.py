@@ -14,11 +14,22 @@ from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
+from torch import Tensor
 
 from tasks.starter import autoencoder, denoiser
 from tasks.starter.pictures import pictures
 from tasks.starter.scenes import sample
 
+RATES = {"autoencoder": 1.2e-3, "decoder": 1.2e-3, "denoiser": 5e-4}
+"""The highest rate of learning of each part; that of a denoiser is for one that knows words and shapes: at four times
+as much it forgets."""
+ANEW = 6e-3
+"""The same for one that knows nothing."""
+AT_HALF = 0.55
+"""The part of the time that a new denoiser begins with latents of half the size: they teach it words and shapes some
+times faster."""
+OUTERMOST = 0.25
+"""The part of the time in which its outermost level then learns alone; after that all of it goes on."""
 CHUNK = 2_000
 """Scenes that are drawn and encoded at once."""
 
@@ -30,9 +41,15 @@ def main() -> None:
     asked.add_argument("folder", type=Path)
     asked.add_argument("--minutes", type=float, default=30)
     asked.add_argument("--scenes", type=int, default=20_000, help="how many are drawn to learn from")
-    asked.add_argument("--rate", type=float, default=1.2e-3, help="the highest rate of learning")
+    asked.add_argument("--plain", type=float, default=0.55, help="the part of them on plain grounds")
+    asked.add_argument("--rate", type=float, help="the highest rate of learning")
+    asked.add_argument(
+        "--anew", action="store_true", help="a new denoiser, which begins at half the size; words are kept"
+    )
+    asked.add_argument("--compile", action="store_true", help="the denoiser, for training of an hour and more")
     asked.add_argument("--seed", type=int, default=1)
     given = asked.parse_args()
+    given.rate = given.rate or RATES[given.part]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     teach = _denoiser if given.part == "denoiser" else _autoencoder
     teach(given, device, os.cpu_count() or 1)
@@ -55,7 +72,7 @@ def _autoencoder(given: argparse.Namespace, device: torch.device, processes: int
 def _denoiser(given: argparse.Namespace, device: torch.device, processes: int) -> None:
     pipe = cast("Any", StableDiffusionPipeline).from_pretrained(given.folder, torch_dtype=torch.float32)
     chance = Random(given.seed)
-    scenes = [sample(chance) for _ in range(given.scenes)]
+    scenes = [sample(chance, simple=given.plain) for _ in range(given.scenes)]
     latents = []
     for start in range(0, len(scenes), CHUNK):
         drawn = pictures(scenes[start : start + CHUNK], processes)
@@ -68,9 +85,27 @@ def _denoiser(given: argparse.Namespace, device: torch.device, processes: int) -
             half.load_state_dict(part.state_dict())
             half.half().save_pretrained(given.folder / name)
 
-    denoiser.train(
-        pipe, scenes, torch.cat(latents), minutes=given.minutes, rate=given.rate, device=device, say=_say, keep=keep
-    )
+    def teach(unet: Any, latents: Tensor, part: float, rate: float, **how: Any) -> None:
+        minutes = given.minutes * part
+        denoiser.train(pipe, scenes, latents, unet, minutes=minutes, rate=rate, device=device, say=_say, **how)
+
+    whole, part = torch.cat(latents), 1.0
+    if given.anew:
+        pipe.register_modules(unet=denoiser.new())
+        core = denoiser.Core(pipe.unet)
+        if given.compile:
+            core.compile()
+        teach(core, denoiser.halved(whole), AT_HALF, ANEW, batch=128, spread=0.5, coarse=0)
+        core.settle()
+        pipe.text_encoder.requires_grad_(False)
+        with denoiser.held(pipe.unet, outermost_alone=True):
+            teach(pipe.unet, whole, OUTERMOST, ANEW)
+        pipe.text_encoder.requires_grad_(True)
+        part -= AT_HALF + OUTERMOST
+    if given.compile:
+        pipe.unet.compile()
+    with denoiser.held(pipe.unet):
+        teach(pipe.unet, whole, part, given.rate, keep=keep)
     keep()
 
 

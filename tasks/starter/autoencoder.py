@@ -1,4 +1,8 @@
-"""Teaches the autoencoder: 256 × 256 pictures as 16 × 16 latents of four channels, and back with crisp edges."""
+"""Teaches the autoencoder: 256 × 256 pictures as 32 × 32 latents of four channels, and back with crisp edges.
+
+Three channels of a latent are the mean color of its 8 × 8 pixels, only the fourth is the network's own. A denoiser
+learns such latents as it would learn small pictures: what it has to draw is there to see, at every amount of noise.
+"""
 
 from collections.abc import Callable
 from random import Random
@@ -13,17 +17,21 @@ from tasks.starter.pictures import unit
 from tasks.starter.schedule import Clock, Mean
 
 SHAPE = {
-    "encoder_block_out_channels": (32,) * 5,
-    "decoder_block_out_channels": (32,) * 5,
-    "num_encoder_blocks": (0, 1, 2, 2, 2),
-    "num_decoder_blocks": (5, 4, 3, 2, 1),
+    "encoder_block_out_channels": (32,) * 4,
+    "decoder_block_out_channels": (32,) * 4,
+    "num_encoder_blocks": (0, 1, 2, 2),
+    "num_decoder_blocks": (4, 3, 2, 1),
     "latent_channels": 4,
     "scaling_factor": 1.0,
     "shift_factor": 0.0,
 }
+CELL = 8
+"""Pixels of a side that become one latent."""
 CROP = 128
 """Pixels of a side of what is seen at once: edges teach, and most of a picture is flat."""
-NOISE = 0.06
+COLORFUL = 200
+"""Pictures from which the spread of colors is taken."""
+NOISE = 0.12
 """The most noise on latents, as a part of their spread: a drawn latent is never exactly an encoded one."""
 
 
@@ -53,18 +61,20 @@ def train(
     vae.to(device, memory_format=torch.channels_last).train()
     weights = list(vae.decoder.parameters() if keep_latents else vae.parameters())
     optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
-    clock, mean = Clock(minutes, rate, most=steps), Mean(weights)
+    clock, mean = Clock(minutes, most=steps), Mean(weights)
+    colors = Colors(unit(drawn[:COLORFUL], device))
     while clock.tick(optimizer):
-        with torch.set_grad_enabled(not keep_latents):
-            seen = unit(_whole(drawn, batch, chance) if keep_latents else _crops(drawn, batch, chance), device)
-            latents = vae.encode(seen).latents
-        noise = torch.randn_like(latents) * torch.rand(len(latents), 1, 1, 1, device=device) * NOISE
-        again = vae.decode(latents + noise).sample
+        seen = unit(_whole(drawn, batch, chance) if keep_latents else _crops(drawn, batch, chance), device)
+        with torch.autocast(device.type, torch.bfloat16):
+            with torch.set_grad_enabled(not keep_latents):
+                latents = vae.encode(seen).latents.float()
+            noise = torch.randn_like(latents) * torch.rand(len(latents), 1, 1, 1, device=device) * NOISE
+            again = vae.decode(latents + noise).sample.float()
         off = (again - seen).abs().mean()
         edges = _edges(again - seen)
         loss = off + functional.mse_loss(again, seen) + 0.5 * edges
         if not keep_latents:
-            loss = loss + 0.01 * _unlike_noise(latents)
+            loss = loss + functional.mse_loss(latents[:, :3], colors(seen)) + 0.01 * _unlike_noise(latents)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 0.5)
@@ -73,6 +83,20 @@ def train(
         if clock.steps % 100 == 0:
             say(f"{clock.steps} steps, {clock.part:.0%}: off by {off:.4f}, edges {edges:.4f}")
     mean.swap()
+
+
+class Colors:
+    """The mean colors of cells of pictures (count, 3, n, n), from −1 to 1, as latents (count, 3, n / 8, n / 8) whose
+    channels have mean 0, spread 1 and nothing in common over the pictures that it is made from."""
+
+    def __init__(self, pictures: Tensor) -> None:
+        values = functional.avg_pool2d(pictures, CELL).movedim(1, -1).reshape(-1, 3)
+        spread, axes = torch.linalg.eigh(values.T.cov())
+        self._center = values.mean(0).view(3, 1, 1)
+        self._axes = (axes * spread.rsqrt()).T
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        return torch.einsum("ij,bjyx->biyx", self._axes, functional.avg_pool2d(pictures, CELL) - self._center)
 
 
 def _whole(drawn: Tensor, batch: int, chance: Random) -> Tensor:
@@ -110,10 +134,12 @@ def _unlike_noise(latents: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def encoded(vae: Any, drawn: Tensor, device: torch.device, batch: int = 32) -> Tensor:
-    """Pictures in bytes as latents (count, 4, 16, 16), half precision, on the CPU."""
+def encoded(vae: Any, drawn: Tensor, device: torch.device, batch: int = 8) -> Tensor:
+    """Pictures in bytes as latents (count, 4, 32, 32), half precision, on the CPU."""
     vae.to(device).eval()
-    return torch.cat([vae.encode(unit(part, device)).latents.half().cpu() for part in torch.split(drawn, batch)])
+    with torch.autocast(device.type, torch.bfloat16):
+        found = [vae.encode(unit(part, device)).latents for part in torch.split(drawn, batch)]
+    return torch.cat(found).half().cpu()
 
 
 @torch.no_grad()

@@ -12,14 +12,13 @@ LAST = 0.02
 
 
 class Clock:
-    """Minutes of training, or as many steps as `most`, all in one cosine: `rate` is the highest rate of learning, after
-    `warm` steps, or a tenth of them."""
+    """Minutes of training, or as many steps as `most`, all in one cosine: the rates that optimizers come with are the
+    highest, after `warm` steps, or a tenth of them."""
 
-    def __init__(self, minutes: float, rate: float, warm: int = 100, most: int = 0) -> None:
+    def __init__(self, minutes: float, warm: int = 100, most: int = 0) -> None:
         self.steps = 0
         self._start = time.monotonic()
         self._length = minutes
-        self._rate = rate
         self._warm = min(warm, most // 10 or 1) if most else warm
         self._most = most
 
@@ -33,13 +32,13 @@ class Clock:
         """How much of it is over, 0 to 1."""
         return min(1, self.steps / self._most if self._most else self.minutes / self._length)
 
-    def tick(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Set the rate of the next step; False when the time is over."""
+    def tick(self, *optimizers: torch.optim.Optimizer) -> bool:
+        """Set the rates of the next step; False when the time is over."""
         self.steps += 1
         cosine = 0.5 * (1 + math.cos(math.pi * self.part))
-        rate = self._rate * min(1, self.steps / self._warm) * (cosine * (1 - LAST) + LAST)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        part = min(1, self.steps / self._warm) * (cosine * (1 - LAST) + LAST)
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = group.setdefault("highest", group["lr"]) * part
         return self.part < 1
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,16 @@ LOADED = Models("cpu")
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The starter, a model of the shape of Stable Diffusion 1, and VAEs that fit one, the other or none."""
+    """The starter, one with smaller latents, a model of the shape of Stable Diffusion 1, and VAEs that fit some of them
+    or none."""
     folder = tmp_path_factory.mktemp("vaes")
     sd1 = checkpoints.folder(folder / "sd1")
+    small = Path(shutil.copytree(STARTER_PATH, folder / "small"))
+    checkpoints.tiny(small / "vae", levels=5)
     return {
         "starter": STARTER_PATH,
         "sd1": sd1,
+        "small": small,
         "tiny": checkpoints.tiny(folder / "tiny"),
         "deep": checkpoints.kl(folder / "deep", levels=5),
         "other": checkpoints.kl(folder / "other"),
@@ -81,10 +86,10 @@ def png(color: str) -> bytes:
 
 
 def test_another_vae_decodes_and_leaves_the_model_as_it_was(drawn: Callable[..., Any]) -> None:
-    plain, tiny, deep = drawn(DRAW), drawn(DRAW, "tiny"), drawn(DRAW, "deep")
-    assert tiny.shape == deep.shape == (64, 64, 3)
+    plain, tiny, other = drawn(DRAW), drawn(DRAW, "tiny"), drawn(DRAW, "other")
+    assert tiny.shape == other.shape == (64, 64, 3)
     assert not np.array_equal(plain, tiny)
-    assert not np.array_equal(tiny, deep)
+    assert not np.array_equal(tiny, other)
     assert np.array_equal(drawn(DRAW), plain)
     assert np.array_equal(drawn(DRAW, "tiny"), tiny)
     assert np.array_equal(drawn(DRAW), plain)
@@ -132,7 +137,7 @@ def test_a_file_without_a_configuration_is_read_by_its_shapes(drawn: Callable[..
         ("sd1", "wide", Means(), "“wide” does not fit the model “sd1”: its latents have 16 channels"),
         ("sd1", "deep", Means(), "it makes 16 pixels of a latent’s side, and the model needs 8"),
         ("sd1", "xl", Means(), "its latents have a scaling of 0.13025, and the model’s one of 0.18215"),
-        ("starter", "other", Means(), "it makes 8 pixels of a latent’s side, and the model needs 16"),
+        ("small", "other", Means(), "it makes 8 pixels of a latent’s side, and the model needs 16"),
         ("starter", "tiny", Means(vae_tiling=True), ""),
     ],
 )  # fmt: skip
@@ -229,7 +234,7 @@ async def test_vaes_are_known_by_their_files(db: Any, files: dict[str, Path], cl
     found = {name: await models.register(name, files[name]) for name in ("tiny", "xl", "file", "old")}
     assert {one.family for one in found.values()} == set(vaes.FAMILIES)
     assert {tuple(one.kinds) for one in found.values()} == {("vae",)}
-    assert found["tiny"].limits == {"channels": 4, "shrinks": 16}
+    assert found["tiny"].limits == {"channels": 4, "shrinks": 8}
     assert found["xl"].limits == {"channels": 4, "shrinks": 8, "scaling": 0.13025, "shift": 0.0}
     assert found["file"].limits == found["old"].limits == {"channels": 4, "shrinks": 8}
     assert await models.names("text_to_image") == []
@@ -252,18 +257,18 @@ async def test_the_composer_offers_those_that_fit_and_names_those_that_do_not(
     await models.register_all({"wide": files["wide"]})
     await log_in(client, await make.person("ada"))
     assert "s1-vae" not in (await client.get("/pipelines/new")).text, "none that is here fits a model that is here"
-    await models.register_all({name: files[name] for name in ("sd1", "tiny", "other")})
+    await models.register_all({name: files[name] for name in ("small", "tiny", "deep")})
     page = (await client.get("/pipelines/new")).text
     offered = re.search(r'<select id="s1-vae".*?</select>', page)
     assert offered is not None
-    assert re.findall(r'value="([^"]*)"', offered[0]) == ["", "other", "tiny"]
+    assert re.findall(r'value="([^"]*)"', offered[0]) == ["", "deep", "tiny"]
 
     sent = {"title": "A boat", "license": "CC0-1.0", "visibility": "public", "s1-kind": "text_to_image"}
     sent |= {"s1-model": "starter", "s1-prompt": "a boat", "do": "save"}
-    refused = await client.post("/pipelines", data={**sent, "s1-vae": "other"})
+    refused = await client.post("/pipelines", data={**sent, "s1-vae": "deep"})
     assert refused.status_code == 422
-    assert "other does not fit starter: it makes 8 pixels of a latent’s side, and the model needs 16" in refused.text
-    assert '<option value="other" selected>' in refused.text
+    assert "deep does not fit starter: it makes 16 pixels of a latent’s side, and the model needs 8" in refused.text
+    assert '<option value="deep" selected>' in refused.text
     refused = await client.post("/pipelines", data={**sent, "s1-vae": "gone"})
     assert "This site has no decoder called “gone”" in refused.text
     kept = await client.post("/pipelines", data={**sent, "s1-vae": "tiny"})
@@ -274,18 +279,18 @@ async def test_the_composer_offers_those_that_fit_and_names_those_that_do_not(
 async def test_a_grid_varies_them_with_the_models_own_among_them(
     client: httpx.AsyncClient, make: Make, log_in: LogIn, db: Any, files: dict[str, Path]
 ) -> None:
-    await models.register_all({name: files[name] for name in ("starter", "sd1", "tiny", "other", "wide")})
+    await models.register_all({name: files[name] for name in ("starter", "small", "tiny", "deep", "wide")})
     ada = await make.person("ada")
     await log_in(client, ada)
     path = f"/pipelines/{(await make.pipeline(ada, steps=[DRAW])).id}/versions/1/grids"
     asked = {"x": "s1-vae", "x-for": "s1-vae", "seed": "5"}
     page = (await client.get(path, params={"x": "s1-vae"})).text
     boxes = re.findall(r'type="checkbox" name="(x-\d)" value="([^"]*)"><bdi>([^<]*)</bdi>', page)
-    assert boxes == [("x-0", "", "Its own"), ("x-1", "other", "other"), ("x-2", "tiny", "tiny")]
+    assert boxes == [("x-0", "", "Its own"), ("x-1", "deep", "deep"), ("x-2", "tiny", "tiny")]
     fits = await client.post(path, data=asked | {"x-0": "", "x-2": "tiny", "do": "estimate"})
     assert "Run 2 cells" in fits.text
     assert "Its own, tiny" in fits.text
-    misfit = await client.post(path, data=asked | {"x-0": "", "x-1": "other", "do": "estimate"})
+    misfit = await client.post(path, data=asked | {"x-0": "", "x-1": "deep", "do": "estimate"})
     assert misfit.status_code == 422
-    assert "other: other does not fit starter" in misfit.text
+    assert "deep: deep does not fit starter" in misfit.text
     assert 'name="x-0" value="" checked' in misfit.text, "what was ticked stays"

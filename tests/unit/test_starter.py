@@ -4,13 +4,14 @@ from random import Random
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTokenizer
 
 from domain.models import STARTER_PATH
 from domain.vocabulary import read
 from tasks.starter import autoencoder, captions, denoiser, drawing, scenes
-from tasks.starter.pictures import pictures
+from tasks.starter.optimizers import Matrices, split
+from tasks.starter.pictures import pictures, unit
 from tasks.starter.schedule import Clock, Mean
 
 SAMPLES = [scenes.sample(Random(seed)) for seed in range(400)]
@@ -71,7 +72,7 @@ def test_the_autoencoder_learns() -> None:
     before = autoencoder.likeness(vae, drawn, cpu)
     autoencoder.train(vae, drawn, steps=12, batch=2, device=cpu, say=lambda words: None)
     assert autoencoder.likeness(vae, drawn, cpu) > before + 1
-    assert autoencoder.encoded(vae, drawn, cpu).shape == (3, 4, 16, 16)
+    assert autoencoder.encoded(vae, drawn, cpu).shape == (3, 4, 32, 32)
 
 
 def test_the_way_back_learns_alone_and_latents_stay_as_they_are() -> None:
@@ -81,6 +82,80 @@ def test_the_way_back_learns_alone_and_latents_stay_as_they_are() -> None:
     autoencoder.train(vae, drawn, steps=15, batch=1, keep_latents=True, device=cpu, say=lambda words: None)
     assert autoencoder.likeness(vae, drawn, cpu) > before + 1
     assert torch.equal(autoencoder.encoded(vae, drawn, cpu), latents)
+
+
+def test_colors_as_latents_are_spread_like_noise_and_as_far_apart_as_in_the_picture() -> None:
+    drawn = unit(pictures(SAMPLES[:30], 1), torch.device("cpu"))
+    found = autoencoder.Colors(drawn)(drawn)
+    assert found.shape == (30, 3, 32, 32)
+    values = found.movedim(1, 0).flatten(1)
+    assert torch.allclose(values.mean(1), torch.zeros(3), atol=1e-3)
+    assert torch.allclose(values.cov(), torch.eye(3), atol=1e-3)
+
+
+def test_a_new_denoiser_is_built_as_the_starters_is() -> None:
+    shipped = UNet2DConditionModel.from_pretrained(STARTER_PATH / "unet")
+    built = denoiser.new()
+    assert {name: one.shape for name, one in built.named_parameters()} == {
+        name: one.shape for name, one in shipped.named_parameters()
+    }
+    assert built.config.sample_size == shipped.config.sample_size
+
+
+def test_the_inner_levels_learn_alone_and_see_the_same_inside_the_whole() -> None:
+    chance = torch.Generator().manual_seed(1)
+    noisy, words = torch.randn(2, 4, 32, 32, generator=chance), torch.randn(2, 77, 128, generator=chance)
+    halved, times = denoiser.halved(noisy), torch.tensor([20, 900])
+    assert torch.allclose(halved[0, 0, 0, 0], noisy[0, 0, :2, :2].mean())
+    whole = denoiser.new()
+    core = denoiser.Core(whole)
+    seen: list[torch.Tensor] = []
+    whole.mid_block.register_forward_hook(lambda module, given, found: seen.append(found))
+    with torch.no_grad():
+        assert core(halved, times, words).sample.shape == halved.shape
+        core.settle()
+        assert whole(noisy, times, words).sample.shape == noisy.shape
+    assert torch.allclose(seen[0], seen[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_inner_levels_read_the_same_while_the_outermost_learns(alone: bool) -> None:
+    chance = torch.Generator().manual_seed(1)
+    noisy, words = torch.randn(2, 4, 32, 32, generator=chance), torch.randn(2, 77, 128, generator=chance)
+    whole, times = denoiser.new(), torch.tensor([20, 900])
+    denoiser.Core(whole).settle()
+    read: list[torch.Tensor] = []
+    hook = whole.down_blocks[1].register_forward_pre_hook(
+        lambda module, given, named: read.append(named["hidden_states"]), with_kwargs=True
+    )
+    before = {name: weight.detach().clone() for name, weight in whole.named_parameters()}
+    with denoiser.held(whole, outermost_alone=alone):
+        optimizer = torch.optim.SGD([weight for weight in whole.parameters() if weight.requires_grad], lr=0.1)
+        whole(noisy, times, words).sample.square().mean().backward()
+        optimizer.step()
+    with torch.no_grad():
+        whole(noisy, times, words)
+    hook.remove()
+    assert torch.equal(read[0], read[1])
+    learned = {name for name, weight in whole.named_parameters() if not torch.equal(weight, before[name])}
+    assert {"conv_in.weight", "conv_out.weight", "down_blocks.0.resnets.0.conv2.weight"} <= learned
+    assert ("mid_block.resnets.0.conv1.weight" in learned) is not alone
+    assert all(weight.requires_grad for weight in whole.parameters())
+    assert not whole.down_blocks[0].downsamplers[0]._forward_pre_hooks
+
+
+def test_kernels_are_taught_as_matrices_in_the_place_where_they_lie() -> None:
+    layers = torch.nn.Sequential(torch.nn.Conv2d(4, 6, 3), torch.nn.Linear(2, 3)).to(memory_format=torch.channels_last)
+    matrices, rest = split(layers, 0.1)
+    assert isinstance(matrices, Matrices)
+    assert [len(group["params"]) for one in (matrices, rest) for group in one.param_groups] == [2, 2]
+    before = [weight.detach().clone() for weight in layers.parameters()]
+    (layers[0](torch.ones(1, 4, 3, 3)).square().sum() + layers[1](torch.ones(2)).square().sum()).backward()
+    for optimizer in (matrices, rest):
+        optimizer.step()
+    for weight, was in zip(layers.parameters(), before, strict=True):
+        assert weight.grad is not None
+        assert ((was - weight) * weight.grad).sum() > 0
 
 
 def test_the_denoiser_learns() -> None:
@@ -99,7 +174,8 @@ def test_the_denoiser_learns() -> None:
         return float((found - wanted).square().mean())
 
     before = loss()
-    denoiser.train(pipe, SAMPLES[:8], latents, steps=12, rate=4e-3, device=cpu, say=lambda words: None)
+    with denoiser.held(pipe.unet, outermost_alone=True):
+        denoiser.train(pipe, SAMPLES[:8], latents, steps=12, rate=2e-2, device=cpu, say=lambda words: None)
     assert loss() < before * 0.8
 
 
@@ -118,8 +194,8 @@ def test_the_mean_swaps_with_the_weights() -> None:
 
 
 def test_the_rate_falls_and_the_time_ends() -> None:
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
-    clock = Clock(0, rate=1, warm=1, most=40)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1)
+    clock = Clock(0, warm=1, most=40)
     rates = []
     while clock.tick(optimizer):
         rates.append(optimizer.param_groups[0]["lr"])
