@@ -83,4 +83,4 @@ def test_the_starters_motion_is_one_that_was_taught_so() -> None:
     told = found.config
     assert {name: told[name] for name in training.SHAPE}["motion_max_seq_length"] == clips.FRAMES
     assert told.shared_noise == training.SHARED
-    assert (STARTER_PATH / MOTION / "diffusion_pytorch_model.safetensors").stat().st_size < 3_000_000
+    assert (STARTER_PATH / MOTION / "diffusion_pytorch_model.safetensors").stat().st_size < 5_000_000

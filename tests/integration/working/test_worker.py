@@ -135,7 +135,7 @@ async def test_it_redraws_an_upload(make: Make) -> None:
     step = steps.ImageToImage(prompt="a sun", upload=upload.sha256, num_inference_steps=FEW, num_images_per_prompt=2)
     state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
     assert state == "succeeded", row["error_message"]
-    assert [(each["width"], each["height"]) for each in await w.pictures(row["id"])] == [(96, 80), (96, 80)]
+    assert [(each["width"], each["height"]) for each in await w.pictures(row["id"])] == [(96, 72), (96, 72)]
 
 
 @pytest.mark.usefixtures("ready")
@@ -358,7 +358,7 @@ async def test_pictures_are_redrawn_together_as_they_are_alone(make: Make, db: A
     assert [row["receipt"]["batch"] for row in together] == [{"size": 2, "position": n} for n in range(2)]
     for one, other in zip(alone, together, strict=True):
         for mine, theirs in zip(await w.pictures(one["id"]), await w.pictures(other["id"]), strict=True):
-            assert (mine["seed"], mine["width"], mine["height"]) == (theirs["seed"], 96, 80)
+            assert (mine["seed"], mine["width"], mine["height"]) == (theirs["seed"], 96, 72)
             assert await _difference(storage, mine["sha256"], theirs["sha256"]) <= 1.0
 
 
