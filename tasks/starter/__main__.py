@@ -20,9 +20,8 @@ from tasks.starter import autoencoder, denoiser
 from tasks.starter.pictures import pictures
 from tasks.starter.scenes import sample
 
-RATES = {"autoencoder": 1.2e-3, "decoder": 1.2e-3, "denoiser": 5e-4}
-"""The highest rate of learning of each part; that of a denoiser is for one that knows words and shapes: at four times
-as much it forgets."""
+RATES = {"autoencoder": 1.2e-3, "decoder": 1.2e-3, "denoiser": 4e-4}
+"""The highest rate of learning of each part; that of a denoiser is for one that knows words and shapes."""
 ANEW = 6e-3
 """The same for one that knows nothing."""
 AT_HALF = 0.55

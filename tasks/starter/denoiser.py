@@ -99,6 +99,10 @@ def held(unet: Any, outermost_alone: bool = False) -> Iterator[None]:
         slope[:channels] = 0
         return slope
 
+    def cut(_: nn.Module, given: tuple[Tensor]) -> Tensor:
+        # where a layer learns whose input has no slope, torch's group normalization crashes on a CPU
+        return given[0].detach().requires_grad_(not outermost_alone)
+
     if outermost_alone:
         unet.requires_grad_(False)
         out = (unet.up_blocks[-2].upsamplers, unet.up_blocks[-1], unet.conv_norm_out, unet.conv_out)
@@ -107,7 +111,7 @@ def held(unet: Any, outermost_alone: bool = False) -> Iterator[None]:
     outermost.downsamplers.requires_grad_(False)
     read = (*unet.conv_in.parameters(), *outermost.resnets[-1].conv2.parameters())
     hooks = [weight.register_hook(unread) for weight in read]
-    hooks.append(outermost.downsamplers[0].register_forward_pre_hook(lambda module, given: given[0].detach()))
+    hooks.append(outermost.downsamplers[0].register_forward_pre_hook(cut))
     try:
         yield
     finally:
@@ -133,7 +137,7 @@ def train(
     *,
     minutes: float = 0,
     steps: int = 0,
-    rate: float = 5e-4,
+    rate: float = 4e-4,
     batch: int = 64,
     spread: float = 1,
     coarse: float = 1,

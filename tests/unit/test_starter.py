@@ -179,6 +179,17 @@ def test_the_denoiser_learns() -> None:
     assert loss() < before * 0.8
 
 
+def test_all_of_the_denoiser_goes_on_learning_but_for_what_its_inner_levels_read() -> None:
+    pipe, cpu = StableDiffusionPipeline.from_pretrained(STARTER_PATH, dtype=torch.float32), torch.device("cpu")
+    latents = autoencoder.encoded(pipe.vae, pictures(SAMPLES[:8], 1), cpu)
+    before = {name: weight.detach().clone() for name, weight in pipe.unet.named_parameters()}
+    with denoiser.held(pipe.unet):
+        denoiser.train(pipe, SAMPLES[:8], latents, steps=2, device=cpu, say=lambda words: None)
+    same = {name for name, weight in pipe.unet.named_parameters() if torch.equal(weight, before[name])}
+    assert same == {f"down_blocks.0.downsamplers.0.conv.{part}" for part in ("weight", "bias")}
+    assert torch.equal(pipe.unet.conv_in.weight[:4], before["conv_in.weight"][:4])
+
+
 def test_the_mean_swaps_with_the_weights() -> None:
     layer = torch.nn.Linear(2, 2)
     mean = Mean(layer.parameters())
