@@ -15,7 +15,7 @@ from uuid import UUID
 
 import psutil
 
-from domain import db, runs
+from domain import db, run_pages, runs
 from domain.config import Config
 from tasks.leash import die_with_parent
 from tests.make import Pipeline
@@ -141,6 +141,17 @@ async def until(run_id: UUID, wanted: Callable[[Any], bool], timeout: float = 90
         if time.monotonic() > stop:
             raise AssertionError(f"run {run_id} stays {run['state'] if run else 'unknown'}: {steps}")
         await asyncio.sleep(0.02)
+
+
+async def shown(run_id: UUID, viewer: UUID, timeout: float = 90) -> run_pages.StepPage:
+    """Wait until the run's first step shows what it is making, and how far it is: each is told at its own pace."""
+    stop = time.monotonic() + timeout
+    while True:
+        seen = (await run_pages.progress(run_id, viewer)).steps[0]
+        if seen.progress and (seen.preview_text or seen.preview is not None):
+            return seen
+        assert time.monotonic() < stop, f"run {run_id} shows nothing: {seen}"
+        await asyncio.sleep(0.1)
 
 
 async def ended(run_id: UUID, timeout: float = 90) -> tuple[str, list[Any]]:

@@ -1,10 +1,8 @@
 """Animations from prompts and pictures, through Redis and dramatiq into a worker, with small random models."""
 
-import asyncio
 import io
 import json
 import shutil
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from domain import artifacts, grid_axes, models, run_pages, runs, steps, uploads, weights
+from domain import artifacts, grid_axes, models, runs, steps, uploads, weights
 from domain.errors import DomainError, Invalid
 from domain.means import Means
 from domain.models import STARTER_PATH
@@ -134,11 +132,7 @@ async def test_the_starter_shows_what_it_animates_and_stops_in_the_middle(make: 
     step = TextToAnimation(prompt=PROMPT, num_inference_steps=150)
     pipeline = await make.pipeline(steps=[step])
     run_id = await w.accept(pipeline)
-    until, shown = time.monotonic() + 60, None
-    while shown is None and time.monotonic() < until:
-        await asyncio.sleep(0.1)
-        shown = (await run_pages.progress(run_id, pipeline.owner_id)).steps[0].preview
-    assert shown
+    await w.shown(run_id, pipeline.owner_id)
     await runs.cancel(run_id, pipeline.owner_id)
     state, (row,) = await w.ended(run_id)
     assert (state, await w.pictures(row["id"])) == ("cancelled", [])

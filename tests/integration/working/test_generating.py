@@ -1,10 +1,8 @@
 """Pictures of classes and walks between them, through Redis and dramatiq into a worker, with small generators."""
 
-import asyncio
 import io
 import json
 import shutil
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from domain import models, run_pages, runs, steps, vocabulary, weights
+from domain import models, runs, steps, vocabulary, weights
 from domain.errors import DomainError, Invalid
 from domain.means import Means
 from domain.people import Person
@@ -111,11 +109,7 @@ async def test_it_shows_what_it_draws_and_stops_in_the_middle(make: Make, db: An
     step = steps.GanImage(model="slow", layout="walk", frames=160, factor=1)
     pipeline = await make.pipeline(steps=[step])
     run_id = await w.accept(pipeline)
-    until, shown = time.monotonic() + 60, None
-    while shown is None and time.monotonic() < until:
-        await asyncio.sleep(0.1)
-        shown = (await run_pages.progress(run_id, pipeline.owner_id)).steps[0].preview
-    assert shown
+    await w.shown(run_id, pipeline.owner_id)
     await runs.cancel(run_id, pipeline.owner_id)
     state, (row,) = await w.ended(run_id)
     assert (state, await w.pictures(row["id"])) == ("cancelled", [])
