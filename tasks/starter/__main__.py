@@ -20,15 +20,18 @@ from tasks.starter import autoencoder, denoiser
 from tasks.starter.pictures import pictures
 from tasks.starter.scenes import sample
 
-RATES = {"autoencoder": 1.2e-3, "decoder": 1.2e-3, "denoiser": 4e-4}
-"""The highest rate of learning of each part; that of a denoiser is for one that knows words and shapes."""
+RATES = {"autoencoder": 1.2e-3, "decoder": 1.2e-3, "denoiser": 3e-3}
+"""The highest rate of learning of each part; that of a denoiser is for one that knows words and shapes, and its inner
+levels get half of it."""
 ANEW = 6e-3
 """The same for one that knows nothing."""
-AT_HALF = 0.55
+AT_HALF = 0.4
 """The part of the time that a new denoiser begins with latents of half the size: they teach it words and shapes some
 times faster."""
-OUTERMOST = 0.25
+OUTERMOST = 0.15
 """The part of the time in which its outermost level then learns alone; after that all of it goes on."""
+EDGES = 0.75
+"""The part of what it then sees that is at times when edges are drawn, for they are what still wavers."""
 CHUNK = 2_000
 """Scenes that are drawn and encoded at once."""
 
@@ -96,15 +99,15 @@ def _denoiser(given: argparse.Namespace, device: torch.device, processes: int) -
             core.compile()
         teach(core, denoiser.halved(whole), AT_HALF, ANEW, batch=128, spread=0.5, coarse=0)
         core.settle()
-        pipe.text_encoder.requires_grad_(False)
+        part -= AT_HALF + OUTERMOST
+    pipe.text_encoder.requires_grad_(False)  # its words are learned by now
+    if given.anew:
         with denoiser.held(pipe.unet, outermost_alone=True):
             teach(pipe.unet, whole, OUTERMOST, ANEW)
-        pipe.text_encoder.requires_grad_(True)
-        part -= AT_HALF + OUTERMOST
     if given.compile:
         pipe.unet.compile()
     with denoiser.held(pipe.unet):
-        teach(pipe.unet, whole, part, given.rate, keep=keep)
+        teach(pipe.unet, whole, part, given.rate, slow=denoiser.inner(pipe.unet), edges=EDGES, keep=keep)
     keep()
 
 

@@ -12,15 +12,23 @@ _SLOWER = 0.25
 """What AdamW gets of the rate of learning."""
 
 
-def split(model: nn.Module, rate: float, others: Iterable[nn.Parameter] = ()) -> tuple[torch.optim.Optimizer, ...]:
-    """The optimizers of a model for a rate of learning; AdamW's also for what `others` there are beside it. That one
-    lets nothing decay: weights whose slope is held at zero stay as they are."""
+def split(
+    model: nn.Module, rate: float, others: Iterable[nn.Parameter] = (), slow: Iterable[nn.Parameter] = ()
+) -> tuple[torch.optim.Optimizer, ...]:
+    """The optimizers of a model for a rate of learning, half of it for those matrices that are `slow`; AdamW's also for
+    what `others` there are beside it. That one lets nothing decay: weights whose slope is held at zero stay as they
+    are."""
     weights = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     inner = {name for name, weight in weights if weight.ndim > 1 and not name.startswith(_OUTER)}
     matrices = [weight for name, weight in weights if name in inner]
     rest = [*(weight for name, weight in weights if name not in inner), *others]
-    slow = torch.optim.AdamW(rest, rate * _SLOWER, betas=(0.9, 0.98), weight_decay=0, fused=True)
-    return Matrices(matrices, rate), slow
+    halved = {id(weight) for weight in slow}
+    fast = [weight for weight in matrices if id(weight) not in halved]
+    slower = [weight for weight in matrices if id(weight) in halved]
+    return (
+        *(Matrices(some, of) for some, of in ((fast, rate), (slower, rate / 2)) if some),
+        torch.optim.AdamW(rest, rate * _SLOWER, betas=(0.9, 0.98), weight_decay=0, fused=True),
+    )
 
 
 class Matrices(torch.optim.Muon):

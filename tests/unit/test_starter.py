@@ -158,6 +158,22 @@ def test_kernels_are_taught_as_matrices_in_the_place_where_they_lie() -> None:
         assert ((was - weight) * weight.grad).sum() > 0
 
 
+def test_matrices_that_are_to_learn_slowly_get_half_of_the_rate() -> None:
+    unet = denoiser.new().to(memory_format=torch.channels_last)
+    fast, slow, rest = split(unet, 0.4, slow=denoiser.inner(unet))
+    assert [one.param_groups[0]["lr"] for one in (fast, slow, rest)] == [0.4, 0.2, 0.1]
+    assert len(slow.param_groups[0]["params"]) > 4 * len(fast.param_groups[0]["params"])
+
+
+def test_times_are_spread_evenly_and_most_of_them_where_edges_are_drawn_if_asked() -> None:
+    cpu, (first, last) = torch.device("cpu"), denoiser.EDGES
+    even = denoiser.times_of(64, 0, cpu).sort().values
+    assert torch.equal((even * 64).long(), torch.arange(64))
+    often = denoiser.times_of(64, 0.75, cpu)
+    assert ((often[:48] >= first) & (often[:48] <= last)).all()
+    assert torch.equal((often[48:] * 16).long(), torch.arange(16))
+
+
 def test_the_denoiser_learns() -> None:
     pipe, cpu = StableDiffusionPipeline.from_pretrained(STARTER_PATH, dtype=torch.float32), torch.device("cpu")
     latents = autoencoder.encoded(pipe.vae, pictures(SAMPLES[:8], 1), cpu)
