@@ -148,7 +148,7 @@ async def shown(run_id: UUID, viewer: UUID, timeout: float = 90) -> run_pages.St
     stop = time.monotonic() + timeout
     while True:
         seen = (await run_pages.progress(run_id, viewer)).steps[0]
-        if seen.progress and (seen.preview_text or seen.preview is not None):
+        if seen.progress and seen.preview:
             return seen
         assert time.monotonic() < stop, f"run {run_id} shows nothing: {seen}"
         await asyncio.sleep(0.1)

@@ -30,7 +30,7 @@ AT_HALF = 0.4
 times faster."""
 OUTERMOST = 0.15
 """The part of the time in which its outermost level then learns alone; after that all of it goes on."""
-EDGES = 0.75
+AT_EDGES = 0.75
 """The part of what it then sees that is at times when edges are drawn, for they are what still wavers."""
 CHUNK = 2_000
 """Scenes that are drawn and encoded at once."""
@@ -107,7 +107,7 @@ def _denoiser(given: argparse.Namespace, device: torch.device, processes: int) -
     if given.compile:
         pipe.unet.compile()
     with denoiser.held(pipe.unet):
-        teach(pipe.unet, whole, part, given.rate, slow=denoiser.inner(pipe.unet), edges=EDGES, keep=keep)
+        teach(pipe.unet, whole, part, given.rate, slow=denoiser.inner(pipe.unet), edges=AT_EDGES, keep=keep)
     keep()
 
 
