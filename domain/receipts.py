@@ -95,9 +95,23 @@ def digest(content: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
 
 
-def to_json(receipt: Receipt) -> str:
+def to_json(receipt: Receipt | Mapping[str, Any]) -> str:
     """The receipt as canonical JSON, as pictures carry it."""
     return msgspec.json.encode(receipt, order="deterministic").decode()
+
+
+def in_text(text: str, ending: str, receipt: Mapping[str, Any]) -> str:
+    """A text with its receipt in a comment, where files with this ending can have one that nobody is shown: at the end
+    of Markdown, behind the head of WebVTT. The others stay as they are."""
+    told = "offshoot " + to_json(receipt).replace(">", "\\u003e")
+    match ending:
+        case "md":
+            return f"{text}\n\n<!-- {told} -->"
+        case "vtt":
+            head, gap, cues = text.partition("\n\n")
+            return f"{head}\n\nNOTE {told}{gap}{cues}"
+        case _:
+            return text
 
 
 _SAMPLERS = {

@@ -151,6 +151,11 @@ class RunPage(Struct, kw_only=True):
         return self.state in OVER
 
     @property
+    def resumable(self) -> bool:
+        """Whether the viewer may let it go on from where it ended."""
+        return self.mine and self.state in ("failed", "cancelled")
+
+    @property
     def choosing(self) -> StepPage | None:
         """The step for which the viewer has to choose before the run can go on."""
         return next((step for step in self.steps if self.mine and step.state == "choosing"), None)

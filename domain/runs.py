@@ -210,6 +210,9 @@ def check_inputs(recipe: steps.Recipe, inputs: Mapping[str, str], seed: int | No
             errors[f"input-{name}"] = "This pipeline has no such input"
     for name, entry in declared.items():
         value = inputs.get(name, entry.default)
+        if entry.kind == "long" and not entry.default and not value.strip():
+            errors[f"input-{name}"] = "Write or paste a text"
+            continue
         try:
             values[name] = steps.check_input(entry, _storable(value))
         except ValueError as error:

@@ -129,9 +129,9 @@ async def services() -> list[Service]:
     return [Service(kinds=kinds[row["queue"]], **row) for row in rows]
 
 
-async def missing(recipe: steps.Recipe) -> Missing:
-    """What of the recipe no worker runs now. A step waits for one worker that has all of its models."""
-    wanted = [step for step in recipe.steps if not step.asks]
+async def missing(*recipes: steps.Recipe) -> Missing:
+    """What of the recipes no worker runs now. A step waits for one worker that has all of its models."""
+    wanted = [step for recipe in recipes for step in recipe.steps if not step.asks]
     rows = await db.fetch(
         f"""SELECT {unserved("queue")} AS unserved, {unable("queue", "needs")} AS unable
             FROM unnest($1::text[], $2::jsonb[]) WITH ORDINALITY AS wanted (queue, named, place), LATERAL (

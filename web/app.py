@@ -161,6 +161,7 @@ ROUTES: list[Any] = [
     runs.progress,
     runs.preview,
     runs.text,
+    runs.text_receipt,
     runs.stop,
     runs.cancel,
     runs.choose,

@@ -1,6 +1,7 @@
 """Code in Markdown, colored by what its words are: Pygments tells, five classes show."""
 
 from functools import cache
+from time import thread_time
 
 from markupsafe import escape
 from pygments.lexer import Lexer
@@ -17,9 +18,10 @@ LANGUAGES = {
     **{name: name for name in ("c", "cpp", "css", "go", "html", "java", "json", "sql", "toml")},
 }
 """What a fence may name, and Pygments' name for it. All other code stays plain."""
-MOST, FENCES = 1_000, 4
-"""Characters of a fence, and fences of a text, that are colored. Pygments takes up to 0.1 s for so many characters that
-are meant to be hard: what a stranger wrote must not hold a page up."""
+FENCES, SECONDS = 4, 0.05
+"""Fences of a text that are colored, and the processor time that each may take; what is left of it then stays plain.
+An ordinary program of 200 lines takes a fifth of that; some that are meant to be hard take seconds, by a hundredth at
+most for a word, and what a stranger wrote must not hold a page up."""
 CLASSES: dict[_TokenType, str] = {
     Keyword: "kw",
     Name.Tag: "kw",
@@ -35,9 +37,15 @@ CLASSES: dict[_TokenType, str] = {
 def colored(code: str, language: str, _attributes: str) -> str:
     """The code as HTML with a span around each word of a class, "" where it stays plain: markdown-it's `highlight`."""
     name = LANGUAGES.get(language.lower())
-    if name is None or len(code) > MOST:
+    if name is None:
         return ""
-    return "".join(_span(kind, text) for kind, text in _lexer(name).get_tokens(code))
+    began, done, html = thread_time(), 0, []
+    for kind, text in _lexer(name).get_tokens(code):
+        html.append(_span(kind, text))
+        done += len(text)
+        if thread_time() - began > SECONDS:
+            break
+    return "".join([*html, escape(code[done:])])
 
 
 def _span(kind: _TokenType, text: str) -> str:

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from litestar import Request, Response, get, post
 
-from domain import comparisons, steps, versions
-from domain.comparisons import MAX_SEEDS, Table
+from domain import comparisons, services, steps, versions
+from domain.comparisons import MAX_SEEDS, Sides, Table
 from domain.errors import Invalid, NotFound, TooMany
+from domain.services import Missing
 from web import conditional, run_words, unchanged
 from web.auth import Viewer, config_of
 from web.forms import new_key, read_form, sent_key
@@ -99,6 +100,7 @@ async def _show(
         typed=typed,
         errors=errors,
         key=new_key(),
+        missing=await _missing(found.sides) if viewer and found.sides.runnable else None,
         words=run_words,
         most_seeds=MAX_SEEDS,
     )
@@ -123,10 +125,14 @@ async def table(
     headers = unchanged.headers(found.tag)
     if unchanged.asked(request) == found.tag and found.alive:
         return Response(content=b"", status_code=304, headers=headers, media_type="text/html")
-    return _show_table(request, found, headers)
+    return await _show_table(request, found, headers)
 
 
-def _show_table(
+async def _missing(sides: Sides) -> Missing:
+    return await services.missing(sides.left.recipe, sides.right.recipe)
+
+
+async def _show_table(
     request: _Request, found: Table, headers: Mapping[str, str], error: str = "", status: int = 200
 ) -> Response[bytes]:
     sides, seeds = found.sides, [seed for seed, _, _ in found.rows]
@@ -139,6 +145,7 @@ def _show_table(
         t=found,
         seeds=seeds,
         url=table_url(sides.left.version_id, sides.right.version_id, seeds),
+        missing=await _missing(sides) if found.cost else None,
         key=new_key(),
         error=error,
         words=run_words,
@@ -165,7 +172,7 @@ async def run(request: _Request, me: Viewer) -> Response[bytes]:
     except TooMany as error:
         found = await comparisons.table(left, right, me.id, seeds)
         words = f"{error.message} None of these was started."
-        return _show_table(request, found, {"Cache-Control": "no-store"}, words, error.status)
+        return await _show_table(request, found, {"Cache-Control": "no-store"}, words, error.status)
     return see_other(table_url(left, right, seeds))
 
 

@@ -22,6 +22,7 @@ from domain import (
     models,
     run_pages,
     runs,
+    services,
     steps,
     versions,
     vocabulary,
@@ -66,6 +67,7 @@ class Composed(Struct, kw_only=True):
     plan: Plan | None = None
     estimate: Estimate | None = None
     waiting: forecast.Waiting | None = None
+    missing: services.Missing | None = None
 
 
 @get("/pipelines/{pipeline_id:uuid}/versions/{number:int}/grids")
@@ -157,8 +159,10 @@ async def _estimate(composed: Composed, me: Viewer) -> int:
         composed.errors.setdefault("x", consents.ALONE)
     if composed.errors or composed.plan is None:
         return 422
-    composed.estimate = await estimates.estimate(composed.plan.asks(form.recipe), me.id, beyond=True)
+    asks = composed.plan.asks(form.recipe)
+    composed.estimate = await estimates.estimate(asks, me.id, beyond=True)
     composed.waiting = await forecast.waiting()
+    composed.missing = await services.missing(*(ask.recipe for ask in asks))
     return 200
 
 

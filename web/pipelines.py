@@ -235,8 +235,8 @@ async def _after(request: _Request, me: Viewer, ref: PipelineRef, run: bool, key
     try:
         limit = config_of(request.scope).run_limit
         accepted = await runs.accept(ref.version_id, me.id, {}, None, f"{safe}-{ref.version_id.hex}", limit=limit)
-    except TooMany:
-        return see_other(f"/pipelines/{ref.id}/versions/{ref.number}/runs")  # saved; the form there says why it waits
+    except (Invalid, TooMany):  # saved; the form there says why it waits, or asks for a text that is worked on
+        return see_other(f"/pipelines/{ref.id}/versions/{ref.number}/runs")
     return see_other(f"/runs/{accepted.run_id}")
 
 

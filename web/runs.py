@@ -9,10 +9,11 @@ from uuid import UUID
 import msgspec
 from litestar import Request, Response, get, post
 
-from domain import choices, consents, forecast, models, ratings, run_pages, runs, services, steps
+from domain import choices, consents, forecast, models, ratings, receipts, run_pages, runs, services, steps
 from domain.changes import applied
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.run_pages import RunForm, RunPage, StepPage
+from domain.services import Missing
 from web import comments, private_feeds, run_words, unchanged, voice_help
 from web.auth import Viewer, config_of, token_of
 from web.forms import new_key, read_form, sent_key
@@ -196,6 +197,7 @@ async def _show(
     told = {
         **_words(run, output),
         **await _rating(run, viewer),
+        "missing": await _missing(run),
         **await comments.beneath_run(run, viewer),
         "ticked": ticked,
         "error": error,
@@ -210,6 +212,14 @@ async def _rating(run: RunPage, viewer: Viewer | None) -> dict[str, Any]:
     if run.state != "succeeded" or not run.pipeline_title or run.pipeline_mine:
         return {**about, "score": None}
     return {**about, "score": await ratings.read(run.pipeline_id, viewer.id if viewer else None)}
+
+
+async def _missing(run: RunPage) -> Missing:
+    """What no worker runs now of the steps that a run would go on with, if its owner may let it go on."""
+    if not run.resumable:
+        return Missing()
+    left = [step.step for step in run.steps if step.ordinal >= run_words.resume_at(run)]
+    return await services.missing(steps.convert({"steps": left}))
 
 
 @get("/runs/{run_id:uuid}/progress")
@@ -236,7 +246,8 @@ async def progress(request: _Request, run_id: UUID, viewer: Viewer | None) -> Re
     if run.over:
         run = await runs.read(run_id, viewer_id)
         headers |= {"HX-Retarget": "#run", "HX-Reswap": "outerMorph"}
-    return page(request, "runs/progress.html", headers=headers, late=False, **_words(run), **await _rating(run, viewer))
+    told = {**_words(run), **await _rating(run, viewer), "missing": await _missing(run)}
+    return page(request, "runs/progress.html", headers=headers, late=False, **told)
 
 
 def _words(run: RunPage, output: int = 1) -> dict[str, Any]:
@@ -266,19 +277,38 @@ async def preview(run_id: UUID, step_run_id: UUID, viewer: Viewer | None) -> Res
 
 @get("/runs/{run_id:uuid}/texts/{ordinal:int}")
 async def text(run_id: UUID, ordinal: int, viewer: Viewer | None) -> Response[bytes]:
-    """What a step wrote, as a file to save."""
+    """What a step wrote, as a file to save, with its receipt inside where such a file has room for it."""
+    step, name = await _written(run_id, ordinal, viewer)
+    ending = run_words.ending(step)
+    content = receipts.in_text(step.output_text, ending, step.receipt) if step.receipt else step.output_text
+    return _saved(f"{content}\n", f"{name}.{ending}", TEXTS[ending])
+
+
+@get("/runs/{run_id:uuid}/texts/{ordinal:int}/receipt")
+async def text_receipt(run_id: UUID, ordinal: int, viewer: Viewer | None) -> Response[bytes]:
+    """How a text came to be, as a file to keep beside it."""
+    step, name = await _written(run_id, ordinal, viewer)
+    if not step.receipt:
+        raise NotFound("This text has no receipt.")
+    return _saved(receipts.to_json(step.receipt) + "\n", f"{name}.receipt.json", "application/json")
+
+
+async def _written(run_id: UUID, ordinal: int, viewer: Viewer | None) -> tuple[StepPage, str]:
+    """The step with a text, and what its file is called without an ending. Raises NotFound."""
     run = await runs.progress(run_id, viewer.id if viewer else None)
     step = next((step for step in run.steps if step.ordinal == ordinal and step.output_text), None)
     if step is None:
         raise NotFound("There is no such text.")
-    ending = run_words.ending(step)
-    name = run_words.file_name(run) + (f"-step-{ordinal}" if step is not run_words.shown_step(run) else "")
+    return step, run_words.file_name(run) + (f"-step-{ordinal}" if step is not run_words.shown_step(run) else "")
+
+
+def _saved(content: str, name: str, media_type: str) -> Response[bytes]:
     headers = {
         "Cache-Control": "private, no-store",
-        "Content-Disposition": f'attachment; filename="{name}.{ending}"',
+        "Content-Disposition": f'attachment; filename="{name}"',
         "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
     }
-    return Response(content=step.output_text.encode() + b"\n", media_type=TEXTS[ending], headers=headers)
+    return Response(content=content.encode(), media_type=media_type, headers=headers)
 
 
 @get("/runs/{run_id:uuid}/cancellation")

@@ -49,9 +49,9 @@ def draw_folder(folder: Path, what: str, count: int, seed: int) -> None:
 
 
 def _cyanotype(chance: Random) -> tuple[Image.Image, str]:
-    """Any scene by its lightness alone, in the blues of an early photograph; the caption is that of the plain scene,
-    for the style needs no word."""
-    scene = scenes.sample(chance)
+    """Any scene by its lightness alone, in the blues of an early photograph, most often a landscape, which has most to
+    lose by it; the caption is that of the plain scene, for the style needs no word."""
+    scene = scenes.sample(chance, simple=0.3)
     light = ImageOps.autocontrast(ImageOps.grayscale(draw(scene)), cutoff=1)
     return ImageOps.colorize(light, SHADE, PAPER, TONE), caption(scene, chance)
 

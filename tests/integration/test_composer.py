@@ -8,7 +8,7 @@ import pytest
 from domain import db, drafts, forks, models, pipelines, steps
 from domain.steps import ImageToImage, Recipe, TextToImage
 from tests.make import png
-from web import composer, voice_help
+from web import composer, text_starts, voice_help
 
 PART = {"HX-Request": "true", "HX-Request-Type": "partial"}
 FORM = {
@@ -156,6 +156,24 @@ async def test_text_that_cannot_be_stored_is_refused(text, browser):
     )
     assert answer.status_code == 422
     assert await db.fetchval("SELECT count(*) FROM pipelines") == 0
+
+
+@pytest.mark.parametrize("start", text_starts.STARTS)
+async def test_a_text_to_begin_with_runs_once_it_has_what_it_works_on(browser, start):
+    await models.register_endpoint("writer", "http://127.0.0.1:9/v1#small")
+    key = key_in((await browser.get(f"/pipelines/new?start={start}")).text)
+    typed = composer.blank(start) | {"title": "A text", "s1-model": "writer", "do": "run", "key": key}
+    led = (await browser.post("/pipelines", data=typed)).headers["location"]
+    if "{original}" in typed["s1-prompt"]:
+        assert led.endswith("/versions/1/runs")
+        asked = {"key": key_in((await browser.get(led)).text)}
+        refused = await browser.post(led, data=asked | {"input-original": " \n"})
+        assert refused.status_code == 422
+        assert "Write or paste a text" in refused.text
+        pasted = await browser.post(led, data=asked | {"input-original": "A boat on the sea. " * 900})
+        led = pasted.headers["location"]
+    assert led.startswith("/runs/")
+    assert await db.fetchval("SELECT count(*) FROM runs") == 1
 
 
 async def test_a_double_clicked_run_is_one_run(browser, ada):

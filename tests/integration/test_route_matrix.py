@@ -158,6 +158,7 @@ MATRIX = {
     "GET /runs/{run_id:uuid}/progress": SEEN,
     "GET /runs/{run_id:uuid}/previews/{step_run_id:uuid}": SEEN,
     "GET /runs/{run_id:uuid}/texts/{ordinal:int}": SEEN,
+    "GET /runs/{run_id:uuid}/texts/{ordinal:int}/receipt": SEEN,
     "GET /runs/{run_id:uuid}/cancellation": "303 303 303 303 303 | 303 404 404 404 303",
     "POST /runs/{run_id:uuid}/cancellation": "303 404 404 404 303 | 303 404 404 404 303",
     "POST /runs/{run_id:uuid}/choices/{ordinal:int}": "303 404 404 404 409 | 303 404 404 404 409",
@@ -267,7 +268,9 @@ async def thing(make: Make, storage: Any, owner: Person, public: bool) -> Thing:
     sha256: str = await database.fetchval("SELECT sha256 FROM outputs WHERE step_run_id = $1", run.step_runs[0])
     await storage.put(f"{sha256[:2]}/{sha256}", b"picture", "image/png")
     await database.execute("UPDATE artifacts SET bytes = 7 WHERE sha256 = $1", sha256)
-    await database.execute("UPDATE step_runs SET output_text = 'words' WHERE id = $1", run.step_runs[0])
+    await database.execute(
+        """UPDATE step_runs SET output_text = 'words', receipt = '{"seed": 5}' WHERE id = $1""", run.step_runs[0]
+    )
     await database.execute("INSERT INTO previews VALUES ($1, 1, 'image/webp', $2)", run.step_runs[0], b"rough")
     grid_id = await make.grid([run], published=public)
     await database.execute(

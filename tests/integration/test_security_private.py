@@ -40,6 +40,7 @@ ASKED: list[tuple[str, str, dict[str, str]]] = [
     ("GET", "/runs/{run}", {}),
     ("GET", "/runs/{run}/progress", {}),
     ("GET", "/runs/{run}/texts/1", {}),
+    ("GET", "/runs/{run}/texts/1/receipt", {}),
     ("GET", "/runs/{run}/cancellation", {}),
     ("POST", "/runs/{run}/cancellation", {}),
     ("POST", "/runs/{run}/choices/1", {"picture": "1"}),

@@ -65,6 +65,15 @@ async def test_pages_say_so_before_and_while_a_run_waits(
     pipeline = await make.pipeline(ada, steps=[DRAW])
     form, new = f"/pipelines/{pipeline.id}/versions/1/runs", "/pipelines/new"
     assert "No worker is there for “Draw” just now." in (await client.get(form)).text
+    second = await make.version(pipeline, steps=[steps.TextToImage(prompt="a ship")])
+    sides = f"left={pipeline.version_id}&right={second.id}"
+    for compared in (f"/comparisons?{sides}", f"/comparisons/runs?{sides}&seeds=1"):
+        assert "No worker is there for “Draw” just now." in (await client.get(compared)).text
+    varied = {"x": "s1-guidance_scale", "x-for": "s1-guidance_scale", "x-values": "1..3", "key": "k", "do": "estimate"}
+    grid = await client.post(f"/pipelines/{pipeline.id}/versions/1/grids", data=varied)
+    assert "No worker is there for “Draw” just now." in grid.text
+    stopped = await make.run(pipeline, state="cancelled")
+    assert "No worker is there for “Draw” just now." in (await client.get(f"/runs/{stopped.id}")).text
     assert "<dt>No worker now for</dt><dd>Draw</dd>" in (await client.get(new)).text
     run_id = (await runs.accept(pipeline.version_id, ada.id, {}, 7, "key")).run_id
     assert '<h1 id="headline">Waiting for a worker</h1>' in (await client.get(f"/runs/{run_id}")).text

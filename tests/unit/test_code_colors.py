@@ -32,8 +32,17 @@ def test_other_languages_stay_plain(fence: str) -> None:
     assert "onload" not in html
 
 
-def test_only_the_first_and_short_code_of_results_is_colored() -> None:
-    assert "<span" not in str(answer("```python\n" + "x = 1\n" * 400 + "```"))
+def test_a_long_program_is_colored_to_its_end() -> None:
+    html = str(answer("```python\n" + "x = 1\n" * 300 + "```"))
+    assert html.count('<span class="nu">1</span>') == 300
+
+
+def test_code_that_is_meant_to_be_hard_ends_plain() -> None:
+    code = "\n" * 20_000 + "class X"
+    assert code_colors.colored(code, "java", "") == code, "all of it would take seventeen seconds"
+
+
+def test_only_the_first_code_of_results_is_colored() -> None:
     fence = "```python\nx = 1\n```\n"
     assert str(answer(fence * 6)).count('<span class="nu">') == code_colors.FENCES
     assert "<span" not in str(markdown(PYTHON)), "what people write about their pipelines stays plain"

@@ -66,6 +66,23 @@ def test_infotext_reads_as_other_tools_write_it() -> None:
     assert receipts.infotext(Receipt(kind="upscale", code=1, parameters={"factor": 2}), None, 1, 1) == ""
 
 
+def test_a_text_carries_its_receipt_where_nobody_is_shown_it() -> None:
+    told = {"prompt": "-->\n\n<b>\u2028", "seed": 5}
+    written = receipts.in_text("# A *boat* --> sea", "md", told)
+    text, _, comment = written.partition("\n\n<!-- offshoot ")
+    assert text == "# A *boat* --> sea"
+    assert json.loads(comment.removesuffix(" -->")) == told
+    assert "-->" not in comment.removesuffix(" -->")
+
+    cues = "WEBVTT\n\n00:00.000 --> 00:01.000\nHello"
+    head, note, first = receipts.in_text(cues, "vtt", told).split("\n\n")
+    assert (head, first) == ("WEBVTT", "00:00.000 --> 00:01.000\nHello")
+    assert json.loads(note.removeprefix("NOTE offshoot ")) == told
+    assert "-->" not in note
+    assert receipts.in_text("WEBVTT\n\n", "vtt", told).startswith("WEBVTT\n\nNOTE offshoot {")
+    assert receipts.in_text("1\n00:00", "srt", told) == "1\n00:00"
+
+
 def test_a_file_carries_its_receipt() -> None:
     file = files.encode(Picture(Image.new("RGB", (128, 64), "red"), 7), DRAWN)
     picture = Image.open(io.BytesIO(file.data))

@@ -240,6 +240,9 @@ async def test_what_is_said_is_written_down_from_a_step_and_from_a_video(
     assert saved.headers["content-type"] == "application/x-subrip; charset=utf-8"
     assert re.fullmatch(r'attachment; filename="[a-z0-9-]+-run-1-step-2\.srt"', saved.headers["content-disposition"])
     assert (await client.get(f"/runs/{run_id}/texts/1")).status_code == 404
+    beside = await client.get(f"/runs/{run_id}/texts/2/receipt")
+    assert beside.json() == row["receipt"]
+    assert beside.headers["content-disposition"].endswith('-run-1-step-2.receipt.json"')
 
     kept = await uploads.add(storage, ada.id, video(), "talk.mp4", "audio")
     step = steps.SpeechToText(upload=kept.sha256, language="Ukrainian", task="translate")
