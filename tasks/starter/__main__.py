@@ -25,10 +25,10 @@ RATES = {"autoencoder": 1.2e-3, "decoder": 1.2e-3, "denoiser": 3e-3}
 levels get half of it."""
 ANEW = 6e-3
 """The same for one that knows nothing."""
-AT_HALF = 0.4
+AT_HALF = 0.3
 """The part of the time that a new denoiser begins with latents of half the size: they teach it words and shapes some
 times faster."""
-OUTERMOST = 0.15
+OUTERMOST = 0.12
 """The part of the time in which its outermost level then learns alone; after that all of it goes on."""
 AT_EDGES = 0.75
 """The part of what it then sees that is at times when edges are drawn, for they are what still wavers."""
