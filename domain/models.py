@@ -329,7 +329,8 @@ def kinds_of(path: Path) -> list[str]:
     if weights.has_motion(path):
         return [*IMAGE_KINDS, *ANIMATION_KINDS]
     alike = (family, *(ending for ending in weights.ALONE if family.endswith(ending)))
-    found = list(next((KINDS[name] for name in alike if name in KINDS), IMAGE_KINDS))
+    drawing = ("inpaint",) if weights.only_repaints(path) else IMAGE_KINDS
+    found = list(next((KINDS[name] for name in alike if name in KINDS), drawing))
     return [*found, SAMPLE] if voices.takes_sample(path) else found
 
 

@@ -363,6 +363,16 @@ def has_motion(path: Path) -> bool:
     return family(path) == STILL and (path / MOTION / "config.json").is_file()
 
 
+def only_repaints(path: Path) -> bool:
+    """Whether a model takes a picture and its mask along with the noise (9 channels where latents have 4), so that it
+    can repaint a part and nothing else."""
+    if path.is_file():
+        first = _shapes(path).get("model.diffusion_model.input_blocks.0.0.weight", [])
+        return len(first) == 4 and first[1] == 9
+    takes, latents = (_read_json(path / part / "config.json") for part in ("unet", "vae"))
+    return bool(takes) and takes.get("in_channels", 4) == 9 and latents.get("latent_channels", 4) == 4
+
+
 def left_out(path: Path) -> list[str]:
     """The components that the folder's index names as none, such as the largest text encoder of Stable Diffusion 3."""
     index = _read_json(path / "model_index.json").items()

@@ -81,6 +81,16 @@ def folder(path: Path) -> Path:
     return path
 
 
+def repainting(path: Path) -> Path:
+    """The same as one that was made for inpainting: its U-Net takes a picture and a mask along with the noise."""
+    from diffusers import StableDiffusionInpaintPipeline, StableDiffusionPipeline, UNet2DConditionModel
+
+    plain = StableDiffusionPipeline.from_pretrained(folder(path.with_name("plain")))
+    plain.register_modules(unet=UNet2DConditionModel.from_config({**plain.unet.config, "in_channels": 9}))
+    StableDiffusionInpaintPipeline(**plain.components, requires_safety_checker=False).save_pretrained(path)
+    return path
+
+
 def sdxl(path: Path) -> Path:
     """A diffusers folder shaped like Stable Diffusion XL, far smaller: two text encoders, and a size among what the
     U-Net is told."""

@@ -1,6 +1,6 @@
 """Put pictures together: in a grid, side by side, or one after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil, sqrt
 
 from PIL import Image, ImageOps
@@ -21,11 +21,14 @@ def run(step: Join, ctx: Context) -> Result:
     cell = max(picture.width for picture in pictures), max(picture.height for picture in pictures)
     made: Picture | Animation
     if step.layout in ("gif", "webp", "mp4"):
-        frames = [_fitted(one, cell) for one in pictures]
-        made = Animation(frames, step.frame_ms, step.loop, None, step.layout)
+        made = Animation([*_fitted(pictures, cell, ctx)], step.frame_ms, step.loop, None, step.layout)
     else:
-        made = Picture(_sheet(pictures, cell, columns(step, len(pictures)), step.gap), None)
-    ctx.progress(1, 1)
+        across = columns(step, len(pictures))
+        sheet = _sheet(len(pictures), cell, across, step.gap)
+        for number, picture in enumerate(_fitted(pictures, cell, ctx)):
+            row, column = divmod(number, across)
+            sheet.paste(picture, ((cell[0] + step.gap) * column, (cell[1] + step.gap) * row))
+        made = Picture(sheet, None)
     return Result(pictures=[made])
 
 
@@ -40,21 +43,21 @@ def columns(step: Join, count: int) -> int:
             return min(step.columns or ceil(sqrt(count)), count)
 
 
-def _sheet(pictures: Sequence[Image.Image], cell: Size, across: int, gap: int) -> Image.Image:
-    down = ceil(len(pictures) / across)
+def _sheet(count: int, cell: Size, across: int, gap: int) -> Image.Image:
+    """A white one with room for so many cells. Raises DomainError where it comes out too large."""
+    down = ceil(count / across)
     width, height = (cell[0] + gap) * across - gap, (cell[1] + gap) * down - gap
     if max(width, height) > MAX_SIDE:
         raise DomainError(
-            f"{len(pictures)} pictures of {cell[0]} × {cell[1]} pixels come to {width:,} × {height:,}; "
+            f"{count} pictures of {cell[0]} × {cell[1]} pixels come to {width:,} × {height:,}; "
             f"a side has at most {MAX_SIDE:,} pixels."
         )
-    sheet = Image.new("RGB", (width, height), "white")
-    for number, picture in enumerate(pictures):
-        row, column = divmod(number, across)
-        sheet.paste(_fitted(picture, cell), ((cell[0] + gap) * column, (cell[1] + gap) * row))
-    return sheet
+    return Image.new("RGB", (width, height), "white")
 
 
-def _fitted(picture: Image.Image, cell: Size) -> Image.Image:
-    """The picture in the middle of the cell, larger where it is smaller, never cropped."""
-    return ImageOps.pad(picture, cell, Image.Resampling.LANCZOS, color="white")
+def _fitted(pictures: Sequence[Image.Image], cell: Size, ctx: Context) -> Iterator[Image.Image]:
+    """Each picture in the middle of a cell, larger where it is smaller, never cropped; the step can be stopped after
+    each."""
+    for done, picture in enumerate(pictures, 1):
+        yield ImageOps.pad(picture, cell, Image.Resampling.LANCZOS, color="white")
+        ctx.progress(done, len(pictures))

@@ -179,3 +179,11 @@ def test_children_get_plain_urls_and_absolute_paths() -> None:
     assert env["DATA_DIR"] == str(Path("elsewhere").resolve())
     assert env["SECRET_KEY"] == "s" * 64
     assert env["PATH"] == "/bin"
+
+
+def test_keys_of_endpoints_are_given_to_workers_alone() -> None:
+    from deploy.embedded import Urls
+
+    given, urls = Surroundings.read({"ENDPOINT_KEYS": "there=secret"}), Urls("postgresql://a/b", "redis://c", "")
+    assert "secret" not in str(given.of_children(urls, "s" * 64))
+    assert given.of_worker(urls, "s" * 64)["ENDPOINT_KEYS"] == "there=secret"

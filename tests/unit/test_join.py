@@ -2,6 +2,8 @@
 
 import io
 import json
+from collections.abc import Callable
+from typing import Any
 
 import av
 import pytest
@@ -13,7 +15,7 @@ from domain.prepare import Given, prepare
 from domain.receipts import Receipt
 from domain.steps import Join, Recipe, TextToImage, Upscale
 from tasks import files
-from tasks.context import Animation, Context, Picture
+from tasks.context import Animation, Context, Picture, Stopped
 from tasks.loading import Models
 from tasks.messages import Job, Member
 from tasks.steps import join
@@ -24,10 +26,10 @@ WHITE = (255, 255, 255)
 RECEIPT = Receipt(kind="join", code=1, parameters={"layout": "gif"})
 
 
-def joined(step: Join, *pictures: bytes) -> Picture | Animation:
+def joined(step: Join, *pictures: bytes, wanted: Callable[[int], bool] = lambda _: True) -> Picture | Animation:
     """What a step makes of these, run as the engine runs it."""
     job = Job(id="1/1", members=[Member(step={}, pictures=list(pictures))], model=None)
-    context = Context(job, Models("cpu", 0, lambda _: None), lambda _: None, lambda _: True)
+    context = Context(job, Models("cpu", 0, lambda _: None), lambda _: None, wanted)
     (made,) = join.run(step, context).pictures
     return made
 
@@ -52,6 +54,13 @@ def sheet(step: Join, *pictures: bytes) -> Image.Image:
 )
 def test_a_sheet_has_a_cell_for_each_and_gaps_between(step: Join, count: int, size: tuple[int, int]) -> None:
     assert sheet(step, *[png("red", (20, 10))] * count).size == size
+
+
+@pytest.mark.parametrize("layout", ["grid", "gif"])
+def test_it_stops_between_two_pictures(layout: Any) -> None:
+    asked = iter([True, False])
+    with pytest.raises(Stopped):
+        joined(Join(layout=layout), *[png("red", (20, 10))] * 3, wanted=lambda _: next(asked))
 
 
 def test_pictures_stand_in_order_with_white_between() -> None:

@@ -134,8 +134,12 @@ async def test_nothing_inside_is_said(make: Make) -> None:
 
 
 @pytest.mark.usefixtures("ready")
-async def test_it_stops_in_the_middle(make: Make) -> None:
-    step = steps.TextTo3D(prompt="a red circle", model="words", num_inference_steps=150)
+@pytest.mark.parametrize("kind", ["text_to_3d", "image_to_3d"])
+async def test_it_stops_in_the_middle(make: Make, kind: str) -> None:
+    step: steps.AnyStep = steps.TextTo3D(prompt="a red circle", model="words", num_inference_steps=150)
+    if kind == "image_to_3d":
+        picture = await make.artifact(stored=True)
+        step = steps.ImageTo3D(upload=picture.sha256, model="pictures", num_inference_steps=150)
     pipeline = await make.pipeline(steps=[step])
     run_id = await w.accept(pipeline)
     await w.until(run_id, lambda now: now["steps"][0]["progress"] >= 2)

@@ -320,6 +320,20 @@ def test_a_tokenizer_that_wants_a_phonemizer_is_refused(small: Path, tmp_path: P
         said(folder)
 
 
+@pytest.mark.usefixtures("site")
+async def test_writing_down_stops_in_the_middle(make: Make, storage: Storage, listener: Path, db: Any) -> None:
+    await models.register("listener", listener)
+    ada = await make.person("ada")
+    kept = await uploads.add(storage, ada.id, sounds._written(tone(590), PLAIN, "wav"), "long.wav", "audio")
+    pipeline = await make.pipeline(ada, steps=[steps.SpeechToText(upload=kept.sha256, model="listener")])
+    run_id = await w.accept(pipeline)
+    await w.until(run_id, lambda now: now["steps"][0]["progress"] > 0)
+    await runs.cancel(run_id, ada.id)
+    state, (row,) = await w.ended(run_id)
+    assert (state, row["output_text"]) == ("cancelled", None)
+    assert 0 < row["progress"] < row["progress_total"] == 590
+
+
 def test_writing_down_stops_in_the_middle_of_a_half_minute(listener: Path) -> None:
     asked = iter([True, True])
     ctx = context(listener, lambda _: next(asked, False))

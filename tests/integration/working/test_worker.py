@@ -164,6 +164,19 @@ async def test_it_repaints_what_the_mask_shows_and_nothing_else(make: Make, stor
 
 
 @pytest.mark.usefixtures("ready")
+async def test_a_model_made_for_inpainting_repaints_and_is_offered_for_nothing_else(make: Make, tmp_path: Path) -> None:
+    registered = await models.register("painter", checkpoints.repainting(tmp_path / "painter"))
+    assert registered.kinds == ["inpaint"]
+    pictures = [await make.artifact(png(color, (64, 64)), stored=True) for color in ("orange", "white")]
+    old, mask = [one.sha256 for one in pictures]
+    step = steps.Inpaint(prompt="a boat", model="painter", upload=old, mask=mask, num_inference_steps=FEW)
+    state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
+    assert state == "succeeded", row["error_message"]
+    (made,) = await w.pictures(row["id"])
+    assert (made["width"], made["height"]) == (64, 64)
+
+
+@pytest.mark.usefixtures("ready")
 async def test_a_mask_that_shows_nothing_is_told(make: Make) -> None:
     old, black = [await make.artifact(png(color, (64, 64)), stored=True) for color in ("orange", "black")]
     step = steps.Inpaint(prompt="a sun", upload=old.sha256, mask=black.sha256, num_inference_steps=1)
