@@ -117,7 +117,7 @@ def targets(
             key=f"input-{entry.name}",
             group="Inputs",
             title=entry.name,
-            widget=entry.kind,
+            widget="text" if entry.kind == "long" else entry.kind,
             field=entry.name,
             now=entry.default,
             choices=tuple(entry.choices),

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import feedparser
 import httpx
+import msgspec
 import pytest
 from PIL import Image
 
@@ -35,6 +36,7 @@ from domain.grid_axes import Axis
 from domain.people import Person
 from domain.queue import Made
 from tests.make import Make, Pipeline
+from web import text_starts
 
 LogIn = Callable[[httpx.AsyncClient, Person], Awaitable[httpx.AsyncClient]]
 POLL = {"HX-Request": "true", "HX-Request-Type": "partial"}
@@ -489,6 +491,27 @@ async def test_the_form_estimates_then_runs(client: httpx.AsyncClient, db: Any, 
     assert answer.headers["location"] == f"/grids/{await db.fetchval('SELECT id FROM grids')}"
     again = await client.post(path, data=sent | {"do": "run", "seen": seen[1]})
     assert again.headers["location"] == answer.headers["location"]
+
+
+async def test_a_pasted_text_is_translated_into_several_languages(
+    client: httpx.AsyncClient, make: Make, ada: Person
+) -> None:
+    await models.register_endpoint("writer", "http://127.0.0.1:9/v1#small")
+    recipe = text_starts.STARTS["translate"][1]
+    step = msgspec.structs.replace(recipe.steps[0], model="writer")
+    pipeline = await make.pipeline(ada, steps=[step], inputs=recipe.inputs)
+    path = FORM.format(pipeline.id)
+    page = (await client.get(path)).text
+    assert re.search(r'<textarea[^>]*name="input-original"', page)
+    sent = {"x": "input-language", "x-for": "input-language", "x-1": "Ukrainian", "x-2": "German", "do": "estimate"}
+    missing = await client.post(path, data=sent)
+    assert missing.status_code == 422
+    assert "Write or paste a text" in missing.text
+    text = "A boat on the sea. " * 200
+    estimated = await client.post(path, data=sent | {"input-original": text})
+    assert "Run 2 cells" in estimated.text
+    both = await client.get(path + "?x=input-original")
+    assert "One value a line." in both.text
 
 
 async def test_a_grid_over_the_seed_runs_as_it_was_estimated(
