@@ -215,11 +215,12 @@ class Runner:
 
     async def run(self, name: str) -> bool:
         """Run the steps of the queue `name`, and of the others this worker serves, until none is left for it. Says
-        whether the message is to be passed on, for a step of the queue `name` that another worker can run."""
+        whether the message is to be passed on, for a step of the queue `name` that another worker can run: one that
+        this worker cannot, or any, since it leaves."""
         assert self._starting is not None, "begin() comes first"
         await asyncio.wait([self._starting])
         if self._starting.cancelled():
-            return False
+            return self._draining
         self._starting.result()
         order = [name, *(other for other in self._config.queues if other != name)]
         self._idle.clear()
@@ -235,7 +236,7 @@ class Runner:
         finally:
             await self._settled()
             self._idle.set()
-        return False
+        return self._draining
 
     async def _pass_on(self, name: str) -> bool:
         """Whether to pass on a message of the queue, which goes round the workers once before it rests a little."""

@@ -50,7 +50,8 @@ async def index(request: _Request, me: Viewer) -> Response[bytes]:
     """Every model with what it takes, and what can be done with it; htmx gets the list alone."""
     require_admin(me)
     config = config_of(request.scope)
-    every, there, read = await models.everything(), await services.workers(), await readings.latest()
+    read = await readings.latest()  # first: one that ends meanwhile shows as going on, never as neither
+    every, there = await models.everything(), await services.workers()
     here, found = await asyncio.to_thread(_look, every, config.models, config.endpoints)
     settled = _settled(config)
     kept = [
