@@ -329,8 +329,9 @@ def kinds_of(path: Path) -> list[str]:
     if weights.has_motion(path):
         return [*IMAGE_KINDS, *ANIMATION_KINDS]
     alike = (family, *(ending for ending in weights.ALONE if family.endswith(ending)))
-    drawing = ("inpaint",) if weights.only_repaints(path) else IMAGE_KINDS
-    found = list(next((KINDS[name] for name in alike if name in KINDS), drawing))
+    found = list(next((KINDS[name] for name in alike if name in KINDS), ()))
+    if not found:
+        found = ["inpaint"] if weights.only_repaints(path) else [*IMAGE_KINDS]
     return [*found, SAMPLE] if voices.takes_sample(path) else found
 
 

@@ -131,7 +131,8 @@ async def services() -> list[Service]:
 
 async def missing(*recipes: steps.Recipe) -> Missing:
     """What of the recipes no worker runs now. A step waits for one worker that has all of its models."""
-    wanted = [step for recipe in recipes for step in recipe.steps if not step.asks]
+    run = (step for recipe in recipes for step in recipe.steps if not step.asks)
+    wanted = list({(step.label, step.runs_on, *needs(step)): step for step in run}.values())  # a grid repeats them
     rows = await db.fetch(
         f"""SELECT {unserved("queue")} AS unserved, {unable("queue", "needs")} AS unable
             FROM unnest($1::text[], $2::jsonb[]) WITH ORDINALITY AS wanted (queue, named, place), LATERAL (

@@ -370,7 +370,7 @@ def only_repaints(path: Path) -> bool:
         first = _shapes(path).get("model.diffusion_model.input_blocks.0.0.weight", [])
         return len(first) == 4 and first[1] == 9
     takes, latents = (_read_json(path / part / "config.json") for part in ("unet", "vae"))
-    return bool(takes) and takes.get("in_channels", 4) == 9 and latents.get("latent_channels", 4) == 4
+    return takes.get("in_channels") == 9 and latents.get("latent_channels", 4) == 4
 
 
 def left_out(path: Path) -> list[str]:

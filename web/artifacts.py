@@ -12,6 +12,7 @@ from domain.artifacts import Artifact
 from domain.errors import NotFound
 from domain.storage import Storage, key_of
 from web.auth import Viewer, config_of
+from web.headers import FILE_POLICY
 from web.signatures import signed
 
 PUBLIC = "public, max-age=31536000, immutable"
@@ -125,7 +126,7 @@ def _headers(request: _Request, found: Artifact) -> dict[str, str]:
         "Cache-Control": PUBLIC if found.public else PRIVATE,
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+        "Content-Security-Policy": FILE_POLICY,
         "Cross-Origin-Resource-Policy": "cross-origin" if found.public else "same-site",
     }
     if not found.public:

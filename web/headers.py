@@ -8,6 +8,8 @@ from litestar.types import Message, Scope
 from domain.config import Config
 from web.errors import request_id
 
+FILE_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+"""The content security policy of a file that is no page: nothing in it runs or loads anything."""
 PERMISSIONS = "camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()"
 
 

@@ -17,6 +17,7 @@ from domain.services import Missing
 from web import comments, private_feeds, run_words, unchanged, voice_help
 from web.auth import Viewer, config_of, token_of
 from web.forms import new_key, read_form, sent_key
+from web.headers import FILE_POLICY
 from web.render import page, see_other, wants_part
 from web.unchanged import Unchanged
 
@@ -270,8 +271,7 @@ def _words(run: RunPage, output: int = 1) -> dict[str, Any]:
 async def preview(run_id: UUID, step_run_id: UUID, viewer: Viewer | None) -> Response[bytes]:
     """The rough picture of a step that is being drawn, as the worker left it last."""
     data, media_type = await run_pages.preview(run_id, step_run_id, viewer.id if viewer else None)
-    policy = "default-src 'none'; frame-ancestors 'none'; sandbox"
-    headers = {"Cache-Control": "private, no-store", "Content-Security-Policy": policy}
+    headers = {"Cache-Control": "private, no-store", "Content-Security-Policy": FILE_POLICY}
     return Response(content=data, media_type=media_type, headers=headers)
 
 
@@ -306,7 +306,7 @@ def _saved(content: str, name: str, media_type: str) -> Response[bytes]:
     headers = {
         "Cache-Control": "private, no-store",
         "Content-Disposition": f'attachment; filename="{name}"',
-        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+        "Content-Security-Policy": FILE_POLICY,
     }
     return Response(content=content.encode(), media_type=media_type, headers=headers)
 
