@@ -112,6 +112,7 @@ SELECT s.id, s.run_id, s.turn, r.owner_id, s.batch_key, s.input_hash, s.crash_co
     coalesce((s.step ->> 'num_images_per_prompt')::int, 1) AS pictures
 FROM step_runs s JOIN runs r ON r.id = s.run_id
 WHERE s.state = 'queued' AND s.queue = $1 AND s.not_before <= clock_timestamp() AND NOT s.needs && $4
+  AND ($5::text[] IS NULL OR s.kind = ANY ($5))
   AND r.state IN ('queued', 'running') AND r.cancel_requested_at IS NULL
   AND ($2::int = 0 OR (
       SELECT count(DISTINCT busy.lease_owner) FROM step_runs busy JOIN runs theirs ON theirs.id = busy.run_id
@@ -130,21 +131,27 @@ async def claim(
     room: int = 1,
     workers_each: int = 0,
     lacks: Collection[str] = (),
+    kinds: Collection[str] | None = None,
 ) -> list[Claim]:
     """Take the step of the queue whose turn it is, and alike ones behind it, for one call of the model.
 
     Together they make at most `room` pictures, unless the first alone makes more. A step that once met
     trouble runs alone. Nobody holds more than `workers_each` workers at once (0: no limit). Steps that need a model
-    which this worker `lacks` are left to others. Steps whose result is known by now are reused on the way. Empty when
-    there is nothing to do.
+    which this worker `lacks`, or that are not of the `kinds` it can run (None: of all), are left to others. Steps whose
+    result is known by now are reused on the way. Empty when there is nothing to do.
     """
-    missing = sorted(lacks)
+    missing, able = sorted(lacks), None if kinds is None else sorted(kinds)
     for _ in range(_LOOKS):
         async with db.transaction():
             if workers_each:  # so that claims at the same moment count each other
                 await db.execute("SELECT pg_advisory_xact_lock(hashtextextended('workers', 0))")
             first = await db.fetchrow(
-                f"{_NEXT} {_IN_TURN} LIMIT 1 FOR NO KEY UPDATE OF r SKIP LOCKED", queue, workers_each, owner, missing
+                f"{_NEXT} {_IN_TURN} LIMIT 1 FOR NO KEY UPDATE OF r SKIP LOCKED",
+                queue,
+                workers_each,
+                owner,
+                missing,
+                able,
             )
             if first is None:
                 return []
@@ -170,12 +177,13 @@ async def _alike(
     if room < 1 or not first["batch_key"] or first["troubles"]:
         return []
     rows = await db.fetch(
-        f"""{_NEXT} AND s.batch_key = $5 AND s.id <> $6 AND s.crash_count = 0 AND s.retry_count = 0
-            {_IN_TURN} LIMIT $7 FOR NO KEY UPDATE OF r SKIP LOCKED""",
+        f"""{_NEXT} AND s.batch_key = $6 AND s.id <> $7 AND s.crash_count = 0 AND s.retry_count = 0
+            {_IN_TURN} LIMIT $8 FOR NO KEY UPDATE OF r SKIP LOCKED""",
         queue,
         workers_each,
         owner,
         lacks,
+        None,  # alike steps are of the first one's kind
         first["batch_key"],
         first["id"],
         room,
@@ -191,7 +199,7 @@ async def _alike(
     return taken
 
 
-async def pass_on(queue: str, lacks: Collection[str]) -> bool:
+async def pass_on(queue: str, lacks: Collection[str], kinds: Collection[str] | None = None) -> bool:
     """Whether a step that this worker must leave to others waits for one that is there and has what it needs: the
     message that came here was meant for that one. It is told within seconds, whatever becomes of another message.
 
@@ -202,12 +210,13 @@ async def pass_on(queue: str, lacks: Collection[str]) -> bool:
         step_run_id = await db.fetchval(
             f"""
             SELECT s.id FROM step_runs s
-            WHERE s.state = 'queued' AND s.queue = $1 AND s.needs && $2 AND s.not_before <= clock_timestamp()
-              AND NOT {services.unable("s.queue", "s.needs")}
+            WHERE s.state = 'queued' AND s.queue = $1 AND s.not_before <= clock_timestamp()
+              AND (s.needs && $2 OR s.kind <> ALL ($3)) AND NOT {services.unable("s.queue", "s.kind", "s.needs")}
             {_IN_TURN} LIMIT 1 FOR NO KEY UPDATE
             """,  # noqa: S608 - constants only
             queue,
             sorted(lacks),
+            None if kinds is None else sorted(kinds),
         )
         return bool(
             await db.execute(

@@ -189,8 +189,9 @@ SELECT r.id AS run_id, r.number, r.pipeline_id, r.version_id, r.owner_id, r.inpu
           AND (q.priority > s.priority
             OR q.priority = s.priority AND (q.turn, q.queued_at, q.id) < (s.turn, s.queued_at, s.id))
     ) END AS ahead,
-    s.state = 'queued' AND {services.unserved("s.queue")} AS unserved,
-    CASE WHEN s.state = 'queued' AND {services.unable("s.queue", "s.needs")} THEN s.needs ELSE '{{}}' END AS lacking,
+    s.state = 'queued' AND {services.unserved("s.queue", "s.kind")} AS unserved,
+    CASE WHEN s.state = 'queued' AND {services.unable("s.queue", "s.kind", "s.needs")} THEN s.needs
+        ELSE '{{}}' END AS lacking,
     from_run.id AS from_id, from_run.number AS from_number, from_line.title AS from_title,
     from_owner.handle AS from_handle, from_run.owner_id = $2 AS from_mine,
     (SELECT jsonb_agg(jsonb_build_object('sha256', a.sha256, 'media_type', a.media_type, 'bytes', a.bytes,

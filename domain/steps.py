@@ -185,6 +185,11 @@ class Step(Struct, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
         """The queue of this step; `queue` is its kind's, where its parameters do not decide."""
         return self.queue
 
+    @classmethod
+    def queues(cls) -> set[Queue]:
+        """Every queue that steps of this kind may be in."""
+        return {cls.queue}
+
     @property
     def moot(self) -> frozenset[str]:
         """Parameters that make no difference as the others are."""
@@ -737,6 +742,11 @@ class Upscale(Step, tag="upscale"):
     def runs_on(self) -> Queue:
         """Where models of pictures run, with one."""
         return "image" if self.model else self.queue
+
+    @classmethod
+    def queues(cls) -> set[Queue]:
+        """Both of them."""
+        return {cls.queue, "image"}
 
     def unused(self, family: str) -> frozenset[str]:
         """What the model's family does not take; resampling takes nothing of models."""

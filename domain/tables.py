@@ -453,6 +453,7 @@ class Worker(Table, tablename="workers"):
     device = Text(null=False, default=None)
     seen_at = Timestamptz(null=False, default=None)
     models = Array(base_column=Text(), null=True, default=None)
+    kinds = Array(base_column=Text(), null=True, default=None)
 
 
 TABLES: tuple[type[Table], ...] = (

@@ -27,6 +27,7 @@ from tasks import dispatcher, encoder, messages
 from tasks.engine import Engine, EngineDied, EngineSilent, EngineTooLarge, Limits
 from tasks.filling import Filling
 from tasks.messages import Done, Ended, Failed, File, Job, Loading, LoraRef, ModelRef, Preview, Progress, Saving
+from tasks.steps import RUNNERS
 
 log = logging.getLogger("runner")
 T = TypeVar("T")
@@ -87,6 +88,7 @@ class Runner:
         self._config = config
         self._storage = Storage(config.s3_url, config.data_dir / "s3")
         self._serves = frozenset(config.queues)
+        self._kinds = services.kinds_of(config.queues, RUNNERS)
         self._room = config.batch_limit or _room(config.device)
         self._limits = Limits(config.engine_silence, config.engine_memory << 20, config.model_memory << 20)
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
@@ -133,7 +135,7 @@ class Runner:
 
     async def _say(self) -> None:
         having = await self._look()
-        await services.announce(self._owner, self._config.queues, _device(self._config.device), having)
+        await services.announce(self._owner, self._config.queues, _device(self._config.device), having, self._kinds)
 
     async def _look(self) -> list[models.Model]:
         """Learn which models this worker has. Returns those among them that it serves."""
@@ -240,7 +242,7 @@ class Runner:
 
     async def _pass_on(self, name: str) -> bool:
         """Whether to pass on a message of the queue, which goes round the workers once before it rests a little."""
-        if not self._lacks or not await queue.pass_on(name, self._lacks):
+        if not await queue.pass_on(name, self._lacks, self._kinds):
             return False
         before, now = self._passed_on.get(name), time.monotonic()
         if before is not None and now - before < queue.PASSED_ON:
@@ -261,6 +263,7 @@ class Runner:
                 room=self._room,
                 workers_each=self._config.workers_per_person,
                 lacks=self._lacks,
+                kinds=self._kinds,
             )
             if held:
                 attempt = Attempt(

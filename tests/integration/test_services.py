@@ -48,6 +48,58 @@ async def test_what_nobody_runs_is_named_once(db: Any) -> None:
     assert (await services.missing(recipe)).kinds == ["Draw"]
 
 
+async def test_a_kind_that_no_worker_knows_is_named_and_waits(db: Any, make: Make) -> None:
+    """A worker on another machine may be older than the site."""
+    recipe = steps.Recipe(steps=[DRAW, steps.ImageToAnimation()])
+    await services.announce("old:1", ["image"], "cpu", None, ["text_to_image", "gan_image"])
+    assert await services.missing(recipe) == services.Missing(["Set in motion"], [])
+    served = next(one for one in await services.services() if one.queue == "image")
+    assert "Set in motion" in served.unknown
+    assert "Draw" not in served.unknown
+    pipeline = await make.pipeline(steps=[DRAW])
+    asked = await runs.accept(pipeline.version_id, pipeline.owner_id, {}, 7, "key")
+    other = ["gan_image"]
+    assert await queue.claim("image", "older:2", kinds=other) == []
+    assert await queue.pass_on("image", [], other), "the other one can"
+    (held,) = await queue.claim("image", "old:1", kinds=["text_to_image"])
+    assert held.run_id == asked.run_id
+    await services.announce("new:3", ["image"], "cpu", None, services.kinds_of(["image"], steps.KINDS))
+    assert not await services.missing(recipe)
+
+
+def test_a_worker_runs_the_kinds_of_its_queues() -> None:
+    known = ["prompt_template", "text_to_image", "upscale", "join"]
+    assert services.kinds_of(["light"], known) == ["join", "prompt_template", "upscale"]
+    assert services.kinds_of(["image"], known) == ["text_to_image", "upscale"], (
+        "with a model, pictures are enlarged there"
+    )
+    assert services.kinds_of(["audio"], known) == []
+
+
+async def test_one_run_goes_through_the_workers_of_several_queues(
+    config: Config, make: Make, db: Any, tmp_path: Path
+) -> None:
+    await models.register_all({})
+    chain = [
+        steps.PromptTemplate(template="a red circle"),
+        steps.TextToImage(num_inference_steps=2),
+        steps.Upscale(factor=2),
+    ]
+    with (
+        w.dispatcher(config, tmp_path),
+        w.worker(config, tmp_path, QUEUES="light"),
+        w.worker(config, tmp_path, QUEUES="image"),
+    ):
+        run_id = await w.accept(await make.pipeline(steps=chain))
+        state, rows = await w.ended(run_id)
+        assert state == "succeeded", [row["error_message"] for row in rows]
+        said = {tuple(row["queues"]): row["kinds"] for row in await db.fetch("SELECT queues, kinds FROM workers")}
+    assert said[("light",)] == ["join", "prompt_template", "upscale"]
+    assert "text_to_image" in said[("image",)]
+    assert "prompt_template" not in said[("image",)]
+    assert [row["queue"] for row in rows] == ["light", "image", "light"]
+
+
 async def test_steps_that_run_and_wait_are_counted(db: Any, make: Make) -> None:
     pipeline = await make.pipeline(steps=[DRAW])
     await make.run(pipeline)
