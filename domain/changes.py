@@ -47,6 +47,12 @@ def applied(recipe: steps.Recipe, changes: Changes) -> steps.Recipe:
     return steps.Recipe(inputs=recipe.inputs, lists=recipe.lists, steps=changed)
 
 
+def as_run(recipe: steps.Recipe, changes: Changes, inputs: Mapping[str, str]) -> steps.Recipe:
+    """The recipe with what a run of it changed, and with the run's inputs as their defaults. Raises as `applied`."""
+    entries = [msgspec.structs.replace(entry, default=inputs.get(entry.name, entry.default)) for entry in recipe.inputs]
+    return msgspec.structs.replace(applied(recipe, changes), inputs=entries)
+
+
 def told(changes: Changes, kinds: Mapping[int, str]) -> list[Changed]:
     """The changes in the order of the steps and of their fields; `kinds` are the steps' kinds by number."""
     found = []

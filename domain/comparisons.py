@@ -372,7 +372,7 @@ async def read(
     found = diff.changes(both.left.recipe, both.right.recipe)
     pairs = await _pairs(both, viewer_id)
     pair = next((one for one in pairs if one.seed == seed), None) or (pairs[0] if pairs else None)
-    results = await _results(pair) if pair else None
+    made = await results(pair.left, pair.right) if pair else None
     next_seed = _next_seed(both, pairs)
     few = list(seeds) or [(_first(pairs, next_seed) + at) % (steps.MAX_SEED + 1) for at in range(FEW)]
     costs = await _costs(both, [[next_seed], few], viewer_id)
@@ -381,9 +381,9 @@ async def read(
         changes=found,
         choices=await _choices(both, viewer_id),
         pairs=pairs,
-        pair=pair if results else None,
-        results=results,
-        written=_written(found, *results) if results else [],
+        pair=pair if made else None,
+        results=made,
+        written=written(found, *made) if made else [],
         seed=next_seed,
         seeds=few,
         cost_of_seed=costs[0] if costs else None,
@@ -436,12 +436,12 @@ async def _pairs(both: Sides, viewer_id: UUID | None) -> list[Pair]:
     return [Pair(row["seed"], row["other_id"], row["fewer_id"]) for row in rows]
 
 
-async def _results(pair: Pair) -> tuple[Result, Result] | None:
+async def results(left_id: UUID, right_id: UUID) -> tuple[Result, Result] | None:
     """What both runs made; None where one went a moment ago."""
-    rows = await db.fetch(_RESULTS, [pair.left, pair.right])
-    if {row["run_id"] for row in rows} != {pair.left, pair.right}:
+    rows = await db.fetch(_RESULTS, [left_id, right_id])
+    if {row["run_id"] for row in rows} != {left_id, right_id}:
         return None
-    return _result(rows, pair.left), _result(rows, pair.right)
+    return _result(rows, left_id), _result(rows, right_id)
 
 
 def _result(rows: Sequence[db.Record], run_id: UUID) -> Result:
@@ -458,7 +458,7 @@ def _result(rows: Sequence[db.Record], run_id: UUID) -> Result:
     )
 
 
-def _written(found: diff.Changes, left: Result, right: Result) -> list[Written]:
+def written(found: diff.Changes, left: Result, right: Result) -> list[Written]:
     """What aligned steps wrote differently, where their prompts do not say it already."""
     work = diff.Work()
     told = [prompt.tokens for change in found.steps for prompt in change.prompts]
@@ -466,8 +466,10 @@ def _written(found: diff.Changes, left: Result, right: Result) -> list[Written]:
         (change.after, left.texts.get(change.before or 0, ""), right.texts.get(change.after or 0, ""))
         for change in found.steps
     ]
-    written = [Written(at, diff.words(was, now, work)) for at, was, now in pairs if at and was and now and was != now]
-    return [one for one in written if one.tokens not in told]
+    found_texts = [
+        Written(at, diff.words(was, now, work)) for at, was, now in pairs if at and was and now and was != now
+    ]
+    return [one for one in found_texts if one.tokens not in told]
 
 
 # -- both versions over a few seeds -----------------------------------------------------------

@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from uuid import UUID
 
-import msgspec
-
 from domain import db, licenses, pipelines, steps
-from domain.changes import Changes, applied
+from domain.changes import Changes, as_run
 from domain.errors import NotFound, Refused
 from domain.pipelines import Details, PipelineRef
 
@@ -40,12 +38,6 @@ async def fork(
         license = licenses.of(row["license"])
         if not license.derivatives and row["owner_id"] != person_id:
             raise Refused(f"Its license, {license.name}, allows no offshoots. You can still run it as it is.")
-        recipe = _as_run(steps.convert(row["recipe"]), changes or {}, inputs or {})
+        recipe = as_run(steps.convert(row["recipe"]), changes or {}, inputs or {})
         details = Details(row["title"], "", row["tags"], row["license"], "private")
         return await pipelines.create(person_id, details, recipe, version_id, once=once)
-
-
-def _as_run(recipe: steps.Recipe, changes: Changes, inputs: Mapping[str, str]) -> steps.Recipe:
-    """The recipe with what a run of it changed, and with the run's inputs as their defaults."""
-    entries = [msgspec.structs.replace(entry, default=inputs.get(entry.name, entry.default)) for entry in recipe.inputs]
-    return msgspec.structs.replace(applied(recipe, changes), inputs=entries)

@@ -46,6 +46,7 @@ from web import (
     profiles,
     ratings,
     reviews,
+    run_comparisons,
     runs,
     search,
     sessions,
@@ -153,6 +154,7 @@ ROUTES: list[Any] = [
     comparisons.show,
     comparisons.table,
     comparisons.run,
+    run_comparisons.show,
     # run
     runs.new,
     runs.create,

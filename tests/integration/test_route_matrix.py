@@ -157,6 +157,7 @@ MATRIX = {
     "GET /runs/{run_id:uuid}": SEEN,
     "GET /runs/{run_id:uuid}/progress": SEEN,
     "GET /runs/{run_id:uuid}/previews/{step_run_id:uuid}": SEEN,
+    "GET /runs/{run_id:uuid}/comparison": SEEN,
     "GET /runs/{run_id:uuid}/texts/{ordinal:int}": SEEN,
     "GET /runs/{run_id:uuid}/texts/{ordinal:int}/receipt": SEEN,
     "GET /runs/{run_id:uuid}/cancellation": "303 303 303 303 303 | 303 404 404 404 303",
