@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain import steps
 from domain.alignment import Pair, align
@@ -211,11 +212,13 @@ def _inputs(before: Sequence[steps.Input], after: Sequence[steps.Input], work: W
 
 
 def _described(was: steps.Input | None, now: steps.Input | None) -> tuple[str | None, str | None]:
-    """Both in words. Texts stand alone, so that their own direction counts; else the kinds are told."""
+    """Both in words. Texts stand alone, so that their own direction counts, and so does what differs by nothing else;
+    else the kinds are told."""
     texts = all(entry is None or (entry.kind == "text" and not entry.choices) for entry in (was, now))
+    alike = was is not None and now is not None and replace(was, default=now.default) == now
 
     def words_of(entry: steps.Input | None) -> str | None:
-        return None if entry is None else entry.default if texts else _in_full(entry)
+        return None if entry is None else entry.default if texts or alike else _in_full(entry)
 
     return words_of(was), words_of(now)
 
