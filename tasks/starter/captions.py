@@ -24,9 +24,11 @@ _RELATIONS = {
 _TURNED = {"above": "below", "below": "above", "left": "right", "right": "left"}
 _GROUNDS = {
     "night": (" in the night sky", " at night", ", starry night", " in a starry sky"),
+    "sky": (" in the sky", " in a blue sky", ", sky background", " in the blue sky"),
     "sea": (" by the sea", " on the sea", ", sea background", " over the ocean"),
     "desert": (" in the desert", ", desert background", " over the desert"),
     "meadow": (" in a meadow", " on a green meadow", ", meadow background", " in a field of grass"),
+    "hills": (" in the hills", " over the hills", ", hills background", " on green hills"),
     "sunset": (" at sunset", ", sunset sky", ", sunset background"),
 }
 _STYLES = {

@@ -123,6 +123,10 @@ class _Canvas:
                 for _ in range(self._chance.randint(18, 30)):
                     x, y = self._chance.uniform(0.016, 0.984), self._chance.uniform(0.016, 0.984)
                     self._paint(circle(x, y, self._chance.uniform(0.004, 0.0086)), (255, 250, 220))
+            case "sky":
+                self._gradient(self._near((84, 158, 240)), self._near((204, 232, 252)))
+                for place in range(3):
+                    self._wisp(0.16 + place * 0.33)
             case "sea":
                 self._gradient(self._near((130, 200, 246)), self._near((205, 236, 252)), 0, scene.horizon)
                 self._gradient(self._near((28, 116, 196)), self._near((14, 66, 140)), scene.horizon)
@@ -134,6 +138,10 @@ class _Canvas:
             case "meadow":
                 self._gradient(self._near((128, 202, 250)), self._near((214, 240, 253)))
                 self._hills(scene.horizon, ((122, 196, 92), (84, 164, 70)), 0.117, 0.035)
+            case "hills":
+                self._gradient(self._near((164, 214, 246)), self._near((244, 240, 214)))
+                far = ((158, 192, 190), (112, 172, 128), (72, 140, 78))
+                self._hills(scene.horizon - 0.12, far, 0.15, 0.065)
             case "sunset":
                 self._gradient(self._near((88, 52, 130)), self._near((250, 150, 84)), 0, scene.horizon)
                 self._gradient(self._near((120, 60, 110)), self._near((54, 30, 80)), scene.horizon)
@@ -236,8 +244,15 @@ class _Canvas:
         points = [(x / 64, height + 0.01 * math.sin(x / 2.75 + start)) for x in range(-1, 66)]
         self._stroke(points, (110, 180, 230), 0.0086)
 
+    def _wisp(self, height: float) -> None:
+        """A long thin cloud, through which one sees the sky."""
+        x, half = self._chance.uniform(0, 1), self._chance.uniform(0.1, 0.2)
+        y = height + self._chance.uniform(-0.06, 0.06)
+        seen = self._blurred(self._mask(circle(x, y, half, high=0.16)), 0.012)
+        self.image.paste(_SNOW, (0, 0), seen.point([round(value * 0.5) for value in range(256)]))
+
     def _hills(self, horizon: float, colors: Sequence[Rgb], apart: float, rise: float) -> None:
-        """One range of hills in front of the other."""
+        """Ranges of hills, each in front of the one before."""
         for place, color in enumerate(colors):
             start, length = self._chance.uniform(0, 6), 0.18 + 0.047 * place
             crest = [

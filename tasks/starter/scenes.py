@@ -30,9 +30,11 @@ SKY = ("sun", "moon", "cloud")
 GROUND = ("mountain", "tree", "house", "boat")
 LANDSCAPES: dict[str, Rgb] = {
     "night": (30, 28, 78),
+    "sky": (150, 200, 244),
     "sea": (90, 160, 220),
     "desert": (240, 195, 125),
     "meadow": (130, 200, 140),
+    "hills": (150, 190, 175),
     "sunset": (170, 100, 105),
 }
 """Their mean color, by which things are chosen that stand out."""
@@ -87,9 +89,9 @@ class Scene:
     seed: int = 0
 
 
-def sample(chance: Random, *, simple: float = 0.55) -> Scene:
-    """A scene by chance; `simple` is the part of plain backgrounds, which teach shapes fastest."""
-    background = "plain" if chance.random() < simple else chance.choice(BACKGROUNDS[1:])
+def sample(chance: Random, *, simple: float = 0.55, others: Sequence[str] = BACKGROUNDS[1:]) -> Scene:
+    """A scene by chance; `simple` is the part of plain backgrounds, which teach shapes fastest, beside `others`."""
+    background = "plain" if chance.random() < simple else chance.choice(others)
     count = {"plain": 1, "gradient": 2}.get(background, 0)
     scene = Scene(
         background=background,
@@ -158,10 +160,12 @@ def _beside(scene: Scene, relation: str, chance: Random) -> Scene:
 
 
 _SKIES = {"night": ("moon", "moon", "cloud"), "sunset": ("sun", "cloud")}
+_BY_DAY = ("sun", "sun", "cloud", "moon")
 _GROUNDS = {
     "sea": ("boat",),
     "sunset": ("mountain", "boat"),
     "meadow": ("mountain", "tree", "house"),
+    "hills": ("tree", "house"),
     "desert": ("mountain", "tree", "house"),
     "night": ("mountain", "tree", "house"),
 }
@@ -171,6 +175,8 @@ _WALLS = ("white", "red", "yellow", "orange", "pink", "purple", "blue", "brown")
 
 def _landscape(scene: Scene, chance: Random) -> tuple[Thing, ...]:
     """Something in the sky, most often, and one or two things on the ground, the farthest first."""
+    if scene.background == "sky":
+        return _aloft(chance)
     choices = list(_GROUNDS[scene.background])
     if scene.background == "sea" and chance.random() < 0.4:
         choices.append("mountain")
@@ -179,7 +185,7 @@ def _landscape(scene: Scene, chance: Random) -> tuple[Thing, ...]:
     chance.shuffle(spots)
     things = []
     if chance.random() < 0.65:
-        sky = chance.choice(_SKIES.get(scene.background, ("sun", "sun", "cloud", "moon")))
+        sky = chance.choice(_SKIES.get(scene.background, _BY_DAY))
         things.append(Thing(sky, chance.uniform(0.2, 0.8), chance.uniform(0.15, 0.26), chance.uniform(0.08, 0.11)))
     for name, x in zip(names, spots, strict=True):
         x += chance.uniform(-0.04, 0.04)
@@ -193,6 +199,17 @@ def _landscape(scene: Scene, chance: Random) -> tuple[Thing, ...]:
             color = "green" if green else chance.choice(_LEAVES if name == "tree" else _WALLS)
             things.append(Thing(name, x, chance.uniform(0.8, 0.867), chance.uniform(0.164, 0.211), color))
     return tuple(things)
+
+
+def _aloft(chance: Random) -> tuple[Thing, ...]:
+    """One or two different things that belong in the sky, beside each other."""
+    names = list(dict.fromkeys(chance.choices(_BY_DAY, k=2)))
+    spots = [0.28, 0.72] if len(names) > 1 else [chance.uniform(0.3, 0.7)]
+    chance.shuffle(spots)
+    return tuple(
+        Thing(name, x + chance.uniform(-0.05, 0.05), chance.uniform(0.25, 0.6), chance.uniform(0.1, 0.18))
+        for name, x in zip(names, spots, strict=True)
+    )
 
 
 def mean_color(scene: Scene) -> Rgb:

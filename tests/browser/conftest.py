@@ -89,18 +89,19 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_page(chromium: Browser, site: str) -> AsyncIterator[OpenPage]:
-    """`await open_page()` is a new person's browser; `javascript=False` and `viewport=PHONE` as asked.
+    """`await open_page()` is a new person's browser; `javascript=False`, `viewport=PHONE`, `touch=True` as asked.
 
     Errors on a page's console fail the test: a broken script or a policy that blocks our own files.
     """
     contexts = []
     troubles: list[str] = []
 
-    async def another(*, javascript: bool = True, viewport: dict[str, int] = DESK) -> Page:
+    async def another(*, javascript: bool = True, viewport: dict[str, int] = DESK, touch: bool = False) -> Page:
         context = await chromium.new_context(
             base_url=site,
             java_script_enabled=javascript,
             viewport=viewport,  # type: ignore[arg-type]
+            has_touch=touch,
         )
         contexts.append(context)
         page = await context.new_page()

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import PHONE, OpenPage
+from tests.browser.test_join import _ended
 from tests.browser.test_journey import sign_up
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -36,6 +37,26 @@ async def test_a_mask_is_painted_and_run(open_page: OpenPage) -> None:
     assert await _white(page) == pytest.approx(1 - stroke, abs=0.01)
     await _changes(page, lambda: page.get_by_role("button", name="Undo").click())
     assert await _white(page) == pytest.approx(stroke, abs=0.001)
+
+    # the eraser by its key, made larger by another, takes a part of the stroke away; Z brings it back
+    await canvas.focus()
+    size = page.get_by_label("Size")
+    for key, asked in (("]", "14"), ("[", "12"), ("]", "14"), ("]", "16")):
+        await canvas.press(key)
+        await expect(size).to_have_value(asked)
+    await canvas.press("e")
+    await expect(page.get_by_role("button", name="Eraser")).to_have_attribute("aria-pressed", "true")
+    across = box["y"] + box["height"] * 0.2
+    await page.mouse.move(box["x"] + box["width"] * 0.25, across)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + box["width"] * 0.45, across, steps=4)
+    await _changes(page, page.mouse.up)
+    assert 0.1 * stroke < await _white(page) < 0.8 * stroke
+    await _changes(page, lambda: canvas.press("z"))
+    assert await _white(page) == pytest.approx(stroke, abs=0.001)
+    await canvas.press("e")
+    await expect(page.get_by_role("button", name="Brush")).to_have_attribute("aria-pressed", "true")
+
     await canvas.focus()
     for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown"):
         await canvas.press(key)
@@ -57,6 +78,31 @@ async def test_a_mask_is_painted_and_run(open_page: OpenPage) -> None:
     assert 0.9 < await _white(page) < 1
 
 
+async def test_a_finger_paints(open_page: OpenPage) -> None:
+    page = await open_page(viewport=PHONE, touch=True)
+    await sign_up(page, "fingerpainter")
+    await _compose(page)
+    canvas = page.get_by_role("application", name="Mask of step 2")
+    await canvas.scroll_into_view_if_needed()
+    before = await page.evaluate("scrollY")
+    await _changes(page, canvas.tap)
+    dot = await _white(page)
+    assert 0.005 < dot < 0.05
+    box = await canvas.bounding_box()
+    assert box is not None
+    drag = await page.context.new_cdp_session(page)
+    places = [{"x": box["x"] + box["width"] * part, "y": box["y"] + box["height"] * part} for part in (0.1, 0.5, 0.9)]
+
+    async def stroke() -> None:
+        for kind, at in zip(("touchStart", "touchMove", "touchMove"), places, strict=True):
+            await drag.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [at]})
+        await drag.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    await _changes(page, stroke)
+    assert await _white(page) > 3 * dot
+    assert await page.evaluate("scrollY") == before, "a finger that paints does not move the page"
+
+
 async def test_a_mask_is_chosen_without_javascript(open_page: OpenPage) -> None:
     page = await open_page(javascript=False)
     await sign_up(page, "plainpainter")
@@ -68,7 +114,10 @@ async def test_a_mask_is_chosen_without_javascript(open_page: OpenPage) -> None:
     Image.new("L", (64, 64), "white").save(mask, "PNG")
     chosen = {"name": "mask.png", "mimeType": "image/png", "buffer": mask.getvalue()}
     await page.get_by_label("Mask", exact=True).set_input_files(chosen)  # type: ignore[arg-type]
-    await page.locator("button[name=do][value=save]:visible").first.click()
+    await page.locator("button[name=do][value=run]:visible").first.click()
+    await page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}$"))
+    await _ended(page, javascript=False)
+    await page.get_by_role("link", name="To be repainted").first.click()
     await expect(page.get_by_role("img", name="The mask of step 2")).to_be_visible()
 
 
