@@ -130,12 +130,16 @@ async def test_it_joins_the_pictures_of_two_steps_in_order(make: Make, storage: 
 
 
 @pytest.mark.usefixtures("ready")
-async def test_it_redraws_an_upload(make: Make) -> None:
+async def test_it_redraws_an_upload(make: Make, storage: Storage) -> None:
     upload = await make.artifact(png("orange", (100, 75)), stored=True)
     step = steps.ImageToImage(prompt="a sun", upload=upload.sha256, num_inference_steps=FEW, num_images_per_prompt=2)
     state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
     assert state == "succeeded", row["error_message"]
-    assert [(each["width"], each["height"]) for each in await w.pictures(row["id"])] == [(96, 72), (96, 72)]
+    made = await w.pictures(row["id"])
+    assert [(each["width"], each["height"]) for each in made] == [(96, 72), (96, 72)]
+    told = await _told(storage, made[0]["sha256"])
+    assert "Denoising strength: 0.6" in told["parameters"]
+    assert json.loads(told["offshoot"])["inputs"] == [upload.sha256]
 
 
 @pytest.mark.usefixtures("ready")
@@ -161,6 +165,10 @@ async def test_it_repaints_what_the_mask_shows_and_nothing_else(make: Make, stor
         halves = [picture.crop((x, 0, x + 60, 96)).getcolors(10_000) for x in (0, 68)]
         kept.append([half == [(60 * 96, (255, 165, 0))] for half in halves])
     assert kept == [[False, True], [False, True]]
+    told = await _told(storage, made[0]["sha256"])
+    assert told["parameters"].startswith("a blue circle")
+    assert json.loads(told["offshoot"])["inputs"] == [old.sha256, mask.sha256]
+    assert "trainedAlgorithmicMedia" in told["XML:com.adobe.xmp"]
 
 
 @pytest.mark.usefixtures("ready")
@@ -235,16 +243,29 @@ async def test_every_scheduler_draws_and_redraws(make: Make, scheduler: Any) -> 
     assert [row["resolved"]["scheduler"] for row in rows] == [scheduler] * 2
 
 
+async def _told(storage: Storage, sha256: str) -> dict[str, Any]:
+    """What a stored PNG tells of how it was made, by keyword."""
+    return dict(Image.open(io.BytesIO(await storage.get(key_of(sha256)))).info)
+
+
+@pytest.mark.parametrize("kind", [steps.TextToImage, steps.Inpaint, steps.ImageToAnimation])
 @pytest.mark.usefixtures("ready")
-async def test_a_stop_in_the_middle_publishes_nothing(make: Make, db: Any) -> None:
-    step = steps.TextToImage(prompt="a boat", num_inference_steps=150, num_images_per_prompt=8)
-    pipeline = await make.pipeline(steps=[step, steps.Upscale()])
+async def test_a_stop_in_the_middle_publishes_nothing(make: Make, db: Any, kind: Any) -> None:
+    old, mask = [await make.artifact(png(color, (256, 256)), stored=True) for color in ("teal", "white")]
+    given: dict[Any, dict[str, Any]] = {
+        steps.TextToImage: {"num_images_per_prompt": 8},
+        steps.Inpaint: {"num_images_per_prompt": 8, "upload": old.sha256, "mask": mask.sha256},
+        steps.ImageToAnimation: {"upload": old.sha256, "strength": 1.0},
+    }
+    step = kind(prompt="a boat", num_inference_steps=150, **given[kind])
+    then = [] if kind is steps.ImageToAnimation else [steps.Upscale()]
+    pipeline = await make.pipeline(steps=[step, *then])
     run_id = await w.accept(pipeline)
     await w.until(run_id, lambda now: now["steps"][0]["progress"] > 2)
     await runs.cancel(run_id, pipeline.owner_id)
     state, rows = await w.ended(run_id, 25)
     assert state == "cancelled"
-    assert [row["state"] for row in rows] == ["cancelled", "cancelled"]
+    assert {row["state"] for row in rows} == {"cancelled"}
     assert 0 < rows[0]["progress"] < 150
     assert not await db.fetchval("SELECT count(*) FROM outputs")
     again, _ = await w.ended(await w.accept(await make.pipeline(steps=[steps.PromptTemplate(template="hi")])))
