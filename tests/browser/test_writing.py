@@ -1,4 +1,4 @@
-"""A text that a language model writes: composed from a starting point, watched, read and copied."""
+"""A text that a language model writes: composed from a starting point, watched as it comes, read and copied."""
 
 import os
 import re
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from tests import languages
 from tests.browser.conftest import PHONE, OpenPage
@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def writer(site: str, place: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A language model that the host added to the running site."""
-    folder = languages.language(tmp_path_factory.mktemp("models") / "writer")
+    """A language model that the host added to the running site, slow enough to be watched."""
+    folder = languages.language(tmp_path_factory.mktemp("models") / "writer", layers=150)
     command = [sys.executable, "-m", "deploy.cli", "models", "add", "writer", str(folder)]
     subprocess.run(command, cwd=root, env={**os.environ, "DATA_DIR": str(place)}, check=True)
     return "writer"
@@ -37,6 +37,7 @@ async def test_a_text_is_written_read_and_published(open_page: OpenPage, writer:
     await page.locator("[name=s1-max_new_tokens]").fill("60")
     await page.locator("button[name=do][value=run]:visible").first.click()
     await page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}$"))
+    await _comes(page, javascript)
     await _ended(page, javascript)
 
     written = (await page.locator("#preview .prose").inner_text()).strip()
@@ -45,3 +46,15 @@ async def test_a_text_is_written_read_and_published(open_page: OpenPage, writer:
     await page.get_by_role("button", name="Publish and show the pipeline to everyone").click()
     await page.get_by_role("link", name="its page").click()
     assert (await page.locator("figure .prose").inner_text()).strip() == written
+
+
+async def _comes(page: Page, javascript: bool) -> None:
+    """What is written so far can be read before the rest is there."""
+    coming = page.get_by_text(re.compile("It is being written: [1-9][0-9]? of at most 60 tokens"))
+    for _ in range(150):
+        if await coming.is_visible():
+            return
+        await page.wait_for_timeout(200)
+        if not javascript:
+            await page.reload()
+    raise AssertionError(await page.locator("#preview").inner_text())
