@@ -1,13 +1,15 @@
 """What exists is documented."""
 
+import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from domain.config import QUEUES, SETTINGS
-from domain.steps import KINDS, Field, fields_of
+from domain.steps import KINDS, Field, convert, fields_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +47,18 @@ def test_every_step_kind_has_a_section() -> None:
     page = (ROOT / "docs/steps.md").read_text()
     for kind in KINDS:
         assert f"## `{kind}`" in page, f"{kind} has no section in docs/steps.md"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_examples_of_a_kinds_section_are_steps_of_it(kind: str) -> None:
+    section = (ROOT / "docs/steps.md").read_text().partition(f"## `{kind}`")[2].partition("\n## ")[0]
+    found = [json.loads(text) for text in re.findall(r"^```json\n(.*?)^```", section, re.DOTALL | re.MULTILINE)]
+    examples = [step for one in found for step in (one if isinstance(one, list) else [one])]
+    assert kind in {step["kind"] for step in examples}
+    for step in examples:
+        known = {"kind", *(field.name for field in fields_of(step["kind"]))}
+        assert step.keys() <= known, step.keys() - known
+        assert msgspec.to_builtins(convert({"steps": [step]}).steps[0]).items() >= step.items()
 
 
 OF_EVERY_KIND = ("title", "source")
