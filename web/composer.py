@@ -507,23 +507,28 @@ def _needs_model(kind: str) -> bool:
 def _unknown(
     rows: Sequence[Form], models: Mapping[str, Collection[ModelChoice]], recipe: steps.Recipe
 ) -> dict[str, Unknown]:
-    """By field, for prompts and templates that a model of few words reads: what it does not know."""
+    """By field, for prompts and templates that a model of few words reads: what it does not know. All that it knows
+    is told once a step."""
     choices = {choice.name: choice for offered in models.values() for choice in offered}
     inputs = {one.name: [one.default, *one.choices] for one in recipe.inputs}
     found: dict[str, Unknown] = {}
     reader = ""  # the model of the next step that draws the text of the step before
     for number, row in reversed(list(enumerate(rows, 1))):
-        field, model = "prompt", row.get("model", "")
+        fields: tuple[str, ...] = ("prompt", "negative_prompt")
+        model = row.get("model", "")
         if "{text}" in row.get("prompt", ""):
             reader = model
         if row.get("kind") == "prompt_template":
-            field, model = "template", reader
-        if field in _OWN.get(row.get("kind", ""), ()) and model in choices and vocabulary.prompts(choices[model].words):
+            fields, model = ("template",), reader
+        if model not in choices or not vocabulary.prompts(choices[model].words):
+            continue
+        for field in set(fields) & set(_OWN.get(row.get("kind", ""), ())):
             pieces = vocabulary.texts(row.get(field, ""), inputs, recipe.lists)
             texts, own = lora_help.read(row.get(field, ""), pieces, models.get(LORA, ()))
             called = [(vocabulary.TRIGGER, _split(choices[model].trigger))] if choices[model].trigger else []
             known = choices[model].words + called + own
-            found[f"s{number}-{field}"] = Unknown(model, vocabulary.unknown(texts, known), known)
+            words = vocabulary.unknown(texts, known)
+            found[f"s{number}-{field}"] = Unknown(model, words, known if field != "negative_prompt" else [])
     return found
 
 

@@ -20,6 +20,11 @@ async def test_unknown_words_are_named_while_one_writes(open_page: OpenPage) -> 
     await expect(told).to_have_text(UNKNOWN)
     await prompt.fill("a blue boat by the sea")
     await expect(told).to_have_text("")
+    await page.locator("details:has([name=s1-negative_prompt]) > summary").last.click()
+    await page.locator("[name=s1-negative_prompt]").fill("a dragon")
+    await expect(page.locator("#s1-negative_prompt-u")).to_have_text(
+        "The model starter does not know “dragon”, and draws without it."
+    )
     await page.get_by_text("The words that starter knows").click()
     await expect(page.get_by_text("circle, square, triangle")).to_be_visible()
 
