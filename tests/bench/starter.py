@@ -26,15 +26,20 @@ from tasks.gan.pictures import image
 from tasks.starter.captions import caption
 from tasks.starter.drawing import draw
 from tasks.starter.pictures import unit
-from tasks.starter.scenes import COLORS, SHAPES, Scene, Thing, sample
+from tasks.starter.scenes import BACKGROUNDS, COLORS, SHAPES, Scene, Thing, sample
 
 PROMPTS = 256
 UNSEEN = 9_000_000
 """Seeds of scenes that no training draws from."""
-LEARNED = ((77, 0.75), (78, 0.65))
-"""Seeds and part of plain grounds of the scenes that the weights in the repository learned from, so many of each: one
-thing on a plain ground can be drawn again by another seed."""
-SCENES = 20_000
+LATER = ("sky", "hills")
+"""Grounds that were learned after all others."""
+LEARNED = (
+    (77, 0.75, tuple(name for name in BACKGROUNDS[1:] if name not in LATER), 20_000),
+    (78, 0.65, tuple(name for name in BACKGROUNDS[1:] if name not in LATER), 20_000),
+    (79, 0.3, LATER, 12_000),
+)
+"""Seeds, part of plain grounds, other grounds and number of the scenes that the weights in the repository learned from:
+one thing on a plain ground can be drawn again by another seed."""
 BATCH = 16
 SIDE = 64
 """Pixels of a side at which things are told from the ground."""
@@ -125,9 +130,9 @@ def _said(scene: Scene) -> Any:
 @cache
 def _learned() -> frozenset[Any]:
     return frozenset(
-        _said(sample(chance, simple=plain))
-        for chance, plain in ((Random(seed), plain) for seed, plain in LEARNED)
-        for _ in range(SCENES)
+        _said(sample(chance, simple=plain, others=others))
+        for chance, plain, others, count in ((Random(seed), *rest) for seed, *rest in LEARNED)
+        for _ in range(count)
     )
 
 
