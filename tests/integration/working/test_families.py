@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from domain import steps, weights
 from domain.errors import DomainError
 from domain.models import STARTER_PATH
 from domain.steps import AnyStep, ImageToImage, Inpaint, TextToImage
-from tasks import emphasis
+from tasks import diffusion, emphasis
 from tasks.context import Context, Picture
 from tasks.loading import Models
 from tasks.messages import Job, Member, ModelRef
@@ -21,7 +22,14 @@ from tasks.steps import RUNNERS
 from tests import checkpoints
 
 DRAW = TextToImage(prompt="a red circle", width=64, height=64, num_inference_steps=2, seed=5)
-FAMILIES = {"sdxl": checkpoints.sdxl, "sd3": checkpoints.sd3, "flux": checkpoints.flux}
+FAMILIES = {
+    "sd2": checkpoints.sd2,
+    "sdxl": checkpoints.sdxl,
+    "sd3": checkpoints.sd3,
+    "flux": checkpoints.flux,
+}
+FILES = ("sd2", "sdxl")
+"""Those that are opened as single files too."""
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +41,8 @@ def loaded() -> Models:
 def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelRef]:
     folder = tmp_path_factory.mktemp("families")
     paths = {name: make(folder / name) for name, make in FAMILIES.items()} | {"starter": STARTER_PATH}
+    for name in FILES:
+        paths[f"{name}-file"] = checkpoints.single_file(paths[name], folder / f"{name}-file.safetensors")
     return {name: ModelRef(name, str(path), weights.revision(path)) for name, path in paths.items()}
 
 
@@ -72,6 +82,23 @@ def test_every_family_draws_redraws_and_repaints(loaded: Models, families: dict[
     repainted = ran(loaded, model, repaint, png("red"), buffer.getvalue())
     assert (repainted[:, 33:] == (255, 0, 0)).all()
     assert (repainted[:, :32] != (255, 0, 0)).any()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_single_file_draws_what_its_folder_does(loaded: Models, families: dict[str, ModelRef], name: str) -> None:
+    of_folder, of_file = (ran(loaded, families[of], DRAW) for of in (name, f"{name}-file"))
+    assert np.array_equal(of_file, of_folder)
+    other = ran(loaded, families[f"{name}-file"], msgspec.structs.replace(DRAW, prompt="a blue star"))
+    assert not np.array_equal(other, of_file), "its text encoders have their weights"
+    assert weights.defaults_of(Path(families[f"{name}-file"].path)) == weights.defaults_of(Path(families[name].path))
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must:DeprecationWarning")
+def test_every_scheduler_predicts_what_the_model_was_trained_for(loaded: Models, families: dict[str, ModelRef]) -> None:
+    model = loaded.get(families["sd2"])
+    for name in steps.SCHEDULERS:
+        if not name.startswith(diffusion.FLOW):
+            assert diffusion.drawing(model, name).scheduler.config.prediction_type == "v_prediction", name
 
 
 @pytest.mark.parametrize(("name", "able"), [("sd3", steps.SCHEDULERS), ("flux", ("FlowMatchLCMScheduler",))])
@@ -130,7 +157,7 @@ def test_a_seed_draws_the_same_alone_and_together(
         assert not np.array_equal(alone[1], alone[2])
 
 
-@pytest.mark.parametrize("name", ["starter", "sdxl"])
+@pytest.mark.parametrize("name", ["starter", "sd2", "sdxl"])
 def test_weights_of_words_change_the_picture(loaded: Models, families: dict[str, ModelRef], name: str) -> None:
     def of(prompt: str, negative: str = "") -> Any:
         step = msgspec.structs.replace(DRAW, prompt=prompt, negative_prompt=negative, guidance_scale=5.0)
