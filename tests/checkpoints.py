@@ -6,6 +6,7 @@ were made with it; diffusers' single-file loader translates them back.
 """
 
 import re
+import string
 from pathlib import Path
 from typing import Any
 
@@ -230,13 +231,13 @@ def _autoencoder(latent_channels: int = 4) -> Any:
 
 
 def flux(path: Path) -> Path:
-    """A diffusers folder shaped like Flux, of a few thousand parameters, with the starter's tokenizer for both."""
+    """A diffusers folder shaped like Flux, of a few thousand parameters. Its T5 reads letters."""
     import torch
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
-    from transformers import CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel
+    from transformers import CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5TokenizerFast
 
     text_encoder = CLIPTextModel.from_pretrained(STARTER_PATH / "text_encoder", dtype=torch.float32)
-    tokenizer = CLIPTokenizer.from_pretrained(STARTER_PATH / "tokenizer")
+    letters = ["<pad>", "</s>", "<unk>", "▁", *string.ascii_lowercase]
     torch.manual_seed(7)
     pipe = FluxPipeline(
         transformer=FluxTransformer2DModel(
@@ -252,10 +253,10 @@ def flux(path: Path) -> Path:
         vae=_autoencoder(),
         text_encoder=text_encoder,
         text_encoder_2=T5EncoderModel(
-            T5Config(vocab_size=1000, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4)
+            T5Config(vocab_size=len(letters), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4)
         ),
-        tokenizer=tokenizer,
-        tokenizer_2=tokenizer,
+        tokenizer=CLIPTokenizer.from_pretrained(STARTER_PATH / "tokenizer"),
+        tokenizer_2=T5TokenizerFast(vocab=[(letter, 0.0) for letter in letters], extra_ids=0),
         scheduler=FlowMatchEulerDiscreteScheduler(),
     )
     pipe.save_pretrained(path)
