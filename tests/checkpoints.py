@@ -7,6 +7,7 @@ were made with it; diffusers' single-file loader translates them back.
 
 import re
 import string
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -309,7 +310,7 @@ def single_file(source: Path, path: Path) -> Path:
 
     parts = {file.parent.name: load_file(file) for file in source.glob("*/*.safetensors")}
     attending = {name.partition(".attentions.")[0] for name in parts["unet"] if ".attentions." in name}
-    tensors = {f"model.diffusion_model.{_of_unet(name, attending)}": tensor for name, tensor in parts["unet"].items()}
+    tensors = {f"model.diffusion_model.{of_unet(name, attending)}": tensor for name, tensor in parts["unet"].items()}
     tensors |= {f"first_stage_model.{name}": tensor for name, tensor in _old_vae(parts["vae"]).items()}
     tensors |= _words(parts["text_encoder"], parts.get("text_encoder_2"))
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
@@ -395,8 +396,8 @@ def tiny(path: Path, levels: int = 4) -> Path:
     return path
 
 
-def _of_unet(name: str, attending: set[str]) -> str:
-    """`attending`: the blocks that have attention."""
+def of_unet(name: str, attending: Container[str] = ()) -> str:
+    """The first name of a U-Net's part. `attending`: the blocks that have attention."""
     for ours, theirs in _UNET_ENDS.items():
         if name.startswith(f"{ours}."):
             return _resnet(theirs + name.removeprefix(ours))

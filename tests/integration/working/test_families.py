@@ -1,6 +1,7 @@
 """Families of models that diffusers has pipelines for, with small random weights: drawing, redrawing, repainting."""
 
 import io
+import json
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -10,17 +11,21 @@ import msgspec
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
-from domain import steps, weights
+from domain import models, steps, weights
 from domain.errors import DomainError
 from domain.models import STARTER_PATH
 from domain.steps import AnyStep, ImageToImage, Inpaint, TextToImage
+from domain.storage import Storage, key_of
 from tasks import diffusion, emphasis
 from tasks.context import Context, Picture
 from tasks.loading import Models
-from tasks.messages import Job, Member, ModelRef
+from tasks.messages import Job, LoraRef, Member, ModelRef
 from tasks.steps import RUNNERS
-from tests import checkpoints
+from tests import adapters, checkpoints
+from tests import worker as w
+from tests.make import Make
 
 DRAW = TextToImage(prompt="a red circle", width=64, height=64, num_inference_steps=2, seed=5)
 FAMILIES = {
@@ -29,7 +34,7 @@ FAMILIES = {
     "sd3": checkpoints.sd3,
     "flux": checkpoints.flux,
 }
-FILES = ("sd2", "sdxl")
+FILES = ("sd1", "sd2", "sdxl")
 """Those that are opened as single files too."""
 
 
@@ -41,20 +46,32 @@ def loaded() -> Models:
 @pytest.fixture(scope="module")
 def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelRef]:
     folder = tmp_path_factory.mktemp("families")
-    paths = {name: make(folder / name) for name, make in FAMILIES.items()} | {"starter": STARTER_PATH}
+    paths = {name: make(folder / name) for name, make in FAMILIES.items()}
+    paths |= {"sd1": checkpoints.folder(folder / "sd1"), "starter": STARTER_PATH}
     for name in FILES:
         paths[f"{name}-file"] = checkpoints.single_file(paths[name], folder / f"{name}-file.safetensors")
     return {name: ModelRef(name, str(path), weights.revision(path)) for name, path in paths.items()}
 
 
-def job(model: ModelRef, alike: Sequence[AnyStep], *pictures: bytes) -> Job:
+@pytest.fixture(scope="module")
+def loras(families: dict[str, ModelRef], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two for the small XL, the first of them in two ways of naming its tensors."""
+    folder = tmp_path_factory.mktemp("loras")
+    first, second = (adapters.large(Path(families["sdxl"].path), seed) for seed in (1, 2))
+    tensors = {"first": first, "first-kohya": adapters.of_kohya(first), "second": second}
+    for name, own in tensors.items():
+        save_file(own, folder / f"{name}.safetensors")
+    return {name: folder / f"{name}.safetensors" for name in tensors}
+
+
+def job(model: ModelRef, alike: Sequence[AnyStep], *pictures: bytes, loras: Sequence[LoraRef] = ()) -> Job:
     members = [Member(step=msgspec.to_builtins(step), pictures=list(pictures), picture_hashes=[]) for step in alike]
-    return Job(id="tried", members=members, model=model)
+    return Job(id="tried", members=members, model=model, loras=list(loras))
 
 
-def ran(loaded: Models, model: ModelRef, step: AnyStep, *pictures: bytes) -> Any:
+def ran(loaded: Models, model: ModelRef, step: AnyStep, *pictures: bytes, loras: Sequence[LoraRef] = ()) -> Any:
     """The first picture that comes out, as an array."""
-    ctx = Context(job(model, [step], *pictures), loaded, lambda said: None, lambda member: True)
+    ctx = Context(job(model, [step], *pictures, loras=loras), loaded, lambda said: None, lambda member: True)
     (first, *_) = RUNNERS[type(step).__struct_config__.tag].run(step, ctx).pictures  # type: ignore[index]
     assert isinstance(first, Picture)
     return np.asarray(first.image).astype(int)
@@ -85,13 +102,20 @@ def test_every_family_draws_redraws_and_repaints(loaded: Models, families: dict[
     assert (repainted[:, :32] != (255, 0, 0)).any()
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_single_file_draws_what_its_folder_does(loaded: Models, families: dict[str, ModelRef], name: str) -> None:
-    of_folder, of_file = (ran(loaded, families[of], DRAW) for of in (name, f"{name}-file"))
-    assert np.array_equal(of_file, of_folder)
-    other = ran(loaded, families[f"{name}-file"], msgspec.structs.replace(DRAW, prompt="a blue star"))
-    assert not np.array_equal(other, of_file), "its text encoders have their weights"
-    assert weights.defaults_of(Path(families[f"{name}-file"].path)) == weights.defaults_of(Path(families[name].path))
+def test_loras_of_either_naming_change_both_text_encoders_and_the_unet_of_xl(
+    loaded: Models, families: dict[str, ModelRef], loras: dict[str, Path]
+) -> None:
+    def of(**much: float) -> Any:
+        worn = [LoraRef(name, str(loras[name]), weights.revision(loras[name]), weight) for name, weight in much.items()]
+        return ran(loaded, families["sdxl"], DRAW, loras=worn)
+
+    plain, whole = of(), of(first=1.0)
+    worn = loaded.get(families["sdxl"]).pipe.get_list_adapters()
+    assert worn == {part: ["lora0"] for part in ("unet", "text_encoder", "text_encoder_2")}
+    different = [plain, whole, of(first=0.4), of(second=1.0), of(first=1.0, second=1.0), of(first=0.4, second=1.0)]
+    assert not any(np.array_equal(*pair) for pair in combinations(different, 2))
+    assert np.array_equal(of(**{"first-kohya": 1.0}), whole)
+    assert np.array_equal(of(), plain)
 
 
 @pytest.mark.filterwarnings("ignore:__array_wrap__ must:DeprecationWarning")
@@ -201,3 +225,50 @@ def test_a_model_that_cannot_weigh_words_says_so(loaded: Models, families: dict[
 def test_a_weight_that_an_input_brought_is_told_too(loaded: Models, families: dict[str, ModelRef]) -> None:
     with pytest.raises(DomainError, match="at most 3; this has 9"):
         ran(loaded, families["starter"], msgspec.structs.replace(DRAW, prompt="a (red:9) circle"))
+
+
+# through the queue
+
+
+@pytest.mark.usefixtures("db", "site")
+async def test_every_family_is_drawn_with_by_a_worker(
+    make: Make, storage: Storage, families: dict[str, ModelRef], loras: dict[str, Path]
+) -> None:
+    own = {name: ref for name, ref in families.items() if name != models.STARTER}
+    await models.register_all({name: Path(ref.path) for name, ref in own.items()} | loras)
+    draw = msgspec.structs.replace(DRAW, num_inference_steps=1)
+    asked = [msgspec.structs.replace(draw, model=name) for name in own]
+    worn = msgspec.structs.replace(draw, model="sdxl", prompt="a red circle <lora:first-kohya:0.4> <lora:second:-1>")
+    state, rows = await w.ended(await w.accept(await make.pipeline(steps=[*asked, worn])))
+    assert (state, {row["error_message"] for row in rows}) == ("succeeded", {None})
+    drawn = {}
+    for name, row in zip([*own, "worn"], rows, strict=True):
+        model = own.get(name, own["sdxl"])
+        (made,) = await w.pictures(row["id"])
+        with Image.open(io.BytesIO(await storage.get(key_of(made["sha256"])))) as picture:
+            drawn[name] = picture.tobytes()
+            told = json.loads(picture.info["offshoot"])
+            assert f"Model: {model.name}" in picture.info["parameters"]
+        for receipt in (told, row["receipt"]):
+            assert (receipt["model"], receipt["model_revision"]) == (model.name, model.revision)
+    assert {name: drawn.pop(f"{name}-file") for name in FILES} == {name: drawn[name] for name in FILES}
+    assert len({*drawn.values()}) == len(drawn)
+    told_loras = rows[-1]["receipt"]["parameters"]["loras"]
+    assert [(one["name"], one["weight"]) for one in told_loras] == [("first-kohya", 0.4), ("second", -1.0)]
+
+
+async def test_a_registered_model_is_known_by_its_family_and_begins_with_what_suits_it(
+    db: Any, families: dict[str, ModelRef]
+) -> None:
+    found = await models.register_all({name: Path(ref.path) for name, ref in families.items()})
+    known = {one.name: one for one in found}
+    told = {name: known[name].family for name in FAMILIES}
+    assert told == {
+        "sd2": "StableDiffusionPipeline",
+        "sdxl": "StableDiffusionXLPipeline",
+        "sd3": "StableDiffusion3Pipeline",
+        "flux": "FluxPipeline",
+    }
+    for name in FILES:
+        assert known[f"{name}-file"].family == "single-file"
+        assert known[f"{name}-file"].defaults == known[name].defaults

@@ -188,22 +188,6 @@ async def test_a_mask_that_shows_nothing_is_told(make: Make) -> None:
 
 
 @pytest.mark.usefixtures("ready")
-async def test_a_single_file_draws_what_its_folder_draws(make: Make, tmp_path: Path, storage: Storage) -> None:
-    folder = checkpoints.folder(tmp_path / "small")
-    await models.register("small", folder)
-    await models.register("small-file", checkpoints.single_file(folder, tmp_path / "checkpoint.safetensors"))
-    drawn = []
-    for name in ("small", "small-file"):
-        step = steps.TextToImage(prompt="a boat", model=name, num_inference_steps=FEW, width=64, height=64)
-        state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
-        assert state == "succeeded", row["error_message"]
-        (made,) = await w.pictures(row["id"])
-        drawn.append(Image.open(io.BytesIO(await storage.get(key_of(made["sha256"])))))
-    assert drawn[0].tobytes() == drawn[1].tobytes()
-    assert len(drawn[0].getcolors(1 << 16) or []) > 100  # something, not one color
-
-
-@pytest.mark.usefixtures("ready")
 async def test_a_models_means_stand_in_the_receipt(make: Make) -> None:
     await models.register("laid", models.STARTER_PATH, means=Means(channels_last=True, vae_slicing=True))
     step = steps.TextToImage(prompt="a boat", model="laid", num_inference_steps=FEW, width=64, height=64)
