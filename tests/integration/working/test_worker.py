@@ -221,7 +221,7 @@ async def test_every_scheduler_draws_and_redraws(make: Make, scheduler: Any) -> 
 
 @pytest.mark.usefixtures("ready")
 async def test_a_stop_in_the_middle_publishes_nothing(make: Make, db: Any) -> None:
-    step = steps.TextToImage(prompt="a boat", num_inference_steps=150, num_images_per_prompt=8)
+    step = steps.TextToImage(prompt="a boat", num_inference_steps=150, num_images_per_prompt=2)
     pipeline = await make.pipeline(steps=[step, steps.Upscale()])
     run_id = await w.accept(pipeline)
     await w.until(run_id, lambda now: now["steps"][0]["progress"] > 2)
@@ -237,7 +237,7 @@ async def test_a_stop_in_the_middle_publishes_nothing(make: Make, db: Any) -> No
 
 @pytest.mark.usefixtures("ready")
 async def test_a_long_step_shows_a_preview(make: Make, db: Any) -> None:
-    step = steps.TextToImage(prompt="a boat", num_inference_steps=100, num_images_per_prompt=8)
+    step = steps.TextToImage(prompt="a boat", num_inference_steps=150, num_images_per_prompt=2)
     pipeline = await make.pipeline(steps=[step])
     run_id = await w.accept(pipeline)
     (row,) = await w.until(run_id, lambda now: now["steps"][0]["progress"] > 5)
