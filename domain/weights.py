@@ -458,15 +458,22 @@ def defaults_of(path: Path) -> dict[str, Any]:
         return {}
     defaults: dict[str, Any] = {"width": 512, "height": 512, "num_inference_steps": 30, "guidance_scale": 7.0}
     if path.is_file():
-        return defaults
+        return defaults | _drawing_of(path.with_suffix(""))  # its configuration lies beside it, if it is there
+    defaults |= _drawing_of(path)
+    return defaults | _motion_of(path, defaults["width"])
+
+
+def _drawing_of(path: Path) -> dict[str, Any]:
+    """Size and scheduler, as the parts of a folder tell them."""
+    told: dict[str, Any] = {}
     for part in ("unet", "transformer"):
         sample = _read_json(path / part / "config.json").get("sample_size")
         if isinstance(sample, int) and 8 <= sample <= 256:
-            defaults["width"] = defaults["height"] = sample * _latent_scale(path)
+            told["width"] = told["height"] = sample * _latent_scale(path)
     scheduler = _read_json(path / "scheduler" / "scheduler_config.json").get("_class_name")
     if isinstance(scheduler, str):
-        defaults["scheduler"] = scheduler
-    return defaults | _motion_of(path, defaults["width"])
+        told["scheduler"] = scheduler
+    return told
 
 
 def _motion_of(path: Path, side: int) -> dict[str, Any]:

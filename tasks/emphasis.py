@@ -1,4 +1,4 @@
-"""Prompts with words that count more or less, embedded by compel for models with CLIP text encoders."""
+"""Prompts with words that count more or less, embedded by compel for the text encoders that it knows."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -9,6 +9,8 @@ from tasks.loading import Model
 
 FAMILY = ("StableDiffusion", "AnimateDiff")
 """What the names of pipelines begin with whose prompts compel weighs, if they have a U-Net."""
+FLUX_TOKENS = 512
+"""That pipelines of Flux read of a prompt, whatever their tokenizer says."""
 
 
 def weighed(pipe: Any, model: Model, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def _stacked(name: str, rows: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
 class _Embedder(NamedTuple):
     pipe: Any
     providers: list[Any]
-    """compel's, one for each text encoder."""
+    """compel's, one for each text encoder whose embeddings stand for the words."""
 
     def embed(self, prompt: str) -> tuple[Any, ...]:
         """Embeddings of shape (1, tokens, width), for models with two encoders also the pooled ones, (1, width). Pooled
@@ -54,9 +56,7 @@ class _Embedder(NamedTuple):
         import torch
 
         pieces = emphasis.parts(prompt)
-        plain = "".join(text for text, _ in pieces)
-        # of what it returns, every second one is for the negative prompt that it was not given
-        own = [given for given in self.pipe.encode_prompt(plain, **self._asked)[::2] if given is not None]
+        own = _plain(self.pipe, "".join(text for text, _ in pieces))
         if not emphasis.is_in(prompt):
             return tuple(own)
         texts, weights = [text for text, _ in pieces], [weight for _, weight in pieces]
@@ -67,15 +67,24 @@ class _Embedder(NamedTuple):
         ]
         return (torch.cat(weighed, -1).to(own[0]), *own[1:])
 
-    @property
-    def _asked(self) -> dict[str, Any]:
-        device = self.pipe._execution_device
-        return {"device": device, "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
+
+def _plain(pipe: Any, prompt: str) -> list[Any]:
+    """What the pipeline itself makes of a prompt."""
+    asked = {"device": pipe._execution_device, "num_images_per_prompt": 1}
+    if _is_flux(pipe):
+        return list(pipe.encode_prompt(prompt, prompt_2=None, **asked)[:2])
+    # of what it returns, every second one is for the negative prompt that it was not given
+    made = pipe.encode_prompt(prompt, do_classifier_free_guidance=False, **asked)[::2]
+    return [given for given in made if given is not None]
 
 
 def _embedder(pipe: Any, model: Model) -> _Embedder:
     from compel.embeddings_provider import EmbeddingsProvider, ReturnedEmbeddingsType
 
+    asked: dict[str, Any] = {"device": str(pipe._execution_device)}
+    if _is_flux(pipe):
+        asked["model_max_length"] = FLUX_TOKENS
+        return _Embedder(pipe, [EmbeddingsProvider(pipe.tokenizer_2, pipe.text_encoder_2, **asked)])
     if not type(pipe).__name__.startswith(FAMILY) or getattr(pipe, "unet", None) is None:
         raise DomainError(f"The model “{model.ref.name}” takes no weights of words, such as (red:1.3).")
     pairs = [(pipe.tokenizer, pipe.text_encoder)]
@@ -84,8 +93,13 @@ def _embedder(pipe: Any, model: Model) -> _Embedder:
         pairs.append((pipe.tokenizer_2, pipe.text_encoder_2))
         kept = ReturnedEmbeddingsType.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED
     providers = [
-        EmbeddingsProvider(words, encoder, returned_embeddings_type=kept, device=str(pipe._execution_device))
+        EmbeddingsProvider(words, encoder, returned_embeddings_type=kept, **asked)
         for words, encoder in pairs
         if encoder is not None
     ]
     return _Embedder(pipe, providers)
+
+
+def _is_flux(pipe: Any) -> bool:
+    """Whether it is one of Flux's first generation: T5 embeds the words, CLIP only tells what they are about."""
+    return type(pipe).__name__.startswith("Flux") and getattr(pipe, "text_encoder_2", None) is not None

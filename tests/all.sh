@@ -7,7 +7,7 @@ IT=tests/integration
 declare -A LANES=(
     [sites]="tests/faults $IT/test_embedded.py"
     [browser]="tests/browser $IT/test_commands.py $IT/test_endpoints.py $IT/test_growers.py $IT/test_sweep.py"
-    [workers]="$IT/working $IT/test_backup.py $IT/test_cancel_machine.py $IT/test_families.py $IT/test_filling.py
+    [workers]="$IT/working $IT/test_backup.py $IT/test_cancel_machine.py $IT/test_filling.py
         $IT/test_grids.py $IT/test_loading.py $IT/test_worker_models.py"
 )
 said=$(mktemp -d)

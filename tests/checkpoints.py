@@ -1,10 +1,13 @@
 """Small checkpoints with random weights, in the two layouts that models come in.
 
 The single file's names are those of CompVis' latent-diffusion code, which checkpoints of
-Stable Diffusion 1.x keep to this day; diffusers' single-file loader translates them back.
+Stable Diffusion 1, 2 and XL keep to this day, and those of OpenCLIP for the text encoders that
+were made with it; diffusers' single-file loader translates them back.
 """
 
 import re
+import string
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ _UNET_ENDS = {
     "conv_out": "out.2",
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
     "mid_block.resnets.0": "middle_block.0",
     "mid_block.attentions.0": "middle_block.1",
     "mid_block.resnets.1": "middle_block.2",
@@ -43,15 +48,65 @@ _VAE_WORDS = {
     "to_v": "v",
     "to_out.0": "proj_out",
 }
+_OPEN_CLIP = {
+    "embeddings.token_embedding.": "token_embedding.",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "final_layer_norm.": "ln_final.",
+    "encoder.layers.": "transformer.resblocks.",
+    "layer_norm1.": "ln_1.",
+    "layer_norm2.": "ln_2.",
+    "self_attn.": "attn.",
+    "mlp.fc1.": "mlp.c_fc.",
+    "mlp.fc2.": "mlp.c_proj.",
+}
+_OPEN_WIDTH = 64
+"""Of our small text encoders of OpenCLIP's kind; the starter's, of CLIP's, is twice as wide."""
+_LAST = 23
+"""The last layer of OpenCLIP's ViT-H: the files of Stable Diffusion 2 have it, though nothing ever reads it."""
 
 
 def folder(path: Path) -> Path:
     """A diffusers folder shaped like Stable Diffusion 1.x, far smaller, with the starter's text encoder."""
-    import torch
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from diffusers import DDIMScheduler
+    from transformers import CLIPTextModel
 
-    text_encoder = CLIPTextModel.from_pretrained(STARTER_PATH / "text_encoder")
+    words = CLIPTextModel.from_pretrained(STARTER_PATH / "text_encoder")
+    return _stable_diffusion(path, words, DDIMScheduler.from_pretrained(STARTER_PATH / "scheduler"))
+
+
+def sd2(path: Path) -> Path:
+    """A diffusers folder shaped like Stable Diffusion 2.1, far smaller: a text encoder of OpenCLIP's kind, of another
+    width than that of 1.x, linear layers around the attention, and v-prediction."""
+    import torch
+    from diffusers import DDIMScheduler
+    from transformers import CLIPTextModel
+
+    torch.manual_seed(6)
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="v_prediction",
+    )
+    return _stable_diffusion(path, CLIPTextModel(_open_clip_config()), scheduler, use_linear_projection=True)
+
+
+def _open_clip_config() -> Any:
+    """Half as wide as the starter's text encoder, which knows the same words."""
+    from transformers import CLIPTextConfig
+
+    known = CLIPTextConfig.from_pretrained(STARTER_PATH / "text_encoder").to_dict()
+    return CLIPTextConfig(**{**known, "hidden_act": "gelu", "hidden_size": _OPEN_WIDTH, "projection_dim": _OPEN_WIDTH})
+
+
+def _stable_diffusion(path: Path, text_encoder: Any, scheduler: Any, **unet: Any) -> Path:
+    import torch
+    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTokenizer
+
     torch.manual_seed(7)
     pipe = StableDiffusionPipeline(
         vae=AutoencoderKL(
@@ -71,8 +126,9 @@ def folder(path: Path) -> Path:
             cross_attention_dim=text_encoder.config.hidden_size,
             attention_head_dim=4,
             sample_size=8,
+            **unet,
         ),
-        scheduler=DDIMScheduler.from_pretrained(STARTER_PATH / "scheduler"),
+        scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -92,8 +148,8 @@ def repainting(path: Path) -> Path:
 
 
 def sdxl(path: Path) -> Path:
-    """A diffusers folder shaped like Stable Diffusion XL, far smaller: two text encoders, and a size among what the
-    U-Net is told."""
+    """A diffusers folder shaped like Stable Diffusion XL, far smaller: two text encoders, the second of OpenCLIP's kind
+    and of another width, and a size among what the U-Net is told."""
     import torch
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
@@ -101,7 +157,7 @@ def sdxl(path: Path) -> Path:
     first = CLIPTextModel.from_pretrained(STARTER_PATH / "text_encoder", dtype=torch.float32)
     tokenizer = CLIPTokenizer.from_pretrained(STARTER_PATH / "tokenizer")
     torch.manual_seed(7)
-    second = CLIPTextModelWithProjection(first.config)
+    second = CLIPTextModelWithProjection(_open_clip_config())
     StableDiffusionXLPipeline(
         vae=_autoencoder(),
         text_encoder=first,
@@ -117,8 +173,8 @@ def sdxl(path: Path) -> Path:
             use_linear_projection=True,
             addition_embed_type="text_time",
             addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=first.config.projection_dim + 6 * 8,
-            cross_attention_dim=2 * first.config.hidden_size,
+            projection_class_embeddings_input_dim=second.config.projection_dim + 6 * 8,
+            cross_attention_dim=first.config.hidden_size + second.config.hidden_size,
             sample_size=32,
         ),
         scheduler=EulerDiscreteScheduler.from_pretrained(STARTER_PATH / "scheduler"),
@@ -176,13 +232,13 @@ def _autoencoder(latent_channels: int = 4) -> Any:
 
 
 def flux(path: Path) -> Path:
-    """A diffusers folder shaped like Flux, of a few thousand parameters, with the starter's tokenizer for both."""
+    """A diffusers folder shaped like Flux, of a few thousand parameters. Its T5 reads letters."""
     import torch
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
-    from transformers import CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel
+    from transformers import CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5TokenizerFast
 
     text_encoder = CLIPTextModel.from_pretrained(STARTER_PATH / "text_encoder", dtype=torch.float32)
-    tokenizer = CLIPTokenizer.from_pretrained(STARTER_PATH / "tokenizer")
+    letters = ["<pad>", "</s>", "<unk>", "▁", *string.ascii_lowercase]
     torch.manual_seed(7)
     pipe = FluxPipeline(
         transformer=FluxTransformer2DModel(
@@ -198,10 +254,10 @@ def flux(path: Path) -> Path:
         vae=_autoencoder(),
         text_encoder=text_encoder,
         text_encoder_2=T5EncoderModel(
-            T5Config(vocab_size=1000, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4)
+            T5Config(vocab_size=len(letters), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4)
         ),
-        tokenizer=tokenizer,
-        tokenizer_2=tokenizer,
+        tokenizer=CLIPTokenizer.from_pretrained(STARTER_PATH / "tokenizer"),
+        tokenizer_2=T5TokenizerFast(vocab=[(letter, 0.0) for letter in letters], extra_ids=0),
         scheduler=FlowMatchEulerDiscreteScheduler(),
     )
     pipe.save_pretrained(path)
@@ -252,18 +308,48 @@ def single_file(source: Path, path: Path) -> Path:
 
     from safetensors.torch import load_file, save_file
 
-    parts = {name: load_file(next((source / name).glob("*.safetensors"))) for name in ("unet", "vae", "text_encoder")}
-    tensors: dict[str, Any] = {}
-    for name, tensor in parts["unet"].items():
-        tensors[f"model.diffusion_model.{_of_unet(name)}"] = tensor
-    for name, tensor in parts["vae"].items():
-        convolution = "attentions" in name and tensor.ndim == 2
-        tensors[f"first_stage_model.{_of_vae(name)}"] = tensor[:, :, None, None] if convolution else tensor
-    for name, tensor in parts["text_encoder"].items():
-        tensors[f"cond_stage_model.transformer.text_model.{name}"] = tensor
+    parts = {file.parent.name: load_file(file) for file in source.glob("*/*.safetensors")}
+    attending = {name.partition(".attentions.")[0] for name in parts["unet"] if ".attentions." in name}
+    tensors = {f"model.diffusion_model.{of_unet(name, attending)}": tensor for name, tensor in parts["unet"].items()}
+    tensors |= {f"first_stage_model.{name}": tensor for name, tensor in _old_vae(parts["vae"]).items()}
+    tensors |= _words(parts["text_encoder"], parts.get("text_encoder_2"))
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     shutil.copytree(source, path.with_suffix(""), ignore=shutil.ignore_patterns("*.safetensors"))
     return path
+
+
+def _words(first: dict[str, Any], second: dict[str, Any] | None) -> dict[str, Any]:
+    """The text encoders of XL where there are two, that of 2 where there is one of its width, else that of 1."""
+    if second is not None:
+        return _clip("conditioner.embedders.0", first) | _open_clip("conditioner.embedders.1", second)
+    if first["final_layer_norm.weight"].shape == (_OPEN_WIDTH,):
+        layer = {name: tensor.clone() for name, tensor in first.items() if ".layers.0." in name}
+        unread = {name.replace(".0.", f".{_LAST}."): tensor for name, tensor in layer.items()}
+        return _open_clip("cond_stage_model", first | unread)
+    return _clip("cond_stage_model", first)
+
+
+def _clip(stem: str, tensors: dict[str, Any]) -> dict[str, Any]:
+    return {f"{stem}.transformer.text_model.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _open_clip(stem: str, tensors: dict[str, Any]) -> dict[str, Any]:
+    """Queries, keys and values are one tensor there, and the last projection lies on its side."""
+    import torch
+
+    made: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        if ".k_proj." in name or ".v_proj." in name:
+            continue
+        if ".q_proj." in name:
+            tensor = torch.cat([tensors[name.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")])
+        name = name.removeprefix("text_model.").replace(".q_proj.", ".in_proj_")
+        for ours, theirs in _OPEN_CLIP.items():
+            name = name.replace(ours, theirs)
+        if name == "text_projection.weight":
+            name, tensor = "text_projection", tensor.T
+        made[f"{stem}.model.{name}"] = tensor
+    return made
 
 
 def vae_file(source: Path, path: Path, *, old: bool) -> Path:
@@ -272,11 +358,7 @@ def vae_file(source: Path, path: Path, *, old: bool) -> Path:
 
     tensors = load_file(next((source / "vae").glob("*.safetensors")))
     if old:
-        wide = {name for name, tensor in tensors.items() if "attentions" in name and tensor.ndim == 2}
-        tensors = {
-            _of_vae(name): tensor[:, :, None, None].contiguous() if name in wide else tensor
-            for name, tensor in tensors.items()
-        }
+        tensors = _old_vae(tensors)
         tensors["model_ema.decay"] = tensors["post_quant_conv.bias"].clone()  # as published files may have it
     save_file(tensors, path)
     return path
@@ -314,7 +396,8 @@ def tiny(path: Path, levels: int = 4) -> Path:
     return path
 
 
-def _of_unet(name: str) -> str:
+def of_unet(name: str, attending: Container[str] = ()) -> str:
+    """The first name of a U-Net's part. `attending`: the blocks that have attention."""
     for ours, theirs in _UNET_ENDS.items():
         if name.startswith(f"{ours}."):
             return _resnet(theirs + name.removeprefix(ours))
@@ -324,7 +407,8 @@ def _of_unet(name: str) -> str:
     if part == "downsamplers":
         return f"input_blocks.{(_LAYERS + 1) * (block + 1)}.0.op.{rest.removeprefix('conv.')}"
     if part == "upsamplers":
-        return f"output_blocks.{(_LAYERS + 1) * block + _LAYERS}.1.{rest}"
+        place = 2 if f"up_blocks.{block}" in attending else 1
+        return f"output_blocks.{(_LAYERS + 1) * block + _LAYERS}.{place}.{rest}"
     number = (_LAYERS + 1) * block + layer + (side == "down")
     blocks = "input_blocks" if side == "down" else "output_blocks"
     return _resnet(f"{blocks}.{number}.{0 if part == 'resnets' else 1}.{rest}")
@@ -336,12 +420,22 @@ def _resnet(name: str) -> str:
     return name
 
 
-def _of_vae(name: str) -> str:
+def _old_vae(tensors: dict[str, Any]) -> dict[str, Any]:
+    """The layers around the attention were convolutions once."""
+    last = max(int(found[1]) for name in tensors if (found := re.match(r"decoder\.up_blocks\.(\d)", name)))
+    wide = {name for name, tensor in tensors.items() if "attentions" in name and tensor.ndim == 2}
+    return {
+        _of_vae(name, last): tensor[:, :, None, None].contiguous() if name in wide else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def _of_vae(name: str, last: int) -> str:
     name = re.sub(r"encoder\.down_blocks\.(\d)\.resnets\.", r"encoder.down.\1.block.", name)
     name = re.sub(r"encoder\.down_blocks\.(\d)\.downsamplers\.0\.", r"encoder.down.\1.downsample.", name)
-    name = re.sub(r"decoder\.up_blocks\.(\d)\.resnets\.", lambda at: f"decoder.up.{3 - int(at[1])}.block.", name)
+    name = re.sub(r"decoder\.up_blocks\.(\d)\.resnets\.", lambda at: f"decoder.up.{last - int(at[1])}.block.", name)
     name = re.sub(
-        r"decoder\.up_blocks\.(\d)\.upsamplers\.0\.", lambda at: f"decoder.up.{3 - int(at[1])}.upsample.", name
+        r"decoder\.up_blocks\.(\d)\.upsamplers\.0\.", lambda at: f"decoder.up.{last - int(at[1])}.upsample.", name
     )
     for ours, theirs in _VAE_WORDS.items():
         name = re.sub(rf"(^|\.){re.escape(ours)}\.", rf"\1{theirs}.", name)

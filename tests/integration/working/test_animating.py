@@ -128,6 +128,23 @@ async def test_pictures_of_the_step_before_and_an_upload_are_set_in_motion(make:
 
 
 @pytest.mark.usefixtures("ready")
+async def test_stable_video_diffusion_sets_a_picture_in_motion(make: Make, storage: Storage) -> None:
+    ada = await make.person("ada")
+    sent = await uploads.add(storage, ada.id, png(), "green.png")
+    move = ImageToAnimation(model="video", upload=sent.sha256, longest_side=96, frames=3, num_inference_steps=2, seed=8)
+    state, (row,) = await w.ended(await w.accept(await make.pipeline(ada, steps=[move])))
+    assert (state, row["error_message"]) == ("succeeded", None)
+    (made,) = await w.pictures(row["id"])
+    assert (made["media_type"], made["width"], made["height"], made["seed"]) == ("image/webp", 96, 64, 8)
+    file = await storage.get(key_of(made["sha256"]))
+    assert shown_for(file, "webp")[0] == 3
+    video = await models.require("video", "image_to_animation")
+    for receipt in (row["receipt"], told_in(file)):
+        assert (receipt["model"], receipt["model_revision"]) == ("video", video.revision)
+        assert (receipt["parameters"]["motion_bucket_id"], receipt["inputs"]) == (move.motion_bucket_id, [sent.sha256])
+
+
+@pytest.mark.usefixtures("ready")
 async def test_the_starter_shows_what_it_animates_and_stops_in_the_middle(make: Make) -> None:
     step = TextToAnimation(prompt=PROMPT, num_inference_steps=150)
     pipeline = await make.pipeline(steps=[step])

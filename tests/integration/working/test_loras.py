@@ -177,6 +177,27 @@ async def test_a_prompt_draws_with_a_lora_and_the_receipt_tells(
 
 
 @pytest.mark.usefixtures("site")
+async def test_the_shipped_loras_are_worn_alone_and_together(make: Make, db: Any, storage: Storage) -> None:
+    await models.register_all({})
+    prompts = ["", "<lora:fish:0.8>", "<lora:cyanotype:0.5>", "<lora:fish:0.8> <lora:cyanotype:0.5>"]
+    asked = [msgspec.structs.replace(DRAW, prompt=f"a blue fish {tags}") for tags in prompts]
+    state, rows = await w.ended(await w.accept(await make.pipeline(steps=asked)))
+    assert (state, {row["error_message"] for row in rows}) == ("succeeded", {None})
+    drawn = set()
+    for row in rows:
+        (made,) = await w.pictures(row["id"])
+        with Image.open(io.BytesIO(await storage.get(key_of(made["sha256"])))) as picture:
+            drawn.add(picture.tobytes())
+    assert len(drawn) == len(asked)
+    told = {
+        name: {"name": name, "weight": weight, "revision": weights.revision(models.SHIPPED[name].path)}
+        for name, weight in (("cyanotype", 0.5), ("fish", 0.8))
+    }
+    worn = [row["receipt"]["parameters"].get("loras", []) for row in rows]
+    assert worn == [[], [told["fish"]], [told["cyanotype"]], [told["cyanotype"], told["fish"]]]
+
+
+@pytest.mark.usefixtures("site")
 async def test_a_step_draws_with_another_vae_and_the_file_tells(
     make: Make, db: Any, storage: Storage, tmp_path: Path
 ) -> None:
