@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from msgspec import Struct
 
 WIDTH, HEIGHT = 720, 340
-LEFT, RIGHT, TOP, BOTTOM = 84, 24, 16, 84
+LEFT, RIGHT, TOP, BOTTOM = 84, 44, 16, 84
 """What the axes' words need around the curves, in the drawing's own pixels."""
 GUESSING = 1.386
 """The discriminator's loss where it cannot tell one from the other: 2 log 2."""
