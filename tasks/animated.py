@@ -5,6 +5,7 @@ PyAV is imported when first needed.
 """
 
 import io
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -13,6 +14,7 @@ from struct import pack
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 from PIL import Image, ImageOps
 
 from domain import receipts
@@ -109,7 +111,7 @@ def _webp(made: Animation, receipt: Receipt) -> bytes:
     """All colors, lossy. The receipt is the description in its Exif, and what is for other tools the comment."""
     first, *rest = made.frames
     exif = Image.Exif()
-    exif[IMAGE_DESCRIPTION] = _told(receipt)
+    exif[IMAGE_DESCRIPTION] = "offshoot " + json.dumps(msgspec.to_builtins(receipt))  # ASCII, as Exif wants it
     if lines := _lines(made, receipt):
         exif.get_ifd(EXIF_IFD)[USER_COMMENT] = b"UNICODE\0" + lines.encode("utf-16-be")
     buffer = io.BytesIO()
