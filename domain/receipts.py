@@ -116,19 +116,30 @@ def in_text(text: str, ending: str, receipt: Mapping[str, Any]) -> str:
 
 _SAMPLERS = {
     "DDIMScheduler": "DDIM",
+    "DDIMParallelScheduler": "DDIM",
     "DDPMScheduler": "DDPM",
+    "DDPMParallelScheduler": "DDPM",
     "DEISMultistepScheduler": "DEIS",
     "DPMSolverMultistepScheduler": "DPM++ 2M",
     "DPMSolverSDEScheduler": "DPM++ SDE",
     "DPMSolverSinglestepScheduler": "DPM++ 2S",
     "EulerAncestralDiscreteScheduler": "Euler a",
     "EulerDiscreteScheduler": "Euler",
+    "FlowMatchEulerDiscreteScheduler": "Euler",
+    "FlowMatchHeunDiscreteScheduler": "Heun",
+    "FlowMatchLCMScheduler": "LCM",
     "HeunDiscreteScheduler": "Heun",
+    "KDPM2AncestralDiscreteScheduler": "DPM2 a",
     "KDPM2DiscreteScheduler": "DPM2",
+    "LCMScheduler": "LCM",
     "LMSDiscreteScheduler": "LMS",
     "PNDMScheduler": "PLMS",
+    "SASolverScheduler": "SA Solver",
+    "TCDScheduler": "TCD",
     "UniPCMultistepScheduler": "UniPC",
 }
+"""What A1111 and those that came after it call the samplers. Parallel forms and those for flows go by the plain names
+there."""
 
 
 def infotext(receipt: Receipt, seed: int | None, width: int, height: int) -> str:

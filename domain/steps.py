@@ -476,6 +476,7 @@ class TextToAnimation(Step, tag="text_to_animation"):
     label = "Animate"
     queue = "image"
     gives = "animation"
+    code = 2
 
     prompt: Prompt = ""
     negative_prompt: NegativePrompt = ""
@@ -494,7 +495,7 @@ class TextToAnimation(Step, tag="text_to_animation"):
 
     @property
     def moot(self) -> frozenset[str]:
-        """Colors are chosen for a GIF alone, and how often an MP4 plays is up to the player."""
+        """What the format says nothing of."""
         return _moot_of(self.format)
 
 
@@ -506,6 +507,7 @@ class ImageToAnimation(Step, tag="image_to_animation"):
     queue = "image"
     takes = "image"
     gives = "animation"
+    code = 2
 
     prompt: Prompt = ""
     negative_prompt: NegativePrompt = ""
@@ -543,6 +545,7 @@ class ImageToAnimation(Step, tag="image_to_animation"):
 
 
 def _moot_of(format: str) -> frozenset[str]:
+    """Colors are chosen for a GIF alone, and how often an MP4 plays is up to the player."""
     return {"gif": frozenset[str](), "webp": frozenset({"colors"})}.get(format, frozenset({"colors", "loop"}))
 
 
@@ -560,6 +563,7 @@ class GanImage(Step, tag="gan_image"):
     label = "Generate"
     queue = "image"
     gives = "image"
+    later = frozenset({"colors"})
 
     model: ModelName = "shapes-gan"
     class_label: Annotated[
@@ -595,6 +599,7 @@ class GanImage(Step, tag="gan_image"):
         Meta(title="Format", description="Of a walk: a GIF of 256 colors a frame, an animated WebP, or an MP4."),
     ] = "gif"
     loop: Loop = 0
+    colors: Colors = "own"
 
     @property
     def made(self) -> Medium:
@@ -603,10 +608,10 @@ class GanImage(Step, tag="gan_image"):
 
     @property
     def moot(self) -> frozenset[str]:
-        """What tells how a walk is shown says nothing of pictures; how often an MP4 plays is up to the player."""
+        """What tells how a walk is shown says nothing of pictures."""
         if self.layout == "pictures":
-            return frozenset({"frames", "frame_ms", "format", "loop"})
-        return frozenset({"loop"}) if self.format == "mp4" else frozenset()
+            return frozenset({"frames", "frame_ms", "format", "loop", "colors"})
+        return _moot_of(self.format)
 
 
 FrameSize = Annotated[
@@ -760,6 +765,7 @@ class Join(Step, tag="join"):
     queue = "light"
     takes = "image"
     gives = "image"
+    later = frozenset({"colors"})
 
     also: Annotated[
         Annotated[int, Meta(ge=1, le=MAX_STEPS)] | None,
@@ -786,6 +792,7 @@ class Join(Step, tag="join"):
         int, Meta(ge=20, le=10_000, title="Each for", description="Milliseconds that each picture is shown.")
     ] = 500
     loop: Annotated[int, Meta(ge=0, le=100, title="Repeat", description="How often it plays; 0 is without end.")] = 0
+    colors: Colors = "own"
 
     @property
     def made(self) -> Medium:
@@ -794,11 +801,10 @@ class Join(Step, tag="join"):
 
     @property
     def moot(self) -> frozenset[str]:
-        """What lays out a sheet says nothing of an animation, and the other way round; only a grid has columns, and how
-        often an MP4 plays is up to the player."""
+        """What lays out a sheet says nothing of an animation, and the other way round; only a grid has columns."""
         if self.layout in MOVING:
-            return frozenset({"columns", "gap"} | ({"loop"} if self.layout == "mp4" else set()))
-        return frozenset({"frame_ms", "loop"} | ({"columns"} if self.layout != "grid" else set()))
+            return frozenset({"columns", "gap"}) | _moot_of(self.layout)
+        return frozenset({"frame_ms", "loop", "colors"} | ({"columns"} if self.layout != "grid" else set()))
 
 
 class Pick(Step, tag="pick"):

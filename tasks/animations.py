@@ -1,6 +1,7 @@
 """What the steps that draw animations share."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 from PIL import Image
@@ -27,4 +28,4 @@ def check_frames(pipe: Any, model: Model, frames: int) -> None:
 
 def of(frames: Sequence[Image.Image], step: TextToAnimation | ImageToAnimation, seed: int) -> Animation:
     """The frames as the step wants them shown."""
-    return Animation([*frames], round(1000 / step.fps), step.loop, seed, step.format, step.colors)
+    return Animation([*frames], Fraction(1, step.fps), step.loop, seed, step.format, step.colors)

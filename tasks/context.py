@@ -4,6 +4,7 @@ import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image
@@ -44,11 +45,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Animation:
-    """RGB pictures of one size, each shown for `frame_ms` milliseconds; `loop` times over, 0 without end. `format` is
-    that of its file, `colors` are those of a GIF: 256 of each frame's own, or 256 for all, dithered or not."""
+    """RGB pictures of one size, each shown for so many `seconds`, exactly; `loop` times over, 0 without end. `format`
+    is that of its file, `colors` are those of a GIF: 256 of each frame's own, or 256 for all, dithered or not."""
 
     frames: list[Image.Image]
-    frame_ms: int
+    seconds: Fraction
     loop: int
     seed: int | None
     format: Literal["gif", "webp", "mp4"] = "gif"

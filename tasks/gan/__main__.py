@@ -1,8 +1,9 @@
 """Trains a generator on a folder of pictures: `python -m tasks.gan train FOLDER OUT --minutes 30`.
 
 FOLDER has a folder of pictures for each class, or pictures straight in it. OUT gets `model/`, to be registered with
-`offshoot models add NAME OUT/model`, and while it trains `losses.csv` and grids of samples. Ctrl-C stops it; the same
-command goes on. `python -m tasks.gan draw FOLDER` draws simple shapes to try it with.
+`offshoot models add NAME OUT/model`, and while it trains `losses.csv`, grids of samples and a page of both,
+`index.html`. Ctrl-C stops it; the same command goes on. `python -m tasks.gan draw FOLDER` draws simple shapes to try it
+with.
 """
 
 import argparse
@@ -61,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def train(given: argparse.Namespace) -> None:
     """Train until the time is over, the steps are made or someone stops it. Raises Unusable."""
     training, seen, classes = begun(given)
-    watch, until = Watch(given.out, training), time.monotonic() + given.minutes * 60
-    with _told_to_stop() as told:
+    until = time.monotonic() + given.minutes * 60
+    with _told_to_stop() as told, Watch(given.out, training) as watch:
         while training.steps < given.steps and time.monotonic() < until and not told:
             watch.saw(training.step(seen, classes))
             if training.steps % given.every == 0:

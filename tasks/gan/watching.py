@@ -1,13 +1,16 @@
-"""What a training leaves to look at: losses, grids of samples, and the generator as it is."""
+"""What a training leaves to look at: losses, grids of samples, a page of both, and the generator as it is."""
 
 import math
 import re
 import time
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import torch
 from PIL import Image
 
+from tasks.gan import page
 from tasks.gan.pictures import image
 from tasks.gan.training import Losses, Training
 from tasks.learning import Unusable
@@ -16,16 +19,16 @@ ACROSS = 8
 """Samples of each class, side by side."""
 DOWN = 4
 """Rows where there is one class only."""
-COLUMNS = ("step", "discriminator", "generator")
-_LINE = re.compile(r"(\d+),\d+\.\d{4},\d+\.\d{4}", re.ASCII)
+COLUMNS = ("step", *page.NAMES)
+_LINE = re.compile(r"(\d+),(\d+\.\d{4}),(\d+\.\d{4})", re.ASCII)
 
 
 class Watch:
     """Writes into a folder, and goes on where a training that was stopped left it.
 
     `losses.csv` has the mean losses since the line before; `samples/000100.png` are drawn from the same latents each
-    time, a row for each class; `model/` is a folder of diffusers with the generator; `training.safetensors` is what
-    going on needs.
+    time, a row for each class; `index.html` shows both, and loads itself anew until the `with` ends; `model/` is a
+    folder of diffusers with the generator; `training.safetensors` is what going on needs.
     """
 
     def __init__(self, folder: Path, training: Training) -> None:
@@ -34,14 +37,22 @@ class Watch:
         self._seen: list[Losses] = []
         self._start = time.monotonic()
         (folder / "samples").mkdir(parents=True, exist_ok=True)
-        self._forget_later(folder / "losses.csv")
+        self._lines = self._kept(folder / "losses.csv")
 
-    def _forget_later(self, file: Path) -> None:
-        """Drop lines of steps that were made but not kept, and what was not written to its end."""
+    def __enter__(self) -> Self:
+        self._show(running=True)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._show(running=False, fault="" if error is None else str(error) or type(error).__name__)
+
+    def _kept(self, file: Path) -> list[page.Line]:
+        """The lines so far. Those of steps that were made but not kept, and what was not written to its end, go."""
         lines = file.read_text("utf-8", "replace").splitlines() if file.is_file() else []
         whole = filter(None, map(_LINE.fullmatch, lines))
-        kept = [line[0] for line in whole if int(line[1]) <= self._training.steps]
-        file.write_text("\n".join([",".join(COLUMNS), *kept, ""]), "utf-8")
+        kept = [line for line in whole if int(line[1]) <= self._training.steps]
+        file.write_text("\n".join([",".join(COLUMNS), *(line[0] for line in kept), ""]), "utf-8")
+        return [page.Line(int(line[1]), float(line[2]), float(line[3])) for line in kept]
 
     @property
     def behind(self) -> bool:
@@ -67,15 +78,28 @@ class Watch:
             )
         with (self._folder / "losses.csv").open("a", encoding="utf-8") as file:
             file.write(f"{training.steps},{discriminator:.4f},{generator:.4f}\n")
+        self._lines.append(page.Line(training.steps, discriminator, generator))
         self._seen.clear()
         training.mean.find_centers()
         samples(training).save(self._folder / "samples" / f"{training.steps:06}.png")
         self._save_model()
         training.save(self._folder / "training.safetensors")
-        minutes = (time.monotonic() - self._start) / 60
+        self._show(running=True)
         return (
-            f"{training.steps} steps, {minutes:.1f} min: discriminator {discriminator:.3f}, generator {generator:.3f}"
+            f"{training.steps} steps, {self._minutes:.1f} min: "
+            f"discriminator {discriminator:.3f}, generator {generator:.3f}"
         )
+
+    @property
+    def _minutes(self) -> float:
+        return (time.monotonic() - self._start) / 60
+
+    def _show(self, running: bool, fault: str = "") -> None:
+        """Write the page, so that a browser finds a whole one."""
+        beside = self._folder / "index.part"
+        classes = self._training.settings.classes
+        beside.write_text(page.written(self._lines, classes, self._minutes, running, fault), "utf-8")
+        beside.replace(self._folder / "index.html")
 
     def _save_model(self) -> None:
         """Beside it and then in its place, so that whoever opens it meanwhile finds each file whole."""

@@ -1,6 +1,7 @@
 """Generate pictures of a class with a trained generator, or a walk between them."""
 
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -38,7 +39,7 @@ def run(step: GanImage, ctx: Context) -> Result:
     from tasks.gan import drawing
 
     frames = list(_drawn(step, ctx, *drawing.walk(latents, shares, step.frames)))
-    made = Animation(frames, step.frame_ms, step.loop, seeds[0], step.format)
+    made = Animation(frames, Fraction(step.frame_ms, 1000), step.loop, seeds[0], step.format, step.colors)
     return Result(pictures=[made], used=used)
 
 

@@ -1,6 +1,7 @@
 """Put pictures together: in a grid, side by side, or one after the other."""
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from math import ceil, sqrt
 
 from PIL import Image, ImageOps
@@ -21,7 +22,8 @@ def run(step: Join, ctx: Context) -> Result:
     cell = max(picture.width for picture in pictures), max(picture.height for picture in pictures)
     made: Picture | Animation
     if step.layout in ("gif", "webp", "mp4"):
-        made = Animation([*_fitted(pictures, cell, ctx)], step.frame_ms, step.loop, None, step.layout)
+        frames, seconds = [*_fitted(pictures, cell, ctx)], Fraction(step.frame_ms, 1000)
+        made = Animation(frames, seconds, step.loop, None, step.layout, step.colors)
     else:
         across = columns(step, len(pictures))
         sheet = _sheet(len(pictures), cell, across, step.gap)

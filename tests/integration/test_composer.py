@@ -8,7 +8,7 @@ import pytest
 from domain import db, drafts, forks, models, pipelines, steps
 from domain.steps import ImageToImage, Recipe, TextToImage
 from tests.make import png
-from web import composer, text_starts, voice_help
+from web import composer, text_starts, upscaler_help, voice_help
 
 PART = {"HX-Request": "true", "HX-Request-Type": "partial"}
 FORM = {
@@ -302,7 +302,8 @@ async def test_every_field_of_every_kind_is_in_the_form(browser, kind):
     html = (await browser.get("/pipelines/new")).text
     for field in steps.fields_of(kind):
         name = f"s1-{field.name}"
-        if voice_help.hidden(kind, field.name, "", {}) or field.name in steps.KINDS[kind].later:
+        of_models = field.name in upscaler_help.hidden({"kind": kind}, ()) or field.widget == "vae"
+        if of_models or voice_help.hidden(kind, field.name, "", {}):
             assert name not in html, "this site has no model that takes a sample of a voice or enlarges, and no VAE"
             continue
         assert html.count(f'name="{name}"') == 1, name

@@ -6,13 +6,14 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import torch
 from PIL import Image
 
 from tasks.gan import __main__ as command
-from tasks.gan import augmentation, drawing, pictures, shapes
+from tasks.gan import augmentation, drawing, page, pictures, shapes
 from tasks.gan.discriminator import Discriminator
 from tasks.gan.training import Losses, Settings, Training
 from tasks.learning import Unusable
@@ -43,6 +44,7 @@ def train(folder: Path, out: Path, *more: str) -> None:
 
 
 SMALL = ("--side", "32", "--batch", "4")
+REFRESH = '<meta http-equiv="refresh"'
 
 
 def test_it_leaves_losses_samples_and_a_model(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,7 +96,7 @@ def test_what_ran_away_does_not_replace_what_is_kept(
 ) -> None:
     out = tmp_path / "out"
     train(folder, out, *SMALL, "--steps", "2")
-    kept = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    kept = files_in(out)
 
     def step(self: Training, *seen: torch.Tensor) -> Losses:
         self.steps += 1
@@ -102,7 +104,13 @@ def test_what_ran_away_does_not_replace_what_is_kept(
 
     monkeypatch.setattr(Training, "step", step)
     assert "no numbers any more at step 4" in refused("train", str(folder), str(out), "--every", "2")
-    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == kept
+    assert files_in(out) == kept
+    assert "It went wrong: The losses are no numbers any more at step 4" in (out / "index.html").read_text()
+
+
+def files_in(folder: Path) -> dict[Path, bytes]:
+    """All but the page, which tells how it ended."""
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != "index.html"}
 
 
 def test_pictures_that_are_all_alike_are_learned_from() -> None:
@@ -144,9 +152,12 @@ def test_a_model_that_is_open_stays_whole_while_training_goes_on(folder: Path, t
 def test_a_signal_stops_it_with_everything_kept(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: signal.Signals
 ) -> None:
-    step = Training.step
+    step, shown = Training.step, tmp_path / "out" / "index.html"
+    while_it_ran: list[str] = []
 
     def interrupted(self: Training, *seen: torch.Tensor) -> Losses:
+        if self.steps in (0, 2):
+            while_it_ran.append(shown.read_text())
         if self.steps == 2:
             os.kill(os.getpid(), sign)
         return step(self, *seen)
@@ -157,6 +168,12 @@ def test_a_signal_stops_it_with_everything_kept(
     assert signal.getsignal(sign) == before
     assert Training.load(tmp_path / "out" / "training.safetensors", torch.device("cpu")).steps == 3
     assert (tmp_path / "out" / "losses.csv").read_text().splitlines()[-1].startswith("3,")
+    assert ["<h1>Training</h1>" in page and REFRESH in page for page in while_it_ran] == [True, True]
+    assert ["samples/000002.png" in page for page in while_it_ran] == [False, True]
+    after = shown.read_text()
+    assert "<h1>Stopped</h1>" in after
+    assert "samples/000003.png" in after
+    assert REFRESH not in after
 
 
 def test_lines_of_steps_that_were_lost_are_written_anew(folder: Path, tmp_path: Path) -> None:
@@ -167,6 +184,53 @@ def test_lines_of_steps_that_were_lost_are_written_anew(folder: Path, tmp_path: 
     lines = (tmp_path / "out" / "losses.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["step", "2", "4"]
     assert not lines[-1].endswith("0.1000,0.1000")
+
+
+def drawn(html: str) -> list[list[tuple[float, float]]]:
+    """The points of the curves in a page, whose drawing is sound XML."""
+    svg = ElementTree.fromstring(html[html.index("<svg") : html.index("</svg>") + 6])
+    words = [element.text for element in svg.iter("text")]
+    assert {"Steps", "Loss", "0"} <= {*words}, "both axes say what they are"
+    curves = [element.attrib["points"].split() for element in svg.iter("polyline")]
+    return [[(float(x), float(y)) for x, y in (point.split(",") for point in curve)] for curve in curves]
+
+
+def test_the_page_draws_curves_of_losses_within_its_axes() -> None:
+    lines = [page.Line(step, 1 + math.sin(step), 3.0) for step in range(1, 10_001)]
+    discriminator, generator = drawn(page.written(lines, ["fox"], 1.5, running=True))
+    for curve in (discriminator, generator):
+        assert 100 < len(curve) <= page.MOST
+        assert all(page.LEFT <= x <= page.WIDTH - page.RIGHT for x, _ in curve)
+        assert all(page.TOP <= y <= page.HEIGHT - page.BOTTOM for _, y in curve)
+    assert curve_is_flat(generator)
+    assert not curve_is_flat(discriminator)
+    assert max(y for _, y in generator) < min(y for _, y in discriminator), "what is more is higher up"
+
+
+def curve_is_flat(curve: list[tuple[float, float]]) -> bool:
+    return len({y for _, y in curve}) == 1
+
+
+def test_the_page_says_in_words_what_it_draws() -> None:
+    html = page.written([page.Line(7, 0.5, 1.5), page.Line(1_400, 0.25, 2.5)], ["<fox>", "owl"], 2, running=False)
+    assert "The generator’s went from 1.50 to 2.50, between 1.50 and 2.50." in html
+    assert "<strong>1,400 steps</strong>" in html
+    assert "&lt;fox&gt;, owl" in html
+    assert "<td>0.2500</td>" in html
+    assert "<script" not in html
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_page_draws_the_first_lines_too(count: int) -> None:
+    assert [len(curve) for curve in drawn(page.written([page.Line(1, 1.2, 0.7)] * count, ["fox"], 0, True))] == [2, 2]
+    assert "Nothing is kept yet" in page.written([], ["fox"], 0, True)
+
+
+@pytest.mark.parametrize(
+    ("most", "found"), [(1.46, [0, 0.5, 1]), (7, [0, 2, 4, 6]), (100, [0, 50, 100]), (6_000, [0, 2_000, 4_000, 6_000])]
+)
+def test_axes_have_round_numbers(most: float, found: list[float]) -> None:
+    assert page.ticks(most) == found
 
 
 def refused(*arguments: str) -> str:

@@ -14,7 +14,7 @@ from domain.errors import DomainError
 from domain.prepare import Given, prepare
 from domain.receipts import Receipt
 from domain.steps import Join, Recipe, TextToImage, Upscale
-from tasks import files
+from tasks import animated, files
 from tasks.context import Animation, Context, Picture, Stopped
 from tasks.loading import Models
 from tasks.messages import Job, Member
@@ -100,13 +100,20 @@ def test_a_gif_shows_each_for_its_time_and_carries_the_receipt(loop: int, said: 
     assert file == files.encode(joined(step, png("red", (40, 20)), png("blue", (20, 20))), RECEIPT)
 
 
+@pytest.mark.parametrize("colors", ["own", "shared", "dithered"])
+def test_a_gif_takes_the_colors_that_the_step_names(colors: Any) -> None:
+    made = joined(Join(layout="gif", colors=colors), png("red", (40, 20)), png("blue", (40, 20)))
+    assert isinstance(made, Animation)
+    assert made.colors == colors
+
+
 def test_an_animated_webp_keeps_colors_times_and_the_receipt() -> None:
     step = Join(layout="webp", frame_ms=200, loop=3)
     file = files.encode(joined(step, png("red", (40, 20)), png("blue", (40, 20))), RECEIPT)
     assert (file.media_type, file.width, file.height) == ("image/webp", 40, 20)
     found = Image.open(io.BytesIO(file.data))
     assert (found.format, found.n_frames, found.info["loop"]) == ("WEBP", 2, 3)
-    words, _, content = found.getexif()[files.IMAGE_DESCRIPTION].partition(" ")
+    words, _, content = found.getexif()[animated.IMAGE_DESCRIPTION].partition(" ")
     assert (words, json.loads(content)["kind"]) == ("offshoot", "join")
     found.seek(1)
     found.load()
@@ -120,7 +127,7 @@ def test_an_mp4_has_even_sides_its_times_and_the_receipt() -> None:
     file = files.encode(joined(step, *[png(color, (41, 20)) for color in ("red", "green", "blue")]), RECEIPT)
     assert (file.media_type, file.width, file.height) == ("video/mp4", 42, 20)
     with av.open(io.BytesIO(file.data)) as found:
-        words, _, content = found.metadata["comment"].partition(" ")
+        words, _, content = found.metadata["description"].partition(" ")
         assert (words, json.loads(content)["kind"]) == ("offshoot", "join")
         (stream,) = found.streams.video
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
@@ -182,7 +189,9 @@ def test_pictures_of_two_steps_come_in_and_each_must_give_some() -> None:
     [
         (Join(layout="gif", gap=3), Join(layout="gif", columns=5), True),
         (Join(layout="gif", frame_ms=100), Join(layout="gif"), False),
-        (Join(frame_ms=100), Join(loop=3), True),
+        (Join(layout="gif", colors="shared"), Join(layout="gif"), False),
+        (Join(layout="webp", colors="shared"), Join(layout="webp"), True),
+        (Join(frame_ms=100), Join(loop=3, colors="dithered"), True),
         (Join(layout="mp4", loop=3), Join(layout="mp4"), True),
         (Join(layout="webp", loop=3), Join(layout="webp"), False),
         (Join(layout="webp"), Join(layout="mp4"), False),

@@ -142,6 +142,16 @@ def test_a_step_takes_the_one_before_unless_it_names_another() -> None:
     assert [steps.source_of(number, recipe) for number in (1, 2, 3)] == [None, 1, 1]
 
 
+@pytest.mark.parametrize("step", [steps.GanImage(layout="walk"), steps.Join(source=1, layout="gif")])
+def test_a_recipe_from_before_a_gif_had_a_choice_of_colors_is_the_same(step: Any) -> None:
+    recipe = Recipe(steps=[TextToImage(prompt="a cat"), step])
+    assert b"colors" not in steps.encode(recipe)
+    assert steps.encode(steps.decode(steps.encode(recipe))) == steps.encode(recipe)
+    chosen = Recipe(steps=[TextToImage(prompt="a cat"), msgspec.structs.replace(step, colors="shared")])
+    assert steps.digest(chosen) != steps.digest(recipe)
+    assert steps.decode(steps.encode(chosen)) == chosen
+
+
 def test_old_versions_decode_and_equal_recipes_have_one_digest() -> None:
     old = b'{"steps": [{"kind": "text_to_image", "prompt": "a cat"}]}'
     recipe = steps.decode(old)

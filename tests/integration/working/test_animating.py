@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 LogIn = Callable[[httpx.AsyncClient, Person], Awaitable[httpx.AsyncClient]]
 PROMPT = "a red circle on a blue background"
 SMALL: dict[str, Any] = {"frames": 4, "num_inference_steps": 2, "width": 64, "height": 64, "seed": 3}
-DRAW = TextToAnimation(prompt=PROMPT, model="lively", fps=10, **SMALL)
+DRAW = TextToAnimation(prompt=PROMPT, model="lively", fps=12, **SMALL)
 MEDIA = {"gif": "image", "webp": "image", "mp4": "video"}
 LOADED = Models("cpu")
 
@@ -72,6 +73,17 @@ def shown_for(file: bytes, form: str) -> tuple[int, float]:
         return len(lengths), sum(lengths)
 
 
+def told_others(file: bytes, form: str) -> str:
+    """The lines that a file has for other tools."""
+    if form == "mp4":
+        with av.open(io.BytesIO(file)) as video:
+            return video.metadata["comment"]
+    with Image.open(io.BytesIO(file)) as image:
+        if form == "gif":
+            return image.info["comment"].decode()
+        return image.getexif().get_ifd(0x8769)[0x9286].removeprefix(b"UNICODE\0").decode("utf-16-be")
+
+
 def told_in(file: bytes) -> dict[str, Any]:
     """The receipt inside a file, which is JSON behind a word."""
     start = file.index(b'offshoot {"') + len(b"offshoot ")
@@ -94,10 +106,13 @@ async def test_a_prompt_becomes_an_animation_in_each_format(make: Make, storage:
         told = (made["media_type"], made["width"], made["height"], made["seed"])
         assert told == (f"{MEDIA[form]}/{form}", 64, 64, 3)
         file = await storage.get(key_of(made["sha256"]))
-        assert shown_for(file, form) == (4, 400)
+        shown, lasts = shown_for(file, form)
+        assert (shown, lasts) == (4, pytest.approx({"gif": 330, "webp": 333, "mp4": 1000 / 3}[form], abs=0.01))
+        assert told_others(file, form).startswith(f"{PROMPT}\nSteps: 2, Sampler: DDIM, ")
+        assert b"trainedAlgorithmicMedia" in file
         receipt = told_in(file)
         given = receipt["parameters"]
-        assert (receipt["kind"], given["prompt"], given["frames"], given["fps"]) == ("text_to_animation", PROMPT, 4, 10)
+        assert (receipt["kind"], given["prompt"], given["frames"], given["fps"]) == ("text_to_animation", PROMPT, 4, 12)
         assert receipt["model_revision"] == row["resolved"]["model_revision"]
         (small,) = (await artifacts.renditions(made["sha256"])).values()
         poster = Image.open(io.BytesIO(await storage.get(key_of(small))))
@@ -357,7 +372,7 @@ def test_a_gif_has_colors_of_each_frame_or_of_all() -> None:
     ]
 
     def written(colors: Any) -> Image.Image:
-        made = Animation(frames, 100, 0, None, "gif", colors)
+        made = Animation(frames, Fraction(1, 10), 0, None, "gif", colors)
         return Image.open(io.BytesIO(files.encode(made, Receipt(kind="text_to_animation", code=1, parameters={})).data))
 
     palettes, errors = {}, {}

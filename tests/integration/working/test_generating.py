@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from collections.abc import Awaitable, Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ async def test_it_generates_pictures_of_the_class_with_their_receipt(make: Make,
     assert receipt["model_revision"] == weights.revision(models.SHIPPED[SHAPES].path)
     assert "diffusers" in receipt["versions"]
 
-    same = await make.pipeline(ada, steps=[changed(step, frames=99)])
+    same = await make.pipeline(ada, steps=[changed(step, frames=99, colors="shared")])
     _, (known,) = await w.ended(await w.accept(same, afresh=False))
     assert known["state"] == "reused"
 
@@ -75,7 +76,7 @@ async def test_it_generates_pictures_of_the_class_with_their_receipt(make: Make,
 @pytest.mark.usefixtures("ready")
 @pytest.mark.parametrize("form", ["gif", "webp", "mp4"])
 async def test_a_walk_is_an_animation_with_its_receipt(make: Make, storage: Storage, form: Any) -> None:
-    step = steps.GanImage(model="small", layout="walk", format=form, frames=12, num_images=3, seed=4)
+    step = steps.GanImage(model="small", layout="walk", format=form, frames=12, num_images=3, seed=4, colors="dithered")
     state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[step])))
     assert (state, row["error_message"]) == ("succeeded", None)
     (made,) = await w.pictures(row["id"])
@@ -83,6 +84,7 @@ async def test_a_walk_is_an_animation_with_its_receipt(make: Make, storage: Stor
     assert row["receipt"]["parameters"]["classes"] == ["fox", "owl", "fox"]
     file = await storage.get(key_of(made["sha256"]))
     assert b"offshoot " in file
+    assert b"trainedAlgorithmicMedia" in file
     assert shown_for(file, form) == 12 * step.frame_ms
 
 
@@ -126,8 +128,9 @@ def test_a_walk_is_an_animation_and_how_it_is_shown_counts_for_it_alone() -> Non
         "animation",
         "animation",
     )
-    assert steps.GanImage().moot == {"frames", "frame_ms", "format", "loop"}
-    assert (walk.moot, changed(walk, format="mp4").moot) == (frozenset(), {"loop"})
+    assert steps.GanImage().moot == {"frames", "frame_ms", "format", "loop", "colors"}
+    moot = {form: changed(walk, format=form).moot for form in MEDIA}
+    assert moot == {"gif": frozenset(), "webp": {"colors"}, "mp4": {"colors", "loop"}}
 
 
 def changed(step: steps.GanImage, **values: Any) -> steps.GanImage:
@@ -182,7 +185,7 @@ def test_a_walk_is_closed_and_passes_through_the_pictures(small: Path) -> None:
     step = steps.GanImage(class_label="owl", num_images=2, layout="walk", frames=8, frame_ms=50, loop=2, factor=1)
     (walk,) = made(small, step)
     assert isinstance(walk, Animation)
-    assert (len(walk.frames), walk.frame_ms, walk.loop, walk.seed) == (8, 50, 2, 0)
+    assert (len(walk.frames), walk.seconds, walk.loop, walk.seed) == (8, Fraction(1, 20), 2, 0)
     pictures = images(small, changed(step, layout="pictures"))
     for at, frame in zip(pictures, (walk.frames[0], walk.frames[4]), strict=True):
         off = np.abs(np.frombuffer(at, np.uint8).astype(int) - np.asarray(frame).ravel())
