@@ -38,12 +38,13 @@ async def test_pictures_of_a_class_stand_side_by_side(open_page: OpenPage, javas
     await expect(page.locator("#preview .shots img")).to_have_count(4)
 
 
-async def test_a_walk_is_held_and_played(open_page: OpenPage) -> None:
-    page = await open_page(javascript=False, viewport=PHONE)
-    await sign_up(page, "walker")
+@pytest.mark.parametrize("javascript", [True, False])
+async def test_a_walk_is_held_and_played(open_page: OpenPage, javascript: bool) -> None:
+    page = await open_page(javascript=javascript, viewport=PHONE)
+    await sign_up(page, f"walker{javascript}".lower())
     await _compose(page, layout="walk", format="webp", frames="16", num_images="2")
     await page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}$"))
-    await _ended(page, False)
+    await _ended(page, javascript)
     moving = page.locator(".moving")
     await expect(moving).to_be_visible()
     await page.get_by_role("switch", name="Hold or play the animation").press("Space")

@@ -1,5 +1,6 @@
 """A 3D object: composed and run, turned by the viewer, and in still views without JavaScript."""
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from tests import meshes
 from tests.browser.conftest import PHONE, OpenPage
 from tests.browser.test_join import _add, _ended
 from tests.browser.test_journey import sign_up
+from tests.make import png
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ORBIT = "document.querySelector('model-viewer').getCameraOrbit().theta"
@@ -21,10 +23,19 @@ ORBIT = "document.querySelector('model-viewer').getCameraOrbit().theta"
 @pytest.fixture(scope="module")
 def sculptor(site: str, place: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model of 3D objects that the host added to the running site."""
-    folder = meshes.text_folder(tmp_path_factory.mktemp("models") / "sculptor")
-    command = [sys.executable, "-m", "deploy.cli", "models", "add", "sculptor", str(folder)]
+    return _added("sculptor", meshes.text_folder(tmp_path_factory.mktemp("models") / "sculptor"), place, root)
+
+
+@pytest.fixture(scope="module")
+def molder(site: str, place: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One that makes objects of pictures."""
+    return _added("molder", meshes.image_folder(tmp_path_factory.mktemp("models") / "molder"), place, root)
+
+
+def _added(name: str, folder: Path, place: Path, root: Path) -> str:
+    command = [sys.executable, "-m", "deploy.cli", "models", "add", name, str(folder)]
     subprocess.run(command, cwd=root, env={**os.environ, "DATA_DIR": str(place)}, check=True)
-    return "sculptor"
+    return name
 
 
 async def test_an_object_is_made_turned_and_shown(open_page: OpenPage, sculptor: str) -> None:
@@ -92,6 +103,37 @@ async def test_an_object_is_made_turned_and_shown(open_page: OpenPage, sculptor:
 
     entries = (await visitor.request.get("/gallery/feed.rss?kind=mesh")).text
     assert 'type="model/gltf-binary"' in await entries()
+
+
+async def test_a_picture_becomes_an_object_without_javascript(open_page: OpenPage, molder: str) -> None:
+    page = await open_page(javascript=False, viewport=PHONE)
+    await sign_up(page, "molder")
+    await page.goto("/pipelines/new")
+    await page.get_by_label("Title").fill("A blob from a picture")
+    await _add(page, 1, "image_to_3d")
+    await page.locator("button[value=drop-1]").click()
+    await expect(page.locator("[name=s1-model]")).to_have_value(molder)
+    for name, value in (("frame_size", "32"), ("grid_size", "32"), ("num_inference_steps", "0")):
+        await page.locator(f"[name=s1-{name}]").fill(value)
+    wrong = {"name": "chair.png", "mimeType": "image/png", "buffer": b"no picture at all"}
+    await page.locator("input[name=s1-upload-file]").set_input_files(wrong)  # type: ignore[arg-type]
+    await page.locator("button[name=do][value=run]:visible").first.click()
+    await expect(page.locator("#s1-upload-e")).to_be_visible()
+    await expect(page.locator("#s1-num_inference_steps-e")).to_contain_text("From 1 to")
+    await expect(page.locator("[name=s1-num_inference_steps]")).to_have_value("0")
+    await page.locator("[name=s1-num_inference_steps]").fill("2")
+    right = {"name": "chair.png", "mimeType": "image/png", "buffer": png("orange", (64, 64))}
+    await page.locator("input[name=s1-upload-file]").set_input_files(right)  # type: ignore[arg-type]
+    await page.locator("button[name=do][value=run]:visible").first.click()
+    await page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}$"))
+    await _ended(page, False)
+    await page.get_by_label("View 5 of 8").check()
+    await expect(page.locator(".object img")).to_be_visible()
+    saved = await page.get_by_role("link", name="GLB").get_attribute("href")
+    data = await (await page.request.get(saved or "")).body()
+    assert data[:4] == b"glTF"
+    told = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+    assert "image_to_3d" in json.dumps(told["asset"]), "the receipt is inside"
 
 
 async def _without_the_viewer(page: Page) -> None:

@@ -130,6 +130,25 @@ async def test_it_joins_the_pictures_of_two_steps_in_order(make: Make, storage: 
 
 
 @pytest.mark.usefixtures("ready")
+async def test_every_layout_joins_what_one_step_drew(make: Make) -> None:
+    draw = steps.TextToImage(
+        prompt="a red circle", num_inference_steps=FEW, num_images_per_prompt=3, width=64, height=64
+    )
+    layouts = {
+        "grid": ("image/png", (136, 136)),
+        "column": ("image/png", (64, 208)),
+        "webp": ("image/webp", (64, 64)),
+        "mp4": ("video/mp4", (64, 64)),
+    }
+    joins = [steps.Join(source=1, layout=layout, gap=8, columns=2) for layout in layouts]  # type: ignore[arg-type]
+    state, rows = await w.ended(await w.accept(await make.pipeline(steps=[draw, *joins])))
+    assert state == "succeeded", [row["error_message"] for row in rows]
+    for row, (media_type, size) in zip(rows[1:], layouts.values(), strict=True):
+        (made,) = await w.pictures(row["id"])
+        assert (made["media_type"], (made["width"], made["height"])) == (media_type, size)
+
+
+@pytest.mark.usefixtures("ready")
 async def test_it_redraws_an_upload(make: Make, storage: Storage) -> None:
     upload = await make.artifact(png("orange", (100, 75)), stored=True)
     step = steps.ImageToImage(prompt="a sun", upload=upload.sha256, num_inference_steps=FEW, num_images_per_prompt=2)
