@@ -36,6 +36,8 @@ _STYLES = {
     "outlined": ("outlined ", ", outlined", " with a black outline", ", cartoon outline"),
     "shadow": (", soft shadow", " with a soft shadow", ", shadow"),
 }
+_USUAL = {"tree": {"green": 0.7}, "house": {}, "boat": {}}
+"""How often the color of a thing goes without saying, where it is the usual one; others seldom do."""
 _KINDS = ("picture", "drawing", "image", "painting", "photo")
 FILLERS = (
     "beautiful", "simple", "cute", "digital", "art", "illustration", "detailed", "high", "quality", "best",
@@ -111,7 +113,7 @@ def _related(scene: Scene, chance: Random, bare: bool) -> str:
 
 def _name(thing: Thing, chance: Random, bare: bool) -> str:
     words = [_said(thing.size, chance)] if thing.size in ("small", "big") else []
-    if thing.color and not (thing.name == "tree" and thing.color == "green" and chance.random() < 0.7):
+    if thing.color and not (thing.name in _USUAL and chance.random() < _USUAL[thing.name].get(thing.color, 0.15)):
         words.append(_said(thing.color, chance))
     name = " ".join([*words, _said(thing.name, chance)])
     if bare:
