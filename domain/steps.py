@@ -873,6 +873,12 @@ def files(step: Step) -> list[tuple[str, str]]:
     return [(name, sha256) for name, sha256 in named if sha256]
 
 
+def sounds(*recipes: "Recipe") -> list[str]:
+    """The SHA-256 of every uploaded sound that the recipes name."""
+    named = [(step, field, sha256) for recipe in recipes for step in recipe.steps for field, sha256 in files(step)]
+    return [sha256 for step, field, sha256 in named if taken_by(type(step), field) == "audio"]
+
+
 def taken_by(kind: type[Step], field: str) -> Medium | None:
     """What a field that names a file takes: what its kind does; a mask is a picture, a sample of a voice a sound."""
     if kind is TextToSpeech:

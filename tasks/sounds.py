@@ -12,11 +12,10 @@ from domain import receipts
 from domain.artifacts import WIDTHS
 from domain.errors import DomainError
 from domain.receipts import Receipt
+from domain.sounds import PEAKS
 from tasks.context import Sound
 from tasks.messages import File, Form
 
-PEAKS = 96
-"""Bars by which a sound is drawn."""
 OPUS_RATE, OPUS_BITS = 48_000, 48_000
 """What Opus counts in, whatever comes in, and bits a second."""
 DRAWN = (WIDTHS[-1] + 2, (WIDTHS[-1] + 2) * 2 // 3)

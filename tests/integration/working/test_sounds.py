@@ -413,7 +413,7 @@ async def test_what_is_no_sound_is_refused(data: bytes, words: str) -> None:
 
 def test_any_layout_becomes_flac_of_one_channel() -> None:
     for data in (video(), *(sounds._written(tone(1, 48_000), PLAIN, layout) for layout in ("wav", "ogg"))):
-        wrong, made = domain.sounds.convert(data, domain.sounds.sniff(data))
+        wrong, _, made = domain.sounds.convert(data, domain.sounds.sniff(data))
         assert (wrong, heard(made)[:2]) == (0, ("flac", 16_000))
     assert domain.sounds.sniff(b"\0\0\0\x08wide\0\0\0\x08mdat") == "mov"
 
@@ -426,20 +426,29 @@ def test_what_is_wrong_with_a_file_is_told_apart() -> None:
         domain.sounds._RICH: (plain(0.1, rate=200_000), "wav"),
     }
     assert {code: domain.sounds.convert(*given) for code, given in wrong.items()} == {
-        code: (code, b"") for code in wrong
+        code: (code, "", b"") for code in wrong
     }
     assert domain.sounds.convert(plain(0.1, channels=9), "wav")[0] == domain.sounds._RICH
 
 
+def test_it_tells_how_long_and_how_loud_a_sound_is() -> None:
+    wrong, told, _ = domain.sounds.convert(tones(1, 3), "matroska")
+    seconds, peaks = told.split()
+    assert (wrong, seconds) == (0, "3.0000")
+    drawn = bytes.fromhex(peaks)
+    assert len(drawn) == domain.sounds.PEAKS
+    assert [min(drawn[:32]) > 200, max(drawn[33:63]), min(drawn[64:]) > 200] == [True, 0, True], "a pause in the middle"
+
+
 def test_what_comes_late_and_what_pauses_keeps_its_time() -> None:
-    _, late = domain.sounds.convert(video(late=1), "mov")
-    _, paused = domain.sounds.convert(tones(2, 3, 6), "matroska")
+    *_, late = domain.sounds.convert(video(late=1), "mov")
+    *_, paused = domain.sounds.convert(tones(2, 3, 6), "matroska")
     assert (loud(late), loud(paused)) == ([False, True, True], [True, True, False, False, True])
 
 
 def test_a_little_damage_is_passed_over() -> None:
     whole = mp3()
-    wrong, made = domain.sounds.convert(whole + b"\xff\xfb" + b"x" * 3_000, "mp3")
+    wrong, _, made = domain.sounds.convert(whole + b"\xff\xfb" + b"x" * 3_000, "mp3")
     assert (wrong, loud(made)) == (0, [True] * 4)
     torn = b"".join(whole[at : at + 400] + b"\xff\xfb" + b"x" * 400 for at in range(0, len(whole), 800))
     assert domain.sounds.convert(torn, "mp3")[0] == domain.sounds._BROKEN
@@ -451,7 +460,7 @@ def test_a_little_damage_is_passed_over() -> None:
 def test_a_list_of_files_opens_none_of_them(tmp_path: Path, words: str, layout: str) -> None:
     (tmp_path / "secret.wav").write_bytes(plain(1))
     given = words.format(tmp_path / "secret.wav").encode()
-    assert domain.sounds.convert(given, layout) == (domain.sounds._BROKEN, b"")
+    assert domain.sounds.convert(given, layout) == (domain.sounds._BROKEN, "", b"")
 
 
 @pytest.mark.parametrize(
@@ -487,7 +496,7 @@ async def test_nobody_waits_long_for_the_sounds_of_others(monkeypatch: pytest.Mo
             await domain.sounds.remade(plain(1), ada)
         with pytest.raises(TooMany, match="Other sounds are being read"):
             await domain.sounds.remade(plain(1), bo)
-    assert heard(await domain.sounds.remade(plain(1), bo))[0] == "flac"
+    assert heard((await domain.sounds.remade(plain(1), bo)).flac)[0] == "flac"
 
 
 async def test_a_cancelled_upload_leaves_no_process() -> None:
@@ -535,6 +544,29 @@ async def test_a_step_takes_an_upload_of_its_medium_alone(make: Make, storage: S
         }
 
 
+async def test_an_uploaded_sound_is_drawn_wherever_it_is_played(
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, storage: Storage, listener: Path
+) -> None:
+    await models.register("whisper", listener)
+    ada = await make.person("ada")
+    first, second = [(await uploads.add(storage, ada.id, data, "a", "audio")).sha256 for data in (video(), tones(0, 2))]
+    pipeline = await make.pipeline(ada, steps=[steps.SpeechToText(upload=first)])
+    then = await make.version(pipeline, steps=[steps.SpeechToText(upload=second)])
+    drawn = '<svg viewBox="0 0 384 60"'
+    for address, times in (
+        (f"/pipelines/{pipeline.id}", 1),
+        (f"/comparisons?left={pipeline.version_id}&right={then.id}", 2),
+    ):
+        page = (await client.get(address)).text
+        assert (page.count(drawn), page.count('type="audio/flac"')) == (times, times)
+    await log_in(client, ada)
+    page = (await client.get(f"/pipelines/{pipeline.id}/edit")).text
+    assert (page.count(drawn), page.count("The sound chosen for step 1")) == (1, 1)
+    await artifacts.tell_sound(second, 1.0, "")
+    page = (await client.get(f"/pipelines/{pipeline.id}/edit")).text
+    assert (page.count(drawn), page.count("The sound chosen for step 1")) == (0, 1), "one uploaded before it was drawn"
+
+
 async def test_who_was_recorded_where_stays_with_the_person(make: Make, storage: Storage, db: Any) -> None:
     ada = await make.person("ada")
     data = sounds._written(tone(1), PLAIN, "wav")
@@ -558,6 +590,7 @@ async def test_the_composer_takes_a_sound_and_plays_it(
             headers={"HX-Request": "true", "HX-Request-Type": "partial"},
         )
         assert (sent.status_code, words in sent.text) == (200 if words.startswith("<") else 422, True)
+        assert ('<svg viewBox="0 0 384 60"' in sent.text) == (sent.status_code == 200)
     sent = await client.post("/uploads?field=s1-upload-file", data=form, files={"s1-upload-file": ("a.wav", plain(1))})
     assert (sent.status_code, sent.json()["width"]) == (201, None)
     async with domain.sounds._turn((await make.person("bo")).id):

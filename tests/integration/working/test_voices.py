@@ -385,7 +385,7 @@ async def test_a_sample_of_somebody_else_is_of_no_use_to_who_knows_its_hash(
     ],
 )
 async def test_what_is_no_sample_of_a_voice_is_refused(given: Sound, words: str) -> None:
-    wrong, told = domain.sounds.convert(wav(given), "wav", sample=True)
+    wrong, told, _ = domain.sounds.convert(wav(given), "wav", sample=True)
     assert (wrong, words in domain.sounds._unfit(told)) == (domain.sounds._UNFIT, True)
     assert words in speech_t5.fault_of(given)
     assert domain.sounds.convert(wav(given), "wav")[0] == 0
