@@ -335,6 +335,7 @@ class SpeechToText(Step, tag="speech_to_text"):
     queue = "audio"
     takes = "audio"
     gives = "text"
+    code = 2
 
     upload: Annotated[
         Sha256 | None,

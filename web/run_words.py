@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
-from domain import upscalers
+from domain import transcripts, upscalers
 from domain.estimates import Estimate
 from domain.run_pages import RunPage, StepPage
 from domain.services import Missing
 from domain.steps import Recipe
+from domain.transcripts import Said
 from web.filters import number, plural, ratio, seconds
 
 DOING = {
@@ -308,6 +309,17 @@ def ending(step: StepPage) -> str:
     if step.kind == "speech_to_text" and layout in ("srt", "vtt"):
         return str(layout)
     return "md" if step.kind == "text_to_text" else "txt"
+
+
+def said(step: StepPage) -> list[Said]:
+    """What a step wrote down, piece by piece, where its receipt tells."""
+    return transcripts.told(step.receipt) if step.kind == "speech_to_text" else []
+
+
+def other_layouts(step: StepPage) -> list[tuple[str, str]]:
+    """How else a step's text can be saved: the layout, and the ending of its file."""
+    own = step.value("layout")
+    return [(name, "txt" if name == "text" else name) for name in transcripts.LAYOUTS if said(step) and name != own]
 
 
 def expected_ratio(run: RunPage) -> str:

@@ -28,12 +28,11 @@ from domain.means import Means
 from domain.people import Person
 from domain.receipts import Receipt
 from domain.storage import Storage, key_of
+from domain.transcripts import LAYOUTS, Said
 from tasks import hearing, sounds, speech
 from tasks.context import Context, Sound, Stopped
-from tasks.hearing import Said
 from tasks.loading import Models
 from tasks.messages import Job, Member, ModelRef
-from tasks.steps.speech_to_text import _LAYOUTS
 from tests import speakers
 from tests import worker as w
 from tests.make import Make, png
@@ -240,15 +239,35 @@ async def test_what_is_said_is_written_down_from_a_step_and_from_a_video(
     assert saved.headers["content-type"] == "application/x-subrip; charset=utf-8"
     assert re.fullmatch(r'attachment; filename="[a-z0-9-]+-run-1-step-2\.srt"', saved.headers["content-disposition"])
     assert (await client.get(f"/runs/{run_id}/texts/1")).status_code == 404
+    said = [Said(*piece) for piece in row["receipt"]["parameters"]["said"]]
+    assert LAYOUTS["srt"](said) == row["output_text"]
+    assert page.count('data-player="heard-2"') == len(said)
+    cue = f"/runs/{run_id}?at={said[-1].start}"
+    assert f'<a class="num" href="{cue}#heard-2" data-player="heard-2">' in page
+    assert f'?form=opus#t={said[-1].start}"' in (await client.get(cue)).text
+    assert "#t=" not in (await client.get(f"/runs/{run_id}?at=soon")).text
+    for layout, kind, content in (("text", "plain", LAYOUTS["text"](said)), ("vtt", "vtt", "WEBVTT\n\nNOTE offshoot ")):
+        saved = await client.get(f"/runs/{run_id}/texts/2?layout={layout}")
+        assert (saved.status_code, saved.headers["content-type"]) == (200, f"text/{kind}; charset=utf-8")
+        assert saved.text.startswith(content)
+    for address in ("texts/2?layout=srt", "texts/2?layout=doc", "texts/3?layout=vtt"):
+        assert (await client.get(f"/runs/{run_id}/{address}")).status_code == 404
     beside = await client.get(f"/runs/{run_id}/texts/2/receipt")
     assert beside.json() == row["receipt"]
     assert beside.headers["content-disposition"].endswith('-run-1-step-2.receipt.json"')
 
     kept = await uploads.add(storage, ada.id, video(), "talk.mp4", "audio")
     step = steps.SpeechToText(upload=kept.sha256, language="Ukrainian", task="translate")
-    state, (row,) = await w.ended(await w.accept(await make.pipeline(ada, steps=[step])))
+    written = await make.pipeline(ada, steps=[step], visibility="public")
+    state, (row,) = await w.ended(run_id := await w.accept(written))
     assert (state, row["error_message"]) == ("succeeded", None)
     assert (row["receipt"]["parameters"]["language"], row["receipt"]["inputs"]) == ("uk", [kept.sha256])
+    page = (await client.get(f"/runs/{run_id}")).text
+    player = 'id="heard-1" aria-label="The sound that step 1 wrote down"'
+    assert f'{player}><source src="/artifacts/{kept.sha256}" type="audio/flac">' in page
+    assert (page.count(player), page.count('<svg viewBox="0 0 384 60"')) == (1, 1)
+    assert "When it was said" in page
+    assert f'href="/runs/{run_id}/texts/1?layout=srt"' in page
     assert row["receipt"]["parameters"]["seconds"] == pytest.approx(2, abs=0.1)
 
     step = steps.SpeechToText(upload=kept.sha256, language="klingon")
@@ -376,12 +395,12 @@ def test_a_model_that_does_not_tell_its_languages_fails_in_words(
 
 def test_subtitles_have_their_times() -> None:
     pieces = [Said(0, 1.5, "Hello."), Said(3661.25, 3662, "Bye.")]
-    assert _LAYOUTS["srt"](pieces).endswith("\n\n2\n01:01:01,250 --> 01:01:02,000\nBye.")
-    assert _LAYOUTS["vtt"](pieces).startswith("WEBVTT\n\n00:00:00.000 --> 00:00:01.500\nHello.")
-    assert _LAYOUTS["text"](pieces) == "Hello. Bye."
+    assert LAYOUTS["srt"](pieces).endswith("\n\n2\n01:01:01,250 --> 01:01:02,000\nBye.")
+    assert LAYOUTS["vtt"](pieces).startswith("WEBVTT\n\n00:00:00.000 --> 00:00:01.500\nHello.")
+    assert LAYOUTS["text"](pieces) == "Hello. Bye."
     odd = [Said(0, 1, "a\n\nb --> c & <i>")]
-    assert _LAYOUTS["srt"](odd).endswith("\na b -> c & <i>")
-    assert _LAYOUTS["vtt"](odd).endswith("\na b -> c &amp; &lt;i>")
+    assert LAYOUTS["srt"](odd).endswith("\na b -> c & <i>")
+    assert LAYOUTS["vtt"](odd).endswith("\na b -> c &amp; &lt;i>")
 
 
 async def test_the_registry_knows_them_by_their_files(db: Any, small: Path, listener: Path) -> None:
@@ -565,6 +584,26 @@ async def test_an_uploaded_sound_is_drawn_wherever_it_is_played(
     await artifacts.tell_sound(second, 1.0, "")
     page = (await client.get(f"/pipelines/{pipeline.id}/edit")).text
     assert (page.count(drawn), page.count("The sound chosen for step 1")) == (0, 1), "one uploaded before it was drawn"
+
+
+async def test_what_was_heard_goes_with_its_pipeline(
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, storage: Storage, db: Any
+) -> None:
+    ada, bo = await make.person("ada"), await make.person("bo")
+    kept = await uploads.add(storage, ada.id, plain(1), "a.wav", "audio")
+    pipeline = await make.pipeline(ada, steps=[steps.SpeechToText(upload=kept.sha256)])
+    run = await make.run(pipeline, bo, state="succeeded")
+    told = {"inputs": [kept.sha256], "parameters": {"said": [[0.5, 1.0, "A boat"]]}}
+    await db.execute("UPDATE step_runs SET output_text = 'A boat', receipt = $2 WHERE run_id = $1", run.id, told)
+    await log_in(client, bo)
+    page = (await client.get(f"/runs/{run.id}")).text
+    assert f'<a class="num" href="/runs/{run.id}?at=0.5#heard-1" data-player="heard-1">' in page
+    await db.execute("UPDATE pipelines SET visibility = 'private' WHERE id = $1", pipeline.id)
+    page = (await client.get(f"/runs/{run.id}")).text
+    assert kept.sha256 not in page
+    assert "<audio" not in page
+    assert '<span class="num muted">0:00.5</span><span dir="auto">A boat</span>' in page
+    assert (await client.get(f"/artifacts/{kept.sha256}")).status_code == 404
 
 
 async def test_who_was_recorded_where_stays_with_the_person(make: Make, storage: Storage, db: Any) -> None:
