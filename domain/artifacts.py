@@ -189,6 +189,16 @@ async def peaks(sounds: Collection[str]) -> dict[str, str]:
     return {row["sha256"]: row["peaks"] for row in rows}
 
 
+async def seconds(sounds: Collection[str]) -> dict[str, float]:
+    """How long those uploaded sounds are of which that is known. One query, none for no sounds."""
+    if not sounds:
+        return {}
+    rows = await db.fetch(
+        "SELECT sha256, duration FROM artifacts WHERE sha256 = ANY($1) AND duration > 0", list(sounds)
+    )
+    return {row["sha256"]: row["duration"] for row in rows}
+
+
 async def renditions(sha256: str) -> dict[int, str]:
     """The SHA-256 of each rendition by width."""
     rows = await db.fetch("SELECT width, sha256 FROM renditions WHERE source = $1 ORDER BY width", sha256)

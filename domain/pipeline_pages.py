@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from domain import (
     artifacts,
+    clock,
     db,
     diff,
     grid_pages,
@@ -153,7 +154,7 @@ class StepShown(Struct, frozen=True, kw_only=True):
         for field in steps.fields_of(self.kind):
             value = self.value(field.name)
             if field.widget not in hidden and value not in (None, ""):
-                found.append((field.title, value))
+                found.append((field.title, clock.shown(value) if field.widget == "clock" else value))
         return found
 
 

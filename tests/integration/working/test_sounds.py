@@ -270,6 +270,24 @@ async def test_what_is_said_is_written_down_from_a_step_and_from_a_video(
     assert f'href="/runs/{run_id}/texts/1?layout=srt"' in page
     assert row["receipt"]["parameters"]["seconds"] == pytest.approx(2, abs=0.1)
 
+    long = await uploads.add(storage, ada.id, sounds._written(tone(12), PLAIN, "wav"), "long.wav", "audio")
+    step = steps.SpeechToText(upload=long.sha256, layout="vtt", start=5, end=9.5)
+    state, (row,) = await w.ended(run_id := await w.accept(await make.pipeline(ada, steps=[step])))
+    assert (state, row["error_message"]) == ("succeeded", None)
+    told = row["receipt"]["parameters"]
+    assert (told["start"], told["end"], told["seconds"]) == (5, 9.5, 4.5)
+    assert all(5 < start < end <= 9.5 for start, end, _ in told["said"])
+    assert row["output_text"].startswith("WEBVTT\n\n00:00:0")
+    assert LAYOUTS["vtt"]([Said(*piece) for piece in told["said"]]) == row["output_text"]
+    page = (await client.get(f"/runs/{run_id}")).text
+    assert "<dt>Part</dt><dd>0:05 to 0:09.5</dd>" in page
+    assert f'<source src="/artifacts/{long.sha256}#t=5.0" type="audio/flac">' in page
+
+    step = steps.SpeechToText(source=1, start=500)
+    state, (_, row) = await w.ended(await w.accept(await make.pipeline(ada, steps=[slowly, step])))
+    assert state == "failed"
+    assert re.fullmatch(r"The sound ends at 0:\d\d\S*, and was to be heard from 8:20\.", row["error_message"])
+
     step = steps.SpeechToText(upload=kept.sha256, language="klingon")
     state, (row,) = await w.ended(await w.accept(await make.pipeline(ada, steps=[step])))
     assert (state, row["error_message"]) == ("failed", "This model does not know the language “klingon”.")
@@ -459,6 +477,20 @@ def test_it_tells_how_long_and_how_loud_a_sound_is() -> None:
     assert [min(drawn[:32]) > 200, max(drawn[33:63]), min(drawn[64:]) > 200] == [True, 0, True], "a pause in the middle"
 
 
+@pytest.mark.parametrize("layout", ["wav", "flac"])
+@pytest.mark.parametrize(("start", "end", "ends"), [(0, 1.5, 1.5), (1.25, 2.5, 2.5), (3.75, 9, 4), (2, None, 4)])
+def test_a_part_is_cut_to_the_sample(layout: str, start: float, end: float | None, ends: float) -> None:
+    import numpy as np
+
+    ramp = np.arange(64_000, dtype=np.float32) / 64_000
+    data = sounds._written(Sound(ramp, 16_000, None), PLAIN, "wav")
+    if layout == "flac":
+        *_, data = domain.sounds.convert(data, "wav")
+    found = sounds.opened(data, 16_000, start, end).samples
+    assert len(found) == (ends - start) * 16_000
+    assert np.allclose(found, ramp[int(start * 16_000) : int(ends * 16_000)], atol=1e-3)
+
+
 def test_what_comes_late_and_what_pauses_keeps_its_time() -> None:
     *_, late = domain.sounds.convert(video(late=1), "mov")
     *_, paused = domain.sounds.convert(tones(2, 3, 6), "matroska")
@@ -613,6 +645,34 @@ async def test_who_was_recorded_where_stays_with_the_person(make: Make, storage:
     kept = await uploads.add(storage, ada.id, data, "me.wav", "audio")
     stored = await storage.get(key_of(kept.sha256))
     assert (heard(stored)[:2], b"offshoot" in stored) == (("flac", 16_000), False)
+
+
+async def test_a_part_lies_within_the_upload(
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, storage: Storage, listener: Path
+) -> None:
+    await models.register("whisper", listener)
+    await log_in(client, ada := await make.person("ada"))
+    kept = await uploads.add(storage, ada.id, plain(90.5), "a.wav", "audio")
+    form = {"title": "A part", "s1-kind": "speech_to_text", "s1-model": "whisper", "s1-upload": kept.sha256}
+    form |= {"do": "save", "visibility": "private", "license": "CC0-1.0"}
+    for start, end, field, words in (
+        ("1:31", "", "start", "The sound ends at 1:30.5"),
+        ("1:00", "95", "end", "The sound ends at 1:30.5"),
+        ("1:00", "0:30", "end", "Later than 1:00, where it begins"),
+        ("a while", "1:30", "start", "Seconds, or minutes and seconds such as 1:30"),
+    ):
+        sent = await client.post("/pipelines", data={**form, "s1-start": start, "s1-end": end})
+        assert sent.status_code == 422
+        shown = re.search(rf'<p class="err" id="s1-{field}-e">.*?</svg>(.*?)</p>', sent.text)
+        assert shown, re.findall(r"class=\"err\".*", sent.text)
+        assert shown[1].startswith(words)
+        assert re.search(rf'name="s1-start"[^>]* value="{start}"', sent.text)
+        assert re.search(rf'name="s1-end"[^>]* value="{end}"', sent.text)
+    sent = await client.post("/pipelines", data={**form, "s1-start": "1:00", "s1-end": "1:30.5"})
+    assert sent.status_code == 303
+    page = (await client.get(sent.headers["location"].partition("?")[0])).text
+    assert "<dt>Hear from</dt><dd><bdi>1:00</bdi></dd>" in page
+    assert "<dt>Hear up to</dt><dd><bdi>1:30.5</bdi></dd>" in page
 
 
 async def test_the_composer_takes_a_sound_and_plays_it(
