@@ -353,7 +353,7 @@ class SpeechToText(Step, tag="speech_to_text"):
         Meta(
             title="Hear from",
             description="Seconds, or minutes and seconds such as 1:30. Empty: from the beginning.",
-            extra_json_schema={"placeholder": "the beginning", **_widget("clock")},
+            extra_json_schema={"placeholder": "0:00", **_widget("clock")},
         ),
     ] = None
     end: Annotated[

@@ -111,9 +111,9 @@ class Artifact(Table, tablename="artifacts"):
     width = Integer(null=True, default=None)
     height = Integer(null=True, default=None)
     duration = DoublePrecision(null=True, default=None)
-    peaks = Text(null=True, default=None)
     state = Text(null=False, default=None)
     touched_at = Timestamptz(null=False, default=None)
+    peaks = Text(null=True, default=None)
 
 
 class Rendition(Table, tablename="renditions"):

@@ -80,6 +80,11 @@ async def test_a_text_is_heard_and_written_down_again(open_page: OpenPage, tmp_p
     if javascript:
         await expect(page.get_by_label("The sound chosen for step 1")).to_be_visible()
     await page.locator("[name=s1-layout]").select_option("vtt")
+    await page.locator("[name=s1-end]").fill("59:30")
+    await page.locator("button[name=do][value=run]:visible").first.click()
+    await expect(page.locator("#s1-end-e")).to_contain_text("The sound ends at 0:")
+    await expect(page.locator("[name=s1-end]")).to_have_value("59:30")
+    await page.locator("[name=s1-end]").fill("")
     await run(page, javascript)
     await expect(page.locator("#preview .prompttext")).to_contain_text("WEBVTT")
     heard = page.get_by_label("The sound that step 1 wrote down")

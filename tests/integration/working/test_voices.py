@@ -349,7 +349,8 @@ async def test_who_can_hear_a_sample(
     then = await pipelines.save(made.id, ada.id, Details("Boats", visibility="public"), changed, agreed=[other])
     page = (await others.get(f"/comparisons?left={made.version_id}&right={then.version_id}")).text
     heard = [
-        f'aria-label="The sound {when}" src="/artifacts/{one}"' for when, one in (("before", sample), ("now", other))
+        f'aria-label="The sound {when}"><source src="/artifacts/{one}"'
+        for when, one in (("before", sample), ("now", other))
     ]
     assert [one in page for one in heard] == [True, True]
     await database.execute("UPDATE pipelines SET visibility = 'private'")
