@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Collection
 from datetime import timedelta
 from uuid import UUID
 
@@ -33,7 +34,7 @@ WITH asked AS (
         WHERE p.deleted_at IS NULL AND p.visibility <> 'private'
     ) AS yes
 )
-SELECT a.sha256, a.media_type, a.bytes, a.width, a.height, public.yes AS public
+SELECT a.sha256, a.media_type, a.bytes, a.width, a.height, coalesce(a.peaks, '') AS peaks, public.yes AS public
 FROM artifacts a, public
 WHERE a.sha256 = CASE WHEN $5::text IS NOT NULL THEN (
     SELECT sha256 FROM forms WHERE source = $1 AND form = $5
@@ -103,6 +104,8 @@ class Artifact(Struct, frozen=True):
     bytes: int
     width: int | None
     height: int | None
+    peaks: str
+    """How loud an uploaded sound is from beginning to end, as receipts tell it of others; "" where nobody knows."""
     public: bool
     """Whether anybody may see it, so that shared caches may keep it."""
 
@@ -171,6 +174,29 @@ async def add_form(source: str, form: str, sha256: str) -> None:
         form,
         sha256,
     )
+
+
+async def tell_sound(sha256: str, seconds: float, peaks: str) -> None:
+    """Say how long a sound is, and how loud from beginning to end."""
+    await db.execute("UPDATE artifacts SET duration = $2, peaks = $3 WHERE sha256 = $1", sha256, seconds, peaks)
+
+
+async def peaks(sounds: Collection[str]) -> dict[str, str]:
+    """The peaks of those uploaded sounds of which they are known. One query, none for no sounds."""
+    if not sounds:
+        return {}
+    rows = await db.fetch("SELECT sha256, peaks FROM artifacts WHERE sha256 = ANY($1) AND peaks <> ''", list(sounds))
+    return {row["sha256"]: row["peaks"] for row in rows}
+
+
+async def seconds(sounds: Collection[str]) -> dict[str, float]:
+    """How long those uploaded sounds are of which that is known. One query, none for no sounds."""
+    if not sounds:
+        return {}
+    rows = await db.fetch(
+        "SELECT sha256, duration FROM artifacts WHERE sha256 = ANY($1) AND duration > 0", list(sounds)
+    )
+    return {row["sha256"]: row["duration"] for row in rows}
 
 
 async def renditions(sha256: str) -> dict[int, str]:

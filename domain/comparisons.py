@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from domain import db, diff, runs, steps, times
+from domain import artifacts, db, diff, runs, steps, times
 from domain.errors import NotFound
 from domain.estimates import Ask, Estimate, estimate
 
@@ -147,6 +147,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     sides: Sides
     changes: diff.Changes
+    peaks: dict[str, str]
+    """How loud the sounds are that either takes, as far as that is known, by SHA-256."""
     choices: list[Choice]
     pairs: list[Pair]
     pair: Pair | None
@@ -379,6 +381,7 @@ async def read(
     return Comparison(
         sides=both,
         changes=found,
+        peaks=await artifacts.peaks(steps.sounds(both.left.recipe, both.right.recipe)),
         choices=await _choices(both, viewer_id),
         pairs=pairs,
         pair=pair if made else None,

@@ -151,7 +151,10 @@ def targets(
 
 
 def _drawn(field: steps.Field, choices: Sequence[str]) -> str:
-    """The widget by which the field is varied: voices are ticked like classes, or typed where nobody said which."""
+    """The widget by which the field is varied: voices are ticked like classes, or typed where nobody said which, and
+    moments are typed as seconds."""
+    if field.widget == "clock":
+        return "number"
     return ("class" if choices else "text") if field.widget == "voice" else field.widget
 
 

@@ -9,6 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from domain import (
+    artifacts,
+    clock,
     db,
     diff,
     grid_pages,
@@ -152,7 +154,7 @@ class StepShown(Struct, frozen=True, kw_only=True):
         for field in steps.fields_of(self.kind):
             value = self.value(field.name)
             if field.widget not in hidden and value not in (None, ""):
-                found.append((field.title, value))
+                found.append((field.title, clock.shown(value) if field.widget == "clock" else value))
         return found
 
 
@@ -227,6 +229,8 @@ class PipelinePage(Struct, kw_only=True):
     """Versions below this number are not in the list; None when all of the older ones are."""
     recipe: steps.Recipe
     steps: list[StepShown]
+    peaks: dict[str, str]
+    """How loud the sounds are that it or its parent takes, as far as that is known, by SHA-256."""
     shots: list[Shot]
     shot: Shot | None
     """The output that stands large."""
@@ -390,6 +394,7 @@ async def read(
         older=versions[-1].number if versions and versions[-1].number > 1 else None,
         recipe=recipe,
         steps=_steps(recipe, parts),
+        peaks=await artifacts.peaks(steps.sounds(recipe, *([parent.recipe] if parent and parent.recipe else []))),
         shots=shots[:SHOTS],
         shot=shot,
         run=_run(parts, viewer_id),

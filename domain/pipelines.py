@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from domain import cards, consents, db, licenses, steps, tags, versions
+from domain import artifacts, cards, clock, consents, db, licenses, steps, tags, versions
 from domain.errors import Invalid, NotFound
 from domain.pipeline_pages import Editing, PipelinePage, editing, read
 
@@ -273,11 +273,28 @@ async def _check_uploads(
         for key, (medium, sha256) in wanted.items()
         if (medium, sha256) not in known
     }
-    if errors:
+    if errors or (errors := await _late(recipe)):
         raise Invalid(errors)
     await consents.give(person_id, recipe, agreed)
     if unsaid := await consents.missing(person_id, recipe, consents.samples(old).values()):
         raise Invalid(unsaid)
+
+
+async def _late(recipe: steps.Recipe) -> dict[str, str]:
+    """The moments that lie behind the end of the upload that they cut, by form field."""
+    cut = [
+        (f"s{number}-{name}", step.upload, moment)
+        for number, step in enumerate(recipe.steps, 1)
+        if isinstance(step, steps.SpeechToText) and step.upload
+        for name, moment in (("start", step.start), ("end", step.end))
+        if moment
+    ]
+    ends = await artifacts.seconds([sha256 for _, sha256, _ in cut])
+    return {
+        key: f"The sound ends at {clock.shown(ends[sha256])}"
+        for key, sha256, moment in cut
+        if sha256 in ends and (moment > round(ends[sha256], 2) or (key.endswith("start") and moment >= ends[sha256]))
+    }
 
 
 def _files(recipe: steps.Recipe) -> dict[str, tuple[steps.Medium | None, str]]:

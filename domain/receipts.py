@@ -11,7 +11,7 @@ from domain import steps
 
 NO_GUIDANCE = 1.0
 """At this guidance scale and below, diffusers leaves classifier-free guidance out, and with it the negative prompt."""
-REAL = ("guidance_scale", "strength", "sharpen", "temperature", "top_p", "truncation", "speed")
+REAL = ("guidance_scale", "strength", "sharpen", "temperature", "top_p", "truncation", "speed", "start", "end")
 """Parameters that may come as whole numbers and mean the same."""
 FORMAT = 1
 """Version of the receipt's own shape."""

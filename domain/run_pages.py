@@ -29,6 +29,16 @@ class Picture(Struct, frozen=True):
     seed: int | None
 
 
+class Heard(Struct, frozen=True):
+    """The sound that a step wrote down."""
+
+    sha256: str
+    peaks: str
+    """How loud it is from beginning to end; "" where nobody knows."""
+    kept: bool
+    """Whether somebody uploaded it; else an earlier step made it."""
+
+
 class Source(Struct, frozen=True):
     """The run whose result was reused."""
 
@@ -74,11 +84,18 @@ class StepPage(Struct, kw_only=True):
     receipt: dict[str, Any]
     """What makes the result repeatable; empty until the step is done."""
     timings: dict[str, float]
+    upload_peaks: str = ""
+    """How loud the sound is that it takes, where somebody uploaded that."""
 
     @property
     def percent(self) -> int:
         """How much is done, in whole percent."""
         return min(100 * self.progress // self.progress_total, 100) if self.progress_total else 0
+
+    @property
+    def peaks(self) -> str:
+        """How loud the sound is that it made, from beginning to end; "" for anything else."""
+        return str(self.receipt.get("parameters", {}).get("peaks", ""))
 
     def value(self, field: str) -> Any:
         """A parameter as it was used: resolved if known, else as the recipe has it."""
@@ -160,6 +177,14 @@ class RunPage(Struct, kw_only=True):
         """The step for which the viewer has to choose before the run can go on."""
         return next((step for step in self.steps if self.mine and step.state == "choosing"), None)
 
+    def heard(self, step: StepPage) -> Heard | None:
+        """The sound that a step wrote down. Whoever may not see the pipeline may not hear what was uploaded for it."""
+        if upload := step.step.get("upload"):
+            return Heard(upload, step.upload_peaks, kept=True) if self.pipeline_title else None
+        taken = step.receipt.get("inputs") or ()
+        found = [(one, made) for one in self.steps for made in one.pictures if made.sha256 in taken]
+        return next((Heard(made.sha256, one.peaks, kept=False) for one, made in found), None)
+
     @property
     def current(self) -> StepPage | None:
         """The step that is running, queued, waits for a choice, or at which the run ended badly."""
@@ -181,6 +206,7 @@ SELECT r.id AS run_id, r.number, r.pipeline_id, r.version_id, r.owner_id, r.inpu
     coalesce(p.owner_id = $2, false) AS pipeline_mine, now() AS now,
     s.id, s.ordinal, s.kind, s.model, s.state, s.attempt, s.step, s.resolved, s.progress, s.progress_total, s.phase,
     s.progress_at, s.error_message, s.output_text, s.receipt, s.timings,
+    (SELECT heard.peaks FROM artifacts heard WHERE heard.sha256 = s.step ->> 'upload') AS upload_peaks,
     s.queued_at, s.started_at, s.finished_at, {times.step("s")} AS took, preview.done AS preview,
     CASE WHEN preview.media_type = 'text/plain' THEN convert_from(preview.data, 'UTF8') END AS preview_text,
     CASE WHEN s.state = 'queued' THEN (
@@ -301,6 +327,7 @@ def _step(row: db.Record, rates: Mapping[tuple[str, str], float]) -> StepPage:
         source=_source(row),
         receipt=row["receipt"] or {},
         timings=row["timings"] or {},
+        upload_peaks=row["upload_peaks"] or "",
     )
 
 

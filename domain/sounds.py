@@ -1,21 +1,23 @@
 """Uploaded sounds, and the sound of videos: told apart by their first bytes, and made anew as FLAC of one channel.
 
 ffmpeg's libraries read many odd files, so they do it in a process of its own: `python -m domain.sounds FORMAT`, the
-file in, FLAC out. It gets an empty environment, little memory and little time, and before it looks at the file it
-gives up opening anything: no file, no connection, no core dump. It stays the same user on the same machine. PyAV is
-imported when first needed.
+file in, a line that tells of it and FLAC out. It gets an empty environment, little memory and little time, and before
+it looks at the file it gives up opening anything: no file, no connection, no core dump. It stays the same user on the
+same machine. PyAV is imported when first needed.
 """
 
 import asyncio
 import io
 import logging
+import re
 import resource
 import sys
 import wave
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain.errors import Invalid, TooLarge, TooMany, Unavailable
@@ -40,6 +42,8 @@ SAMPLE_SECONDS = (1, 30)
 """How long the sample of a voice is."""
 QUIET = 0.01
 """Of full scale (-40 dB): what stays below all through is not heard in a sample."""
+PEAKS = 96
+"""Bars by which a sound is drawn."""
 BLOCK = 320
 """Samples that are heard or not heard together: a fiftieth of a second."""
 FIELD = "file"
@@ -50,7 +54,7 @@ _at_work: set[UUID] = set()
 """People whose file is made anew, or waits for its turn."""
 _BROKEN, _SILENT, _LONG, _RICH, _UNFIT = 3, 4, 5, 6, 7
 """How the process ends: the file is damaged, has no sound, or too much of it, in seconds or at once; or it is no sample
-of a voice, and then it writes its seconds and those of them that are not quiet."""
+of a voice."""
 _WORDS = {
     _SILENT: "There is no sound in this file",
     _BROKEN: "The sound is cut off or damaged. Save it again and upload the whole file",
@@ -66,6 +70,16 @@ _STARTS = (
 )
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 """With which MP4 and QuickTime begin."""
+_TOLD = re.compile(rf"(\d{{1,3}}\.\d{{4}}) ((?:[0-9a-f]{{2}}){{{PEAKS}}})")
+"""What the process writes before the FLAC, on a line of its own: seconds, and peaks."""
+
+
+class Kept(NamedTuple):
+    """A sound made anew: its FLAC, how many seconds it has, and its peaks in two hexadecimal digits each."""
+
+    flac: bytes
+    seconds: float
+    peaks: str
 
 
 def sniff(data: bytes) -> str:
@@ -109,7 +123,16 @@ def loud(samples: memoryview) -> int:
     return sum(len(block) for block in blocks if max(max(block), -min(block)) >= QUIET * 32_768)
 
 
-async def remade(data: bytes, person_id: UUID, *, sample: bool = False) -> bytes:
+def peaks(samples: memoryview) -> str:
+    """How loud each part of the sound gets, the loudest ff: two hexadecimal digits for each of `PEAKS` parts."""
+    edges = [at * len(samples) // PEAKS for at in range(PEAKS + 1)]
+    parts = [samples[start:end] for start, end in pairwise(edges)]
+    loud = [max(max(part), -min(part)) if len(part) else 0 for part in parts]
+    most = max(loud) or 1
+    return bytes(round(255 * one / most) for one in loud).hex()
+
+
+async def remade(data: bytes, person_id: UUID, *, sample: bool = False) -> Kept:
     """The file's first sound as FLAC, one channel of `RATE` samples a second, without metadata. `sample`: it is to be
     the sample of a voice.
 
@@ -118,20 +141,30 @@ async def remade(data: bytes, person_id: UUID, *, sample: bool = False) -> bytes
     """
     layout = sniff(data)
     async with _turn(person_id):
-        ended, made, said = await _read(data, layout, sample)
+        ended, written, said = await _read(data, layout, sample)
+    line, _, made = written.partition(b"\n")
+    told = line.decode("ascii", "replace")
     if ended == _LONG:
         raise TooLarge(f"The sound is longer than {MAX_SECONDS // 60} minutes. Cut it and upload a part.")
     if ended == _UNFIT:
-        raise Invalid({FIELD: _unfit(made)})
+        raise Invalid({FIELD: _unfit(told)})
     if ended in _WORDS or ended < 0:
         raise Invalid({FIELD: _WORDS.get(ended, _WORDS[_BROKEN])})
     if ended != 0:
         log.error("Reading a sound ended with %s: %s", ended, said.decode("utf-8", "replace")[-2_000:])
         raise Unavailable("Sounds cannot be read just now.")
-    return made
+    return _kept(told, made)
 
 
-def _unfit(told: bytes) -> str:
+def _kept(told: str, made: bytes) -> Kept:
+    """The sound, by what the process told of it. Raises Invalid: a stranger's file was read there."""
+    found = _TOLD.fullmatch(told)
+    if found is None:
+        raise Invalid({FIELD: _WORDS[_BROKEN]})
+    return Kept(made, float(found[1]), found[2])
+
+
+def _unfit(told: str) -> str:
     """The words for what is no sample, by the two numbers that the process wrote."""
     try:
         seconds, loud = map(float, told.split())
@@ -186,11 +219,11 @@ async def _read(data: bytes, layout: str, sample: bool) -> tuple[int, bytes, byt
 
 
 def main(layout: str, sample: bool) -> int:
-    """Read a file, write FLAC, and end with what is wrong."""
+    """Read a file, write a line that tells of it and its FLAC, and end with what is wrong."""
     data = sys.stdin.buffer.read()
     confine()
-    wrong, made = convert(data, layout, sample)
-    sys.stdout.buffer.write(made)
+    wrong, told, made = convert(data, layout, sample)
+    sys.stdout.buffer.write(told.encode() + b"\n" + made)
     return wrong
 
 
@@ -200,7 +233,7 @@ def confine() -> None:
     with wave.open(short, "wb") as file:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
         file.writeframes(bytes(RATE))
-    wrong, _ = convert(short.getvalue(), "wav")
+    wrong, *_ = convert(short.getvalue(), "wav")
     if wrong:
         raise RuntimeError("A sound of our own cannot be read")
     _limit(resource.RLIMIT_AS, MEMORY)
@@ -216,28 +249,28 @@ def _limit(what: int, wanted: int) -> None:
     resource.setrlimit(what, (most, most))
 
 
-def convert(data: bytes, layout: str, sample: bool = False) -> tuple[int, bytes]:
-    """What is wrong with the file, 0 for nothing, and its FLAC. `sample`: whether it has to be that of a voice."""
+def convert(data: bytes, layout: str, sample: bool = False) -> tuple[int, str, bytes]:
+    """What is wrong with the file, 0 for nothing, its seconds and peaks, and its FLAC; of what is no sample of a voice,
+    which `sample` asks for, its seconds and those that are not quiet."""
     import av
 
     try:
         with av.open(io.BytesIO(data), format=layout, options={"protocol_whitelist": "none"}) as file:
             if not file.streams.audio:
-                return _SILENT, b""
+                return _SILENT, "", b""
             if _is_rich(file.streams.audio[0].codec_context):
-                return _RICH, b""
+                return _RICH, "", b""
             made, heard = _flac(file)
     except Exception:  # whatever a decoder meets in a stranger's file
-        return _BROKEN, b""
+        return _BROKEN, "", b""
     if len(heard) == 0:
-        return _SILENT, b""
+        return _SILENT, "", b""
     if len(heard) > MAX_SECONDS * RATE:
-        return _LONG, b""
-    if sample:
-        seconds, voiced = len(heard) / RATE, loud(heard) / RATE
-        if sample_fault(seconds, voiced):
-            return _UNFIT, f"{seconds} {voiced}".encode()
-    return 0, made
+        return _LONG, "", b""
+    seconds = len(heard) / RATE
+    if sample and sample_fault(seconds, voiced := loud(heard) / RATE):
+        return _UNFIT, f"{seconds} {voiced}", b""
+    return 0, f"{seconds:.4f} {peaks(heard)}", made
 
 
 def _is_rich(told: Any) -> bool:

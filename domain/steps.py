@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
-from domain import emphasis, loras, upscalers
+from domain import clock, emphasis, loras, upscalers
 from domain.errors import Invalid
 
 MAX_STEPS = 20
@@ -125,6 +125,8 @@ Strength = Annotated[
     float, Meta(gt=0, le=1, title="Strength", description="0.1 barely touches the picture, 1 repaints it.")
 ]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Moment = Annotated[float, Meta(ge=0, le=3_600)]
+"""Seconds from the beginning of a sound, typed as `domain/clock.py` reads them."""
 Upload = Annotated[
     Sha256 | None,
     Meta(
@@ -335,6 +337,8 @@ class SpeechToText(Step, tag="speech_to_text"):
     queue = "audio"
     takes = "audio"
     gives = "text"
+    later = frozenset({"start", "end"})
+    code = 2
 
     upload: Annotated[
         Sha256 | None,
@@ -342,6 +346,22 @@ class SpeechToText(Step, tag="speech_to_text"):
             title="Sound or video",
             description="Instead of an earlier step's output. WAV, MP3, FLAC, Ogg, M4A, MP4 or WebM.",
             extra_json_schema=_widget("sound"),
+        ),
+    ] = None
+    start: Annotated[
+        Moment | None,
+        Meta(
+            title="Hear from",
+            description="Seconds, or minutes and seconds such as 1:30. Empty: from the beginning.",
+            extra_json_schema={"placeholder": "0:00", **_widget("clock")},
+        ),
+    ] = None
+    end: Annotated[
+        Moment | None,
+        Meta(
+            title="Hear up to",
+            description="The same. Empty: to the end.",
+            extra_json_schema={"placeholder": "the end", **_widget("clock")},
         ),
     ] = None
     model: ModelName = "whisper"
@@ -879,6 +899,12 @@ def files(step: Step) -> list[tuple[str, str]]:
     return [(name, sha256) for name, sha256 in named if sha256]
 
 
+def sounds(*recipes: "Recipe") -> list[str]:
+    """The SHA-256 of every uploaded sound that the recipes name."""
+    named = [(step, field, sha256) for recipe in recipes for step in recipe.steps for field, sha256 in files(step)]
+    return [sha256 for step, field, sha256 in named if taken_by(type(step), field) == "audio"]
+
+
 def taken_by(kind: type[Step], field: str) -> Medium | None:
     """What a field that names a file takes: what its kind does; a mask is a picture, a sample of a voice a sound."""
     if kind is TextToSpeech:
@@ -943,7 +969,7 @@ def digest(recipe: Recipe) -> str:
 
 
 class Field(Struct, frozen=True):
-    """One parameter as a form draws it. `widget` is text, number, choice, prompt, title,
+    """One parameter as a form draws it. `widget` is text, number, clock, choice, prompt, title,
     model, vae, class, voice, source, upload, sound or mask."""
 
     name: str
@@ -1055,6 +1081,8 @@ def _value(field: Field, annotation: Any, text: str) -> Any:
     if text == "" and field.widget != "prompt":
         text_default = field.default
         return msgspec.convert(text_default, annotation)
+    if field.widget == "clock":
+        return msgspec.convert(clock.read(text), annotation)
     if field.widget in ("number", "source"):
         number = float(text.replace(",", ".").replace(" ", "").replace(" ", ""))
         if number != number or number in (float("inf"), float("-inf")):
@@ -1073,6 +1101,8 @@ def _words(field: Field, text: str) -> str:
     """What to enter instead, in a few words."""
     if field.choices:
         return "Choose one of the list"
+    if field.widget == "clock":
+        return f"Seconds, or minutes and seconds such as 1:30, up to {clock.shown(field.maximum or 0)}"
     if field.max_length is not None and len(text) > field.max_length:
         return f"At most {field.max_length:,} characters; this has {len(text):,}"
     if field.minimum is not None and field.maximum is not None:
@@ -1149,6 +1179,8 @@ def _check_step(number: int, step: AnyStep, steps: Sequence[AnyStep]) -> dict[st
         return {f"{prefix}prompt": "Write what to make"}
     if isinstance(step, TextToSpeech):
         return {f"{prefix}{name}": words for name, words in _check_voice(step, steps).items()}
+    if isinstance(step, SpeechToText) and step.end is not None and step.end <= (step.start or 0):
+        return {f"{prefix}end": f"Later than {clock.shown(step.start or 0)}, where it begins"}
     if isinstance(step, DRAWING):
         for name in ("prompt", "negative_prompt"):
             if fault := emphasis.fault(getattr(step, name)):

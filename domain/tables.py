@@ -113,6 +113,7 @@ class Artifact(Table, tablename="artifacts"):
     duration = DoublePrecision(null=True, default=None)
     state = Text(null=False, default=None)
     touched_at = Timestamptz(null=False, default=None)
+    peaks = Text(null=True, default=None)
 
 
 class Rendition(Table, tablename="renditions"):

@@ -8,7 +8,7 @@ import unicodedata
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
@@ -69,12 +69,14 @@ async def add(
     20 MB, 25 megapixels, ten minutes or the person's share, TooMany while other sounds are read.
     """
     check_size(len(data))
-    made, media_type, width, height = await _remade(person_id, data, medium, sample)
-    sha256 = await artifacts.record(storage, made, media_type, width, height)
+    made = await _remade(person_id, data, medium, sample)
+    sha256 = await artifacts.record(storage, made.data, made.media_type, made.width, made.height)
     name = _name(filename)
     async with db.transaction():
         await db.execute("SELECT FROM people WHERE id = $1 FOR NO KEY UPDATE", person_id)
-        await _check_share(person_id, len(made), sha256)
+        await _check_share(person_id, len(made.data), sha256)
+        if made.peaks:
+            await artifacts.tell_sound(sha256, made.seconds, made.peaks)
         await db.execute(
             """INSERT INTO uploads (person_id, sha256, filename) VALUES ($1, $2, $3)
                ON CONFLICT (person_id, sha256) DO UPDATE SET filename = excluded.filename""",
@@ -82,20 +84,29 @@ async def add(
             sha256,
             name,
         )
-    return Uploaded(sha256, width, height, name)
+    return Uploaded(sha256, made.width, made.height, name)
 
 
-async def _remade(
-    person_id: UUID, data: bytes, medium: Medium | None, sample: bool
-) -> tuple[bytes, str, int | None, int | None]:
-    """Bytes, media type, width and height of what is kept."""
+class _Made(NamedTuple):
+    """What is kept: a picture with its size in pixels, or a sound with its seconds and peaks."""
+
+    data: bytes
+    media_type: str
+    width: int | None = None
+    height: int | None = None
+    seconds: float = 0.0
+    peaks: str = ""
+
+
+async def _remade(person_id: UUID, data: bytes, medium: Medium | None, sample: bool) -> _Made:
     if medium == "audio":
         sounds.sniff(data)
         await _check_share(person_id, len(data))
-        return await sounds.remade(data, person_id, sample=sample), "audio/flac", None, None
+        sound = await sounds.remade(data, person_id, sample=sample)
+        return _Made(sound.flac, "audio/flac", seconds=sound.seconds, peaks=sound.peaks)
     kind = sniff(data)
     await _check_share(person_id, len(data))
-    return await asyncio.get_running_loop().run_in_executor(_DECODER, remake, data, kind)
+    return _Made(*await asyncio.get_running_loop().run_in_executor(_DECODER, remake, data, kind))
 
 
 async def _check_share(person_id: UUID, more: int, sha256: str = "") -> None:

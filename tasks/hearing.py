@@ -5,10 +5,11 @@ torch and transformers are imported when first needed, so that importing a step 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from domain.errors import DomainError
 from domain.steps import SpeechToText
+from domain.transcripts import Said
 from tasks.context import Context, Sound, Stopped
 from tasks.language import storable
 
@@ -21,14 +22,6 @@ FRAMES = 100
 NO_SPEECH, UNSURE = 0.6, -1.0
 """As OpenAI's own code has it: half a minute is left out where the model thinks more likely than the first that nobody
 speaks, and gives its words a smaller average log probability than the second."""
-
-
-class Said(NamedTuple):
-    """A piece of what was said: from when to when, in seconds, and the words."""
-
-    start: float
-    end: float
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

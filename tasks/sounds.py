@@ -4,19 +4,21 @@ PyAV and numpy are imported when first needed.
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 from PIL import Image, ImageDraw
 
-from domain import receipts
+from domain import clock, receipts
 from domain.artifacts import WIDTHS
 from domain.errors import DomainError
 from domain.receipts import Receipt
+from domain.sounds import PEAKS
 from tasks.context import Sound
 from tasks.messages import File, Form
 
-PEAKS = 96
-"""Bars by which a sound is drawn."""
 OPUS_RATE, OPUS_BITS = 48_000, 48_000
 """What Opus counts in, whatever comes in, and bits a second."""
 DRAWN = (WIDTHS[-1] + 2, (WIDTHS[-1] + 2) * 2 // 3)
@@ -34,8 +36,9 @@ def encode(made: Sound, receipt: Receipt) -> File:
     return File(_written(made, receipt, "wav"), "audio/wav", None, None, made.seed, drawn, [opus])
 
 
-def opened(data: bytes, sampling_rate: int) -> Sound:
-    """The sound in a file of ours, WAV or FLAC, at so many samples a second. Raises DomainError."""
+def opened(data: bytes, sampling_rate: int, start: float = 0, end: float | None = None) -> Sound:
+    """The sound in a file of ours, WAV or FLAC, at so many samples a second, from second `start` to second `end` or to
+    its end. Raises DomainError, also for a sound that ends before `start`."""
     import av
     import numpy as np
     from av.audio.resampler import AudioResampler
@@ -45,12 +48,31 @@ def opened(data: bytes, sampling_rate: int) -> Sound:
     layout = "flac" if data.startswith(b"fLaC") else "wav"
     try:
         with av.open(io.BytesIO(data), "r", format=layout, options={"protocol_whitelist": "none"}) as file:
-            frames = [part for frame in file.decode(audio=0) for part in resampler.resample(frame)]
+            if start and start >= (length := (file.duration or 0) / av.time_base):
+                raise DomainError(
+                    f"The sound ends at {clock.shown(length)}, and was to be heard from {clock.shown(start)}."
+                )
+            frames = [part for frame in _cut(file, start, end) for part in resampler.resample(frame)]
         frames += resampler.resample(None)
         samples = np.concatenate([part.to_ndarray()[0] for part in frames])
     except (FFmpegError, IndexError, ValueError) as error:
         raise DomainError("What came in is no sound that can be opened.") from error
     return Sound(samples, sampling_rate, None)
+
+
+def _cut(file: Any, start: float, end: float | None) -> Iterator[Any]:
+    """The frames between two seconds, the samples at either edge cut by ffmpeg's atrim."""
+    import av.filter
+    from av.error import BlockingIOError, EOFError
+
+    graph = av.filter.Graph()
+    trim = graph.add("atrim", f"start={start:.6f}" + ("" if end is None else f":end={end:.6f}"))
+    graph.link_nodes(graph.add_abuffer(template=file.streams.audio[0]), trim, graph.add("abuffersink")).configure()
+    for frame in chain(file.decode(audio=0), [None]):
+        with suppress(BlockingIOError, EOFError):
+            graph.push(frame)
+            while True:
+                yield graph.pull()
 
 
 def shape(made: Sound) -> dict[str, Any]:

@@ -389,7 +389,9 @@ class Control(Struct, frozen=True, kw_only=True):
     widget: str
     value: str
     picture: str
-    """The picture to show: the value, if the viewer may see it."""
+    """The file to show: the value, if the viewer may see it."""
+    peaks: str
+    """How loud that is, of a sound."""
     behind: str
     """The picture to paint a mask over: what the step before made lately."""
     error: str
@@ -456,13 +458,13 @@ def compose(
     models: Mapping[str, Collection[ModelChoice]],
     errors: Mapping[str, str] | None = None,
     parent: steps.Recipe | None = None,
-    seen: Collection[str] = (),
+    seen: Mapping[str, str] | None = None,
     made: Mapping[int, str] | None = None,
     agreed: Mapping[str, datetime] | None = None,
 ) -> Composer:
-    """Lay the form out for the page. Errors are shown only when given, of pictures only those in `seen`; `made` is a
-    picture of each step, by its number, for masks to be painted over; `agreed` says when the reader agreed to samples
-    of voices, by their SHA-256."""
+    """Lay the form out for the page. Errors are shown only when given, of files only those in `seen`, which has
+    the peaks of sounds; `made` is a picture of each step, by its number, for masks to be painted over; `agreed` says
+    when the reader agreed to samples of voices, by their SHA-256."""
     typed = _with_models(form, models)
     composed = read(
         upscaler_help.trimmed(typed, models),
@@ -477,7 +479,7 @@ def compose(
         errors=shown,
         summary=[(_anchor(key, typed), _sentence(key, words, rows)) for key, words in shown.items()],
         rows=[
-            _step_row(number, step, rows, models, shown, unknown, parent, changes, seen, made or {}, agreed or {})
+            _step_row(number, step, rows, models, shown, unknown, parent, changes, seen or {}, made or {}, agreed or {})
             for number, step in enumerate(composed.recipe.steps, 1)
         ],
         inputs=_rows(typed, "i"),
@@ -545,7 +547,7 @@ def _step_row(
     unknown: Mapping[str, Unknown],
     parent: steps.Recipe | None,
     changes: diff.Changes | None,
-    seen: Collection[str],
+    seen: Mapping[str, str],
     made: Mapping[int, str],
     agreed: Mapping[str, datetime],
 ) -> StepRow:
@@ -613,7 +615,7 @@ def _control(
     unknown: Mapping[str, Unknown],
     before: Mapping[str, str],
     change: diff.StepChange | None,
-    seen: Collection[str],
+    seen: Mapping[str, str],
     made: Mapping[int, str],
 ) -> Control:
     key = f"s{number}-{field.name}"
@@ -628,6 +630,7 @@ def _control(
         widget=field.widget,
         value=value,
         picture=value if value in seen else "",
+        peaks=seen.get(value, ""),
         behind=made.get(_source(rows, number), "") if field.widget == "mask" else "",
         error=errors.get(key, ""),
         was="" if prompt or was == value else was or "empty",

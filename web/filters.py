@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
-from domain import search_marks
+from domain import clock, search_marks
 from domain.mentions import HANDLE, MARKDOWN, outside_links
 from web.code_colors import CLASSES, FENCES, colored
 
@@ -252,6 +252,7 @@ FILTERS: dict[str, Any] = {
     "month": month,
     "number": number,
     "seconds": seconds,
+    "clock": clock.shown,
     "plural": plural,
     "initial": initial,
     "markdown": markdown,

@@ -322,7 +322,7 @@ async def lay_out(
     Pictures are shown to a viewer who may see them: the form can name any.
     """
     parent = editing.parent.recipe if editing and editing.parent else None
-    seen = await _seen(composer.pictures(form), viewer_id) if viewer_id else set[str]()
+    seen = await _seen(composer.pictures(form), viewer_id) if viewer_id else {}
     paints = any(name.endswith("-mask") for name in form)
     made = await made_lately(editing.id, viewer_id) if paints and editing and viewer_id else {}
     agreed = await consents.given(viewer_id, composer.samples(form)) if viewer_id else {}
@@ -330,12 +330,12 @@ async def lay_out(
     return composer.compose(form, offered, errors, parent, seen, made, agreed)
 
 
-async def _seen(pictures: Collection[str], viewer_id: UUID) -> set[str]:
-    """Those of the pictures that the viewer may see, by their SHA-256."""
-    found: set[str] = set()
+async def _seen(pictures: Collection[str], viewer_id: UUID) -> dict[str, str]:
+    """The peaks of those files that the viewer may see, "" of pictures, by SHA-256."""
+    found: dict[str, str] = {}
     for sha256 in pictures:
         with contextlib.suppress(NotFound):
-            found.add((await artifacts.visible(sha256, viewer_id)).sha256)
+            found[sha256] = (await artifacts.visible(sha256, viewer_id)).peaks
     return found
 
 

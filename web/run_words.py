@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
-from domain import upscalers
+from domain import clock, transcripts, upscalers
 from domain.estimates import Estimate
 from domain.run_pages import RunPage, StepPage
 from domain.services import Missing
 from domain.steps import Recipe
+from domain.transcripts import Said
 from web.filters import number, plural, ratio, seconds
 
 DOING = {
@@ -238,6 +239,8 @@ def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
         value = step.value(field)
         if value is not None:
             pairs.append((label, number(value) if field == "seed" else _plain(value)))
+    if heard := part(step.step):
+        pairs.append(("Part", heard))
     if over and (fps := step.value("fps")):
         pairs.append(("Frames", f"{step.value('frames')}, {fps} a second"))
     if not step.value("language") and (found := step.receipt.get("parameters", {}).get("language")):
@@ -259,6 +262,14 @@ def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
     if not over and step.state in ("waiting", "queued"):
         pairs.append(("Expected", about(step.left)))
     return [(label, value) for label, value in pairs if value]
+
+
+def part(step: Mapping[str, Any]) -> str:
+    """Which part of a sound a step hears: "0:05 to 0:10", "from 0:05", "up to 0:10"; "" for all of it."""
+    start, end = step.get("start"), step.get("end")
+    if start and end:
+        return f"{clock.shown(start)} to {clock.shown(end)}"
+    return f"from {clock.shown(start)}" if start else f"up to {clock.shown(end)}" if end else ""
 
 
 def _plain(value: Any) -> str:
@@ -310,6 +321,17 @@ def ending(step: StepPage) -> str:
     return "md" if step.kind == "text_to_text" else "txt"
 
 
+def said(step: StepPage) -> list[Said]:
+    """What a step wrote down, piece by piece, where its receipt tells."""
+    return transcripts.told(step.receipt) if step.kind == "speech_to_text" else []
+
+
+def other_layouts(step: StepPage) -> list[tuple[str, str]]:
+    """How else a step's text can be saved: the layout, and the ending of its file."""
+    own = step.value("layout")
+    return [(name, "txt" if name == "text" else name) for name in transcripts.LAYOUTS if said(step) and name != own]
+
+
 def expected_ratio(run: RunPage) -> str:
     """The nearest `data-ar` of the picture to come."""
     for step in run.steps:
@@ -358,6 +380,8 @@ def recipe_steps(recipe: Recipe) -> list[dict[str, Any]]:
     for step in recipe.steps:
         plain: dict[str, Any] = msgspec.to_builtins(step)
         facts = [(label, _plain(plain[field])) for field, label in _FACTS if _told(plain, field)]
+        if heard := part(plain):
+            facts.append(("Part", heard))
         if plain.get("width"):
             facts.append(("Size", f"{plain['width']} × {plain['height']}"))
         listed.append(

@@ -9,7 +9,20 @@ from uuid import UUID
 import msgspec
 from litestar import Request, Response, get, post
 
-from domain import choices, consents, forecast, models, ratings, receipts, run_pages, runs, services, steps
+from domain import (
+    choices,
+    clock,
+    consents,
+    forecast,
+    models,
+    ratings,
+    receipts,
+    run_pages,
+    runs,
+    services,
+    steps,
+    transcripts,
+)
 from domain.changes import applied
 from domain.errors import Conflict, Invalid, NotFound, TooMany
 from domain.run_pages import RunForm, RunPage, StepPage
@@ -180,9 +193,20 @@ async def index(request: _Request, me: Viewer, after: UUID | None = None) -> Res
 
 
 @get("/runs/{run_id:uuid}")
-async def show(request: _Request, run_id: UUID, viewer: Viewer | None, output: int = 1) -> Response[bytes]:
-    """One run: what it is doing, or what came of it, with picture `output` of its last step large."""
-    return await _show(request, run_id, viewer, output)
+async def show(
+    request: _Request, run_id: UUID, viewer: Viewer | None, output: int = 1, at: str = ""
+) -> Response[bytes]:
+    """One run: what it is doing, or what came of it, with picture `output` of its last step large. What was written
+    down is heard from the moment `at` on."""
+    return await _show(request, run_id, viewer, output, at=_moment(at))
+
+
+def _moment(text: str) -> float:
+    """The second that an address names, 0 for none."""
+    try:
+        return clock.read(text)
+    except ValueError:
+        return 0
 
 
 async def _show(
@@ -192,11 +216,13 @@ async def _show(
     output: int = 1,
     ticked: Collection[int] = (),
     error: str = "",
+    at: float = 0,
 ) -> Response[bytes]:
     """The page of a run. `ticked` pictures, by place, were asked to go on, but for this `error`."""
     run = await runs.read(run_id, viewer.id if viewer else None)
     told = {
         **_words(run, output),
+        "at": at,
         **await _rating(run, viewer),
         "missing": await _missing(run),
         **await comments.beneath_run(run, viewer),
@@ -263,6 +289,7 @@ def _words(run: RunPage, output: int = 1) -> dict[str, Any]:
         "shown": shown,
         "ticked": (),
         "error": "",
+        "at": 0,
         "words": run_words,
     }
 
@@ -276,11 +303,17 @@ async def preview(run_id: UUID, step_run_id: UUID, viewer: Viewer | None) -> Res
 
 
 @get("/runs/{run_id:uuid}/texts/{ordinal:int}")
-async def text(run_id: UUID, ordinal: int, viewer: Viewer | None) -> Response[bytes]:
-    """What a step wrote, as a file to save, with its receipt inside where such a file has room for it."""
+async def text(run_id: UUID, ordinal: int, viewer: Viewer | None, layout: str = "") -> Response[bytes]:
+    """What a step wrote, as a file to save, with its receipt inside where such a file has room for it. `?layout=srt`
+    gives what was said in another layout."""
     step, name = await _written(run_id, ordinal, viewer)
-    ending = run_words.ending(step)
-    content = receipts.in_text(step.output_text, ending, step.receipt) if step.receipt else step.output_text
+    ending, content = run_words.ending(step), step.output_text
+    if layout:
+        ending = dict(run_words.other_layouts(step)).get(layout, "")
+        if not ending:
+            raise NotFound("This text has no such layout.")
+        content = transcripts.LAYOUTS[layout](run_words.said(step))
+    content = receipts.in_text(content, ending, step.receipt) if step.receipt else content
     return _saved(f"{content}\n", f"{name}.{ending}", TEXTS[ending])
 
 

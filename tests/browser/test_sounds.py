@@ -80,8 +80,25 @@ async def test_a_text_is_heard_and_written_down_again(open_page: OpenPage, tmp_p
     if javascript:
         await expect(page.get_by_label("The sound chosen for step 1")).to_be_visible()
     await page.locator("[name=s1-layout]").select_option("vtt")
+    await page.locator("[name=s1-end]").fill("59:30")
+    await page.locator("button[name=do][value=run]:visible").first.click()
+    await expect(page.locator("#s1-end-e")).to_contain_text("The sound ends at 0:")
+    await expect(page.locator("[name=s1-end]")).to_have_value("59:30")
+    await page.locator("[name=s1-end]").fill("")
     await run(page, javascript)
     await expect(page.locator("#preview .prompttext")).to_contain_text("WEBVTT")
+    heard = page.get_by_label("The sound that step 1 wrote down")
+    await expect(page.locator("#preview .pic.sound svg")).to_be_visible()
+    cue = page.locator("#preview .cues a").last
+    moment = (await cue.get_attribute("href") or "").partition("?at=")[2].partition("#")[0]
+    await cue.click()
+    await expect(heard).to_be_visible()
+    if javascript:
+        await page.wait_for_function("at => document.querySelector('#heard-1').currentTime >= at", arg=float(moment))
+        assert "?at=" not in page.url, "the page stays, its player moves"
+    else:
+        await expect(page).to_have_url(re.compile(rf"\?at={re.escape(moment)}#heard-1$"))
+        assert (await heard.locator("source").get_attribute("src") or "").endswith(f"#t={moment}")
     written = page.get_by_role("link", name="Download as VTT")
     answer = await page.request.get(await written.get_attribute("href") or "")
     assert (answer.headers["content-type"], (await answer.text())[:6]) == ("text/vtt; charset=utf-8", "WEBVTT")

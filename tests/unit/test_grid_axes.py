@@ -77,7 +77,7 @@ def test_what_the_steps_model_does_not_take_is_not_varied() -> None:
 
 def test_whatever_is_typed_has_a_hint() -> None:
     widgets = {field.widget for kind in steps.KINDS for field in steps.fields_of(kind)}
-    assert widgets - {*FIXED, *LISTED, "voice"} <= grid_words.HINTS.keys()
+    assert widgets - {*FIXED, *LISTED, "voice", "clock"} <= grid_words.HINTS.keys()
 
 
 def test_voices_are_ticked_where_the_model_names_them_and_typed_where_not() -> None:
@@ -86,6 +86,12 @@ def test_voices_are_ticked_where_the_model_names_them_and_typed_where_not() -> N
     assert (found["s1-voice"].widget, found["s1-voice"].choices) == ("class", ("Ann", "Bo"))
     assert grid_axes.axis(found["s2-voice"], "0\n3").values == ["0", "3"]
     assert not {"s1-upload", "s1-voice_of"} & found.keys(), "no cell speaks with another sample than the version"
+
+
+def test_moments_of_a_part_are_numbers() -> None:
+    found = grid_axes.targets(steps.Recipe(steps=[steps.SpeechToText(start=5)]), {}, {})
+    assert grid_axes.axis(found["s1-start"], "5, 7.5").values == [5, 7.5]
+    assert "s1-end" not in found, "what is left empty is not varied"
 
 
 def test_tenths_come_out_exactly() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from domain import steps
 from domain.errors import Invalid
-from domain.steps import ImageToImage, Inpaint, Input, PromptTemplate, Recipe, TextToImage, Upscale
+from domain.steps import ImageToImage, Inpaint, Input, PromptTemplate, Recipe, SpeechToText, TextToImage, Upscale
 from tasks.steps import RUNNERS
 
 
@@ -90,6 +90,31 @@ def test_a_recipe_is_checked_as_a_whole(recipe: Recipe, errors: dict[str, str]) 
     assert steps.check(recipe) == errors
     with pytest.raises(Invalid):
         steps.require(recipe)
+
+
+@pytest.mark.parametrize(
+    ("values", "errors"),
+    [
+        ({"start": "1:30", "end": "100.5"}, {}),
+        ({"start": "soon"}, {"s1-start": "Seconds, or minutes and seconds such as 1:30, up to 60:00"}),
+        ({"end": "60:01"}, {"s1-end": "Seconds, or minutes and seconds such as 1:30, up to 60:00"}),
+        ({"start": "1:30", "end": "90"}, {"s1-end": "Later than 1:30, where it begins"}),
+        ({"end": "0"}, {"s1-end": "Later than 0:00, where it begins"}),
+    ],
+)
+def test_a_part_of_a_sound_is_read(values: dict[str, str], errors: dict[str, str]) -> None:
+    step, found = parse("speech_to_text", upload="0" * 64, **values)
+    assert (steps.check(Recipe(steps=[step])) if step else found) == errors
+    assert (step == SpeechToText(upload="0" * 64, start=90, end=100.5)) == (not errors)
+
+
+def test_a_recipe_from_before_parts_keeps_its_digest() -> None:
+    whole = Recipe(steps=[SpeechToText(upload="0" * 64)])
+    assert b'"start"' not in steps.encode(whole)
+    assert b'"end"' not in steps.encode(whole)
+    cut = Recipe(steps=[SpeechToText(upload="0" * 64, start=90)])
+    assert steps.decode(steps.encode(cut)) == cut
+    assert steps.digest(cut) != steps.digest(whole)
 
 
 def test_a_sound_recipe_passes() -> None:

@@ -28,12 +28,11 @@ from domain.means import Means
 from domain.people import Person
 from domain.receipts import Receipt
 from domain.storage import Storage, key_of
+from domain.transcripts import LAYOUTS, Said
 from tasks import hearing, sounds, speech
 from tasks.context import Context, Sound, Stopped
-from tasks.hearing import Said
 from tasks.loading import Models
 from tasks.messages import Job, Member, ModelRef
-from tasks.steps.speech_to_text import _LAYOUTS
 from tests import speakers
 from tests import worker as w
 from tests.make import Make, png
@@ -240,16 +239,54 @@ async def test_what_is_said_is_written_down_from_a_step_and_from_a_video(
     assert saved.headers["content-type"] == "application/x-subrip; charset=utf-8"
     assert re.fullmatch(r'attachment; filename="[a-z0-9-]+-run-1-step-2\.srt"', saved.headers["content-disposition"])
     assert (await client.get(f"/runs/{run_id}/texts/1")).status_code == 404
+    said = [Said(*piece) for piece in row["receipt"]["parameters"]["said"]]
+    assert LAYOUTS["srt"](said) == row["output_text"]
+    assert page.count('data-player="heard-2"') == len(said)
+    cue = f"/runs/{run_id}?at={said[-1].start}"
+    assert f'<a class="num" href="{cue}#heard-2" data-player="heard-2">' in page
+    assert f'?form=opus#t={said[-1].start}"' in (await client.get(cue)).text
+    assert "#t=" not in (await client.get(f"/runs/{run_id}?at=soon")).text
+    for layout, kind, content in (("text", "plain", LAYOUTS["text"](said)), ("vtt", "vtt", "WEBVTT\n\nNOTE offshoot ")):
+        saved = await client.get(f"/runs/{run_id}/texts/2?layout={layout}")
+        assert (saved.status_code, saved.headers["content-type"]) == (200, f"text/{kind}; charset=utf-8")
+        assert saved.text.startswith(content)
+    for address in ("texts/2?layout=srt", "texts/2?layout=doc", "texts/3?layout=vtt"):
+        assert (await client.get(f"/runs/{run_id}/{address}")).status_code == 404
     beside = await client.get(f"/runs/{run_id}/texts/2/receipt")
     assert beside.json() == row["receipt"]
     assert beside.headers["content-disposition"].endswith('-run-1-step-2.receipt.json"')
 
     kept = await uploads.add(storage, ada.id, video(), "talk.mp4", "audio")
     step = steps.SpeechToText(upload=kept.sha256, language="Ukrainian", task="translate")
-    state, (row,) = await w.ended(await w.accept(await make.pipeline(ada, steps=[step])))
+    written = await make.pipeline(ada, steps=[step], visibility="public")
+    state, (row,) = await w.ended(run_id := await w.accept(written))
     assert (state, row["error_message"]) == ("succeeded", None)
     assert (row["receipt"]["parameters"]["language"], row["receipt"]["inputs"]) == ("uk", [kept.sha256])
+    page = (await client.get(f"/runs/{run_id}")).text
+    player = 'id="heard-1" aria-label="The sound that step 1 wrote down"'
+    assert f'{player}><source src="/artifacts/{kept.sha256}" type="audio/flac">' in page
+    assert (page.count(player), page.count('<svg viewBox="0 0 384 60"')) == (1, 1)
+    assert "When it was said" in page
+    assert f'href="/runs/{run_id}/texts/1?layout=srt"' in page
     assert row["receipt"]["parameters"]["seconds"] == pytest.approx(2, abs=0.1)
+
+    long = await uploads.add(storage, ada.id, sounds._written(tone(12), PLAIN, "wav"), "long.wav", "audio")
+    step = steps.SpeechToText(upload=long.sha256, layout="vtt", start=5, end=9.5)
+    state, (row,) = await w.ended(run_id := await w.accept(await make.pipeline(ada, steps=[step])))
+    assert (state, row["error_message"]) == ("succeeded", None)
+    told = row["receipt"]["parameters"]
+    assert (told["start"], told["end"], told["seconds"]) == (5, 9.5, 4.5)
+    assert all(5 < start < end <= 9.5 for start, end, _ in told["said"])
+    assert row["output_text"].startswith("WEBVTT\n\n00:00:0")
+    assert LAYOUTS["vtt"]([Said(*piece) for piece in told["said"]]) == row["output_text"]
+    page = (await client.get(f"/runs/{run_id}")).text
+    assert "<dt>Part</dt><dd>0:05 to 0:09.5</dd>" in page
+    assert f'<source src="/artifacts/{long.sha256}#t=5.0" type="audio/flac">' in page
+
+    step = steps.SpeechToText(source=1, start=500)
+    state, (_, row) = await w.ended(await w.accept(await make.pipeline(ada, steps=[slowly, step])))
+    assert state == "failed"
+    assert re.fullmatch(r"The sound ends at 0:\d\d\S*, and was to be heard from 8:20\.", row["error_message"])
 
     step = steps.SpeechToText(upload=kept.sha256, language="klingon")
     state, (row,) = await w.ended(await w.accept(await make.pipeline(ada, steps=[step])))
@@ -376,12 +413,12 @@ def test_a_model_that_does_not_tell_its_languages_fails_in_words(
 
 def test_subtitles_have_their_times() -> None:
     pieces = [Said(0, 1.5, "Hello."), Said(3661.25, 3662, "Bye.")]
-    assert _LAYOUTS["srt"](pieces).endswith("\n\n2\n01:01:01,250 --> 01:01:02,000\nBye.")
-    assert _LAYOUTS["vtt"](pieces).startswith("WEBVTT\n\n00:00:00.000 --> 00:00:01.500\nHello.")
-    assert _LAYOUTS["text"](pieces) == "Hello. Bye."
+    assert LAYOUTS["srt"](pieces).endswith("\n\n2\n01:01:01,250 --> 01:01:02,000\nBye.")
+    assert LAYOUTS["vtt"](pieces).startswith("WEBVTT\n\n00:00:00.000 --> 00:00:01.500\nHello.")
+    assert LAYOUTS["text"](pieces) == "Hello. Bye."
     odd = [Said(0, 1, "a\n\nb --> c & <i>")]
-    assert _LAYOUTS["srt"](odd).endswith("\na b -> c & <i>")
-    assert _LAYOUTS["vtt"](odd).endswith("\na b -> c &amp; &lt;i>")
+    assert LAYOUTS["srt"](odd).endswith("\na b -> c & <i>")
+    assert LAYOUTS["vtt"](odd).endswith("\na b -> c &amp; &lt;i>")
 
 
 async def test_the_registry_knows_them_by_their_files(db: Any, small: Path, listener: Path) -> None:
@@ -413,7 +450,7 @@ async def test_what_is_no_sound_is_refused(data: bytes, words: str) -> None:
 
 def test_any_layout_becomes_flac_of_one_channel() -> None:
     for data in (video(), *(sounds._written(tone(1, 48_000), PLAIN, layout) for layout in ("wav", "ogg"))):
-        wrong, made = domain.sounds.convert(data, domain.sounds.sniff(data))
+        wrong, _, made = domain.sounds.convert(data, domain.sounds.sniff(data))
         assert (wrong, heard(made)[:2]) == (0, ("flac", 16_000))
     assert domain.sounds.sniff(b"\0\0\0\x08wide\0\0\0\x08mdat") == "mov"
 
@@ -426,20 +463,43 @@ def test_what_is_wrong_with_a_file_is_told_apart() -> None:
         domain.sounds._RICH: (plain(0.1, rate=200_000), "wav"),
     }
     assert {code: domain.sounds.convert(*given) for code, given in wrong.items()} == {
-        code: (code, b"") for code in wrong
+        code: (code, "", b"") for code in wrong
     }
     assert domain.sounds.convert(plain(0.1, channels=9), "wav")[0] == domain.sounds._RICH
 
 
+def test_it_tells_how_long_and_how_loud_a_sound_is() -> None:
+    wrong, told, _ = domain.sounds.convert(tones(1, 3), "matroska")
+    seconds, peaks = told.split()
+    assert (wrong, seconds) == (0, "3.0000")
+    drawn = bytes.fromhex(peaks)
+    assert len(drawn) == domain.sounds.PEAKS
+    assert [min(drawn[:32]) > 200, max(drawn[33:63]), min(drawn[64:]) > 200] == [True, 0, True], "a pause in the middle"
+
+
+@pytest.mark.parametrize("layout", ["wav", "flac"])
+@pytest.mark.parametrize(("start", "end", "ends"), [(0, 1.5, 1.5), (1.25, 2.5, 2.5), (3.75, 9, 4), (2, None, 4)])
+def test_a_part_is_cut_to_the_sample(layout: str, start: float, end: float | None, ends: float) -> None:
+    import numpy as np
+
+    ramp = np.arange(64_000, dtype=np.float32) / 64_000
+    data = sounds._written(Sound(ramp, 16_000, None), PLAIN, "wav")
+    if layout == "flac":
+        *_, data = domain.sounds.convert(data, "wav")
+    found = sounds.opened(data, 16_000, start, end).samples
+    assert len(found) == (ends - start) * 16_000
+    assert np.allclose(found, ramp[int(start * 16_000) : int(ends * 16_000)], atol=1e-3)
+
+
 def test_what_comes_late_and_what_pauses_keeps_its_time() -> None:
-    _, late = domain.sounds.convert(video(late=1), "mov")
-    _, paused = domain.sounds.convert(tones(2, 3, 6), "matroska")
+    *_, late = domain.sounds.convert(video(late=1), "mov")
+    *_, paused = domain.sounds.convert(tones(2, 3, 6), "matroska")
     assert (loud(late), loud(paused)) == ([False, True, True], [True, True, False, False, True])
 
 
 def test_a_little_damage_is_passed_over() -> None:
     whole = mp3()
-    wrong, made = domain.sounds.convert(whole + b"\xff\xfb" + b"x" * 3_000, "mp3")
+    wrong, _, made = domain.sounds.convert(whole + b"\xff\xfb" + b"x" * 3_000, "mp3")
     assert (wrong, loud(made)) == (0, [True] * 4)
     torn = b"".join(whole[at : at + 400] + b"\xff\xfb" + b"x" * 400 for at in range(0, len(whole), 800))
     assert domain.sounds.convert(torn, "mp3")[0] == domain.sounds._BROKEN
@@ -451,7 +511,7 @@ def test_a_little_damage_is_passed_over() -> None:
 def test_a_list_of_files_opens_none_of_them(tmp_path: Path, words: str, layout: str) -> None:
     (tmp_path / "secret.wav").write_bytes(plain(1))
     given = words.format(tmp_path / "secret.wav").encode()
-    assert domain.sounds.convert(given, layout) == (domain.sounds._BROKEN, b"")
+    assert domain.sounds.convert(given, layout) == (domain.sounds._BROKEN, "", b"")
 
 
 @pytest.mark.parametrize(
@@ -487,7 +547,7 @@ async def test_nobody_waits_long_for_the_sounds_of_others(monkeypatch: pytest.Mo
             await domain.sounds.remade(plain(1), ada)
         with pytest.raises(TooMany, match="Other sounds are being read"):
             await domain.sounds.remade(plain(1), bo)
-    assert heard(await domain.sounds.remade(plain(1), bo))[0] == "flac"
+    assert heard((await domain.sounds.remade(plain(1), bo)).flac)[0] == "flac"
 
 
 async def test_a_cancelled_upload_leaves_no_process() -> None:
@@ -535,6 +595,49 @@ async def test_a_step_takes_an_upload_of_its_medium_alone(make: Make, storage: S
         }
 
 
+async def test_an_uploaded_sound_is_drawn_wherever_it_is_played(
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, storage: Storage, listener: Path
+) -> None:
+    await models.register("whisper", listener)
+    ada = await make.person("ada")
+    first, second = [(await uploads.add(storage, ada.id, data, "a", "audio")).sha256 for data in (video(), tones(0, 2))]
+    pipeline = await make.pipeline(ada, steps=[steps.SpeechToText(upload=first)])
+    then = await make.version(pipeline, steps=[steps.SpeechToText(upload=second)])
+    drawn = '<svg viewBox="0 0 384 60"'
+    for address, times in (
+        (f"/pipelines/{pipeline.id}", 1),
+        (f"/comparisons?left={pipeline.version_id}&right={then.id}", 2),
+    ):
+        page = (await client.get(address)).text
+        assert (page.count(drawn), page.count('type="audio/flac"')) == (times, times)
+    await log_in(client, ada)
+    page = (await client.get(f"/pipelines/{pipeline.id}/edit")).text
+    assert (page.count(drawn), page.count("The sound chosen for step 1")) == (1, 1)
+    await artifacts.tell_sound(second, 1.0, "")
+    page = (await client.get(f"/pipelines/{pipeline.id}/edit")).text
+    assert (page.count(drawn), page.count("The sound chosen for step 1")) == (0, 1), "one uploaded before it was drawn"
+
+
+async def test_what_was_heard_goes_with_its_pipeline(
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, storage: Storage, db: Any
+) -> None:
+    ada, bo = await make.person("ada"), await make.person("bo")
+    kept = await uploads.add(storage, ada.id, plain(1), "a.wav", "audio")
+    pipeline = await make.pipeline(ada, steps=[steps.SpeechToText(upload=kept.sha256)])
+    run = await make.run(pipeline, bo, state="succeeded")
+    told = {"inputs": [kept.sha256], "parameters": {"said": [[0.5, 1.0, "A boat"]]}}
+    await db.execute("UPDATE step_runs SET output_text = 'A boat', receipt = $2 WHERE run_id = $1", run.id, told)
+    await log_in(client, bo)
+    page = (await client.get(f"/runs/{run.id}")).text
+    assert f'<a class="num" href="/runs/{run.id}?at=0.5#heard-1" data-player="heard-1">' in page
+    await db.execute("UPDATE pipelines SET visibility = 'private' WHERE id = $1", pipeline.id)
+    page = (await client.get(f"/runs/{run.id}")).text
+    assert kept.sha256 not in page
+    assert "<audio" not in page
+    assert '<span class="num muted">0:00.5</span><span dir="auto">A boat</span>' in page
+    assert (await client.get(f"/artifacts/{kept.sha256}")).status_code == 404
+
+
 async def test_who_was_recorded_where_stays_with_the_person(make: Make, storage: Storage, db: Any) -> None:
     ada = await make.person("ada")
     data = sounds._written(tone(1), PLAIN, "wav")
@@ -542,6 +645,34 @@ async def test_who_was_recorded_where_stays_with_the_person(make: Make, storage:
     kept = await uploads.add(storage, ada.id, data, "me.wav", "audio")
     stored = await storage.get(key_of(kept.sha256))
     assert (heard(stored)[:2], b"offshoot" in stored) == (("flac", 16_000), False)
+
+
+async def test_a_part_lies_within_the_upload(
+    client: httpx.AsyncClient, make: Make, log_in: LogIn, storage: Storage, listener: Path
+) -> None:
+    await models.register("whisper", listener)
+    await log_in(client, ada := await make.person("ada"))
+    kept = await uploads.add(storage, ada.id, plain(90.5), "a.wav", "audio")
+    form = {"title": "A part", "s1-kind": "speech_to_text", "s1-model": "whisper", "s1-upload": kept.sha256}
+    form |= {"do": "save", "visibility": "private", "license": "CC0-1.0"}
+    for start, end, field, words in (
+        ("1:31", "", "start", "The sound ends at 1:30.5"),
+        ("1:00", "95", "end", "The sound ends at 1:30.5"),
+        ("1:00", "0:30", "end", "Later than 1:00, where it begins"),
+        ("a while", "1:30", "start", "Seconds, or minutes and seconds such as 1:30"),
+    ):
+        sent = await client.post("/pipelines", data={**form, "s1-start": start, "s1-end": end})
+        assert sent.status_code == 422
+        shown = re.search(rf'<p class="err" id="s1-{field}-e">.*?</svg>(.*?)</p>', sent.text)
+        assert shown, re.findall(r"class=\"err\".*", sent.text)
+        assert shown[1].startswith(words)
+        assert re.search(rf'name="s1-start"[^>]* value="{start}"', sent.text)
+        assert re.search(rf'name="s1-end"[^>]* value="{end}"', sent.text)
+    sent = await client.post("/pipelines", data={**form, "s1-start": "1:00", "s1-end": "1:30.5"})
+    assert sent.status_code == 303
+    page = (await client.get(sent.headers["location"].partition("?")[0])).text
+    assert "<dt>Hear from</dt><dd><bdi>1:00</bdi></dd>" in page
+    assert "<dt>Hear up to</dt><dd><bdi>1:30.5</bdi></dd>" in page
 
 
 async def test_the_composer_takes_a_sound_and_plays_it(
@@ -558,6 +689,7 @@ async def test_the_composer_takes_a_sound_and_plays_it(
             headers={"HX-Request": "true", "HX-Request-Type": "partial"},
         )
         assert (sent.status_code, words in sent.text) == (200 if words.startswith("<") else 422, True)
+        assert ('<svg viewBox="0 0 384 60"' in sent.text) == (sent.status_code == 200)
     sent = await client.post("/uploads?field=s1-upload-file", data=form, files={"s1-upload-file": ("a.wav", plain(1))})
     assert (sent.status_code, sent.json()["width"]) == (201, None)
     async with domain.sounds._turn((await make.person("bo")).id):

@@ -349,7 +349,8 @@ async def test_who_can_hear_a_sample(
     then = await pipelines.save(made.id, ada.id, Details("Boats", visibility="public"), changed, agreed=[other])
     page = (await others.get(f"/comparisons?left={made.version_id}&right={then.version_id}")).text
     heard = [
-        f'aria-label="The sound {when}" src="/artifacts/{one}"' for when, one in (("before", sample), ("now", other))
+        f'aria-label="The sound {when}"><source src="/artifacts/{one}"'
+        for when, one in (("before", sample), ("now", other))
     ]
     assert [one in page for one in heard] == [True, True]
     await database.execute("UPDATE pipelines SET visibility = 'private'")
@@ -385,7 +386,7 @@ async def test_a_sample_of_somebody_else_is_of_no_use_to_who_knows_its_hash(
     ],
 )
 async def test_what_is_no_sample_of_a_voice_is_refused(given: Sound, words: str) -> None:
-    wrong, told = domain.sounds.convert(wav(given), "wav", sample=True)
+    wrong, told, _ = domain.sounds.convert(wav(given), "wav", sample=True)
     assert (wrong, words in domain.sounds._unfit(told)) == (domain.sounds._UNFIT, True)
     assert words in speech_t5.fault_of(given)
     assert domain.sounds.convert(wav(given), "wav")[0] == 0
