@@ -71,16 +71,19 @@ def test_prompts_are_judged_by_the_model_that_reads_them() -> None:
     inputs = [Input(name="thing", default="a fox")]
     drawing = TextToImage(prompt="a red {thing} on __grounds__", negative_prompt="mist")
     found = unknown(Recipe(inputs=inputs, lists={"grounds": ["the moss"]}, steps=[drawing]))
-    assert found == {"s1-prompt": ["fox", "moss"]}
+    assert found == {"s1-prompt": ["fox", "moss"], "s1-negative_prompt": ["mist"]}
     assert unknown(Recipe(steps=[TextToImage(prompt="a fox", model="large")])) == {}
     assert unknown(Recipe(steps=[TextToImage(prompt="a boat"), ImageToImage(prompt="a wet boat")])) == {
         "s1-prompt": [],
+        "s1-negative_prompt": [],
         "s2-prompt": ["wet"],
+        "s2-negative_prompt": [],
     }
 
 
 @pytest.mark.parametrize(
-    ("model", "found"), [("starter", {"s1-template": ["fox"], "s2-prompt": ["glow"]}), ("large", {})]
+    ("model", "found"),
+    [("starter", {"s1-template": ["fox"], "s2-prompt": ["glow"], "s2-negative_prompt": []}), ("large", {})],
 )
 def test_a_template_is_judged_by_the_step_that_draws_its_text(model: str, found: dict[str, list[str]]) -> None:
     recipe = Recipe(steps=[PromptTemplate(template="a fox"), TextToImage(prompt="{text}, glow", model=model)])
