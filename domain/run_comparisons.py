@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from domain import comparisons, db, diff, steps
+from domain import artifacts, comparisons, db, diff, steps
 from domain.changes import Changed, Changes, as_run, told
 from domain.comparisons import Result, Written
 from domain.errors import NotFound
@@ -29,7 +29,6 @@ class Side(Struct, frozen=True, kw_only=True):
     seed: int
     recipe: steps.Recipe
     """As it was run."""
-    mine: bool
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -51,6 +50,8 @@ class RunComparison(Struct, frozen=True, kw_only=True):
     left: Side
     right: Side
     changes: diff.Changes
+    peaks: dict[str, str]
+    """How loud the sounds are that either takes, as far as that is known, by SHA-256."""
     results: tuple[Result, Result]
     written: list[Written]
     choices: list[Choice]
@@ -68,7 +69,7 @@ _SEEN = f"r.state = 'succeeded' AND (r.owner_id = $2 OR r.visibility = 'publishe
 
 _SIDES = f"""
 SELECT r.id AS run_id, r.number, r.pipeline_id, r.version_id, v.number AS version_number, r.seed, r.inputs, r.changes,
-    v.recipe, CASE WHEN {_OPEN} THEN p.title ELSE '' END AS title, r.owner_id IS NOT DISTINCT FROM $2 AS mine
+    v.recipe, CASE WHEN {_OPEN} THEN p.title ELSE '' END AS title
 FROM runs r JOIN pipelines p ON p.id = r.pipeline_id JOIN versions v ON v.id = r.version_id
 WHERE r.id = ANY ($1) AND {_SEEN}
 """  # noqa: S608 - only constants are put in
@@ -114,6 +115,7 @@ async def read(left_id: UUID, right_id: UUID, viewer_id: UUID | None) -> RunComp
         left=left,
         right=right,
         changes=found,
+        peaks=await artifacts.peaks(steps.sounds(left.recipe, right.recipe)),
         results=made,
         written=comparisons.written(found, *made),
         choices=_choices(rows, left, right),
