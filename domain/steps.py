@@ -259,7 +259,11 @@ class TextToText(Step, tag="text_to_text"):
     ] = 0.95
     stop: Annotated[
         str,
-        Meta(max_length=400, title="Stop at", description="The text ends before any of these, with | between them."),
+        Meta(
+            max_length=400,
+            title="Stop at",
+            description="The text ends before any of these, with | between them; \\n is a line's end.",
+        ),
     ] = ""
     seed: Annotated[
         Annotated[int, Meta(ge=0, le=MAX_SEED)] | None,

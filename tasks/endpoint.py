@@ -23,6 +23,8 @@ LONGEST = 900.0
 CHARACTERS = 40
 """Characters of a token at most, on average: a server that counts otherwise is cut short."""
 MAX_REASON = 200
+PIECE = 6
+"""Characters of a key that nobody reads in a reason."""
 _NO_ENTRY = (401, 403)
 _AWAY = (408, 409, 425, 429)
 """Statuses that another try may change, beside 500 and more."""
@@ -95,16 +97,18 @@ class Endpoint:
             keyless = not key and error.status_code in _NO_ENTRY  # a worker that has it may be there too
             if keyless or error.status_code in _AWAY or error.status_code >= 500:
                 raise Away(f"{self.name} answered {error.status_code}") from error
-            raise DomainError(f"The model “{self.name}” refused: {_reason(error)}") from error
+            raise DomainError(f"The model “{self.name}” refused: {_reason(error, key)}") from error
         except openai.APIError as error:
             raise Away(f"{self.name} did not answer: {type(error).__name__}") from error
 
 
-def _reason(error: Any) -> str:
-    """What the server says, in a line; of who may not ask at all, no word, for it may show a piece of the key."""
+def _reason(error: Any, key: str) -> str:
+    """What the server says, in a line; of who may not ask at all, and where a piece of the key shows, no word of it."""
     if error.status_code in _NO_ENTRY:
         return "the key that the host of this site gave for it is not accepted."
     told = error.body.get("message") if isinstance(error.body, dict) else None
+    if any(key[at : at + PIECE] in str(told) for at in range(0, len(key), PIECE)):
+        told = None
     words = " ".join(str(told or error.status_code).split())
     return words if len(words) <= MAX_REASON else f"{words[:MAX_REASON]}…"
 

@@ -3,6 +3,7 @@
 torch and transformers are imported when first needed, so that importing a step costs nothing.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from jinja2 import TemplateError
 from domain.errors import DomainError
 from domain.steps import TextToText
 from tasks.context import Context
+
+_BETWEEN = re.compile(r"(?<!\\)\|")
+_MEANT = {r"\n": "\n", r"\|": "|"}
+_ESCAPED = re.compile(r"\\[n|]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +77,9 @@ def written(text: str) -> str:
 
 
 def stops(step: TextToText) -> list[str]:
-    """What the text ends before."""
-    return [one.strip() for one in step.stop.split("|") if one.strip()]
+    """What the text ends before. `\\n` is a line's end and `\\|` a line upright."""
+    found = [_ESCAPED.sub(lambda part: _MEANT[part[0]], one.strip()) for one in _BETWEEN.split(step.stop)]
+    return [one for one in found if one]
 
 
 def storable(text: str) -> str:

@@ -73,7 +73,8 @@ def there() -> Iterator[There]:
         if status == 307:
             return Response(None, status_code=307, headers={"Location": f"http://localhost:{port}/v1/chat/completions"})
         if status != 200:
-            return Response({"error": {"message": f"no, {KEY}" if status == 401 else "too long"}}, status_code=status)
+            words = f"no, {KEY}" if status in (401, 402) else "too long"
+            return Response({"error": {"message": words}}, status_code=status)
         return Stream(_spoken(told.asked[-1]), media_type="text/event-stream", status_code=200)
 
     server = uvicorn.Server(uvicorn.Config(Litestar([complete]), port=port, log_level="error"))
@@ -151,12 +152,15 @@ async def test_what_it_refuses_is_told_and_not_tried_again(make: Make, there: Th
     assert len(there.asked) == 1
 
 
+@pytest.mark.parametrize(("status", "words"), [(401, "is not accepted"), (402, "refused: 402")])
 @pytest.mark.usefixtures("ready")
-async def test_a_key_that_is_not_accepted_is_said_without_it(make: Make, there: There, site: w.Process) -> None:
-    there.answers[:] = [401]
+async def test_a_reason_is_told_without_the_key(
+    make: Make, there: There, site: w.Process, status: int, words: str
+) -> None:
+    there.answers[:] = [status]
     state, (row,) = await w.ended(await w.accept(await make.pipeline(steps=[ASKED])))
     assert state == "failed"
-    assert "is not accepted" in row["error_message"]
+    assert words in row["error_message"]
     assert KEY not in row["error_message"]
     assert KEY not in site.log.read_text()
 

@@ -14,6 +14,7 @@ from domain import models, runs, steps
 from domain.errors import DomainError, Invalid
 from domain.means import Means
 from domain.people import Person
+from tasks import language
 from tasks.context import Context
 from tasks.loading import Models
 from tasks.messages import FromEngine, Job, Member, ModelRef, Progress
@@ -115,6 +116,10 @@ def test_the_likeliest_text_is_the_same_for_every_seed(small: Path) -> None:
 
 def test_what_it_is_told_beforehand_counts(small: Path) -> None:
     assert write(small, changed(temperature=0)) != write(small, changed(temperature=0, system="at night"))
+
+
+def test_words_to_stop_at_may_be_line_ends_and_uprights() -> None:
+    assert language.stops(steps.TextToText(stop=r"\n\n | a\|b |  | End.")) == ["\n\n", "a|b", "End."]
 
 
 def test_it_stops_before_any_of_the_words(small: Path) -> None:
