@@ -434,8 +434,7 @@ async def test_each_picture_keeps_its_ratio(client: httpx.AsyncClient, make: Mak
     assert re.findall(r'class="pic(?: over)?" data-ar="([\d:]+)"', page.text) == ["16:9", "2:3"]
 
 
-async def test_only_a_picture_is_offered_whole(client: httpx.AsyncClient, make: Make, db: Any) -> None:
-    """Objects and films are compared by still pictures of them."""
+async def test_an_object_is_turned_beside_a_picture(client: httpx.AsyncClient, make: Make, db: Any) -> None:
     pair = await family(make)
     made = []
     for one, media_type in zip(pair, ("model/gltf-binary", "image/png"), strict=True):
@@ -445,8 +444,8 @@ async def test_only_a_picture_is_offered_whole(client: httpx.AsyncClient, make: 
         await db.execute("UPDATE outputs SET sha256 = $2 WHERE step_run_id = $1", run.step_runs[-1], file.sha256)
         made.append(file.sha256)
     page = await client.get(address(*(one.version_id for one in pair)))
-    mesh, picture = re.findall(r'srcset="([^"]+)"', page.text)[:2]
-    assert mesh == f"/artifacts/{made[0]}/320 320w"
+    assert page.text.count(f'src="/artifacts/{made[0]}?form=turntable"') == 1
+    (picture,) = re.findall(r'srcset="([^"]+)"', page.text)
     assert picture == f"/artifacts/{made[1]}/320 320w, /artifacts/{made[1]} 512w"
 
 

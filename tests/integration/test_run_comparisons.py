@@ -7,8 +7,8 @@ import pytest
 
 from domain import db, run_comparisons
 from domain.errors import NotFound
-from domain.steps import Input, PromptTemplate, TextToImage, TextToText
-from tests.make import Make, Run
+from domain.steps import Input, PromptTemplate, TextToAnimation, TextToImage, TextToText
+from tests.make import Make, Run, png
 from tests.queries import Queries
 
 WRITE = TextToText(prompt="Translate into {language}: the harbor is calm.", model="writer")
@@ -112,3 +112,15 @@ async def test_a_page_asks_no_more_for_many_runs(make: Make, db: Any, queries: Q
         found = await run_comparisons.read(runs[0].id, runs[1].id, None)
     assert queries.count <= 3, queries
     assert len(found.choices) == run_comparisons.OFFERED + 2
+
+
+async def test_animations_play_beside_each_other(client: httpx.AsyncClient, make: Make, db: Any) -> None:
+    pipeline = await make.pipeline(steps=[TextToAnimation(prompt="a boat")])
+    both = [await make.run(pipeline, state="succeeded", published=True, seed=seed) for seed in (1, 2)]
+    for run, form in zip(both, ("image/webp", "video/mp4"), strict=True):
+        made = await make.artifact(png("teal") + form.encode(), form)
+        await db.execute("INSERT INTO outputs VALUES ($1, 1, $2, 5)", run.step_runs[0], made.sha256)
+    page = (await client.get(f"/runs/{both[1].id}/comparison?left={both[0].id}")).text
+    assert page.count('id="hold-left"') == page.count('for="hold-left"') == 1
+    assert page.count("<video controls") == 1
+    assert "How to look at them" not in page
