@@ -587,7 +587,7 @@ class GanImage(Step, tag="gan_image"):
     label = "Generate"
     queue = "image"
     gives = "image"
-    later = frozenset({"colors"})
+    later = frozenset({"colors", "detail_seed"})
 
     model: ModelName = "shapes-gan"
     class_label: Annotated[
@@ -624,6 +624,14 @@ class GanImage(Step, tag="gan_image"):
     ] = "gif"
     loop: Loop = 0
     colors: Colors = "own"
+    detail_seed: Annotated[
+        Annotated[int, Meta(ge=0, le=MAX_SEED)] | None,
+        Meta(
+            title="Details of seed",
+            description="Draws shapes by the pictures' own seeds, and their details as this seed has them.",
+            extra_json_schema={"placeholder": "their own"},
+        ),
+    ] = None
 
     @property
     def made(self) -> Medium:

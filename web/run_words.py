@@ -212,6 +212,7 @@ _FACTS = (
     ("class_label", "Class"),
     ("num_images", "Pictures"),
     ("truncation", "Variety"),
+    ("detail_seed", "Details of seed"),
     ("voice", "Voice"),
     ("speed", "Speed"),
     ("language", "Language"),
@@ -238,7 +239,7 @@ def facts(step: StepPage, over: bool) -> list[tuple[str, str]]:
     for field, label in _FACTS if over else _FACTS[:3] + _FACTS[9:10]:
         value = step.value(field)
         if value is not None:
-            pairs.append((label, number(value) if field == "seed" else _plain(value)))
+            pairs.append((label, number(value) if field.endswith("seed") else _plain(value)))
     if heard := part(step.step):
         pairs.append(("Part", heard))
     if over and (fps := step.value("fps")):

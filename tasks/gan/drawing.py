@@ -48,10 +48,14 @@ class Drawing:
         return torch.eye(len(self.classes))[[self.classes.index(name) for name in classes]]
 
     @torch.inference_mode()
-    def draw(self, latents: Tensor, shares: Tensor, truncation: float) -> list[Image.Image]:
-        """The pictures of latents and of the share that each class has in each of them."""
+    def draw(
+        self, latents: Tensor, shares: Tensor, truncation: float, details: Tensor | None = None
+    ) -> list[Image.Image]:
+        """The pictures of latents and of the share that each class has in each of them, with the details of another
+        latent (1, latents) if that is asked for."""
         place = self.generator.start
-        return [image(one.float()) for one in self.generator(latents.to(place), shares.to(place), truncation)]
+        finer = None if details is None else details.to(place).expand(len(latents), -1)
+        return [image(one.float()) for one in self.generator(latents.to(place), shares.to(place), truncation, finer)]
 
 
 def open_folder(path: Path, dtype: Any) -> Drawing:

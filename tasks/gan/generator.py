@@ -55,17 +55,21 @@ class ConditionalGenerator(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """Their names, in order."""
         return list(self.config["classes"])
 
-    def forward(self, latents: Tensor, classes: Tensor, truncation: float = 1.0) -> Tensor:
+    def forward(
+        self, latents: Tensor, classes: Tensor, truncation: float = 1.0, details: Tensor | None = None
+    ) -> Tensor:
         """Pictures (count, 3, side, side) of latents (count, latents) and of the part that each class has in each of
         them (count, classes). `truncation` moves their styles toward the mean one of the class: 1 not at all, 0 all
-        the way."""
-        style = self.style(latents, classes)
+        the way. `details` (count, latents) stand in for the latents in the finer half of the layers, which is
+        StyleGAN's style mixing."""
+        styles = [self.style(latents, classes)]
+        styles.append(styles[0] if details is None else self.style(details, classes))
         if truncation < 1:
-            style = torch.lerp(classes @ self.centers, style, truncation)
-        found = self.first(self.start.expand(len(latents), -1, -1, -1), style)
+            styles = [torch.lerp(classes @ self.centers, style, truncation) for style in styles]
+        found = self.first(self.start.expand(len(latents), -1, -1, -1), styles[0])
         picture = self.colors[0](found)
-        for block, color in zip(self.blocks, self.colors[1:], strict=True):
-            found = block(found, style)
+        for place, (block, color) in enumerate(zip(self.blocks, self.colors[1:], strict=True)):
+            found = block(found, styles[2 * place >= len(self.blocks)])
             wider = functional.interpolate(picture, scale_factor=2, mode="bilinear", align_corners=False)
             picture = wider + color(found)
         return torch.tanh(picture)

@@ -65,10 +65,11 @@ def _classes(step: GanImage, model: str, known: list[str], seeds: list[int]) -> 
 def _drawn(step: GanImage, ctx: Context, latents: Any, shares: Any) -> Iterator[Image.Image]:
     """A picture of each latent, a few at once: the last one is repeated where there are fewer."""
     pipe, total = ctx.model().pipe, len(latents)
+    details = None if step.detail_seed is None else pipe.latents([step.detail_seed])
     ctx.progress(0, total)
     for start in range(0, total, AT_ONCE):
         here = [min(place, total - 1) for place in range(start, start + AT_ONCE)]
-        drawn = pipe.draw(latents[here], shares[here], step.truncation)[: total - start]
+        drawn = pipe.draw(latents[here], shares[here], step.truncation, details)[: total - start]
         done = start + len(drawn)
         ctx.progress(done, total)
         ctx.preview(done, total, partial(_shown, drawn[-1]))

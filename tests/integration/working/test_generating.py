@@ -74,6 +74,21 @@ async def test_it_generates_pictures_of_the_class_with_their_receipt(make: Make,
 
 
 @pytest.mark.usefixtures("ready")
+async def test_details_come_from_a_seed_of_their_own(make: Make, storage: Storage) -> None:
+    step = steps.GanImage(class_label="star", seed=9, num_images=1, factor=1)
+    chain = [step, *(changed(step, detail_seed=seed) for seed in (9, 100))]
+    state, rows = await w.ended(await w.accept(await make.pipeline(steps=chain)))
+    assert state == "succeeded", [row["error_message"] for row in rows]
+    pictures = []
+    for row in rows:
+        (made,) = await w.pictures(row["id"])
+        pictures.append(Image.open(io.BytesIO(await storage.get(key_of(made["sha256"])))).tobytes())
+    assert pictures[0] == pictures[1], "with the details of its own seed it is what it was"
+    assert pictures[0] != pictures[2]
+    assert [row["receipt"]["parameters"].get("detail_seed") for row in rows] == [None, 9, 100]
+
+
+@pytest.mark.usefixtures("ready")
 @pytest.mark.parametrize("form", ["gif", "webp", "mp4"])
 async def test_a_walk_is_an_animation_with_its_receipt(make: Make, storage: Storage, form: Any) -> None:
     step = steps.GanImage(model="small", layout="walk", format=form, frames=12, num_images=3, seed=4, colors="dithered")
