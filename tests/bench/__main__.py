@@ -64,6 +64,8 @@ AIMS = {
     "starter: color right": (">=", 0.95),
     "starter: shape right": (">=", 0.9),
     "starter: relation right": (">=", 0.8),
+    "starter: time of a picture, of what it may take": ("<=", 1),
+    "starter: bytes of all weights here, of what they may take": ("<=", 1),
     "gpu: ours at best / diffusers by default": (">=", 3.0),
 }
 

@@ -7,6 +7,7 @@ shape, which a small classifier tells that learned from clean drawings.
 import itertools
 import math
 import textwrap
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -29,6 +30,8 @@ from tasks.starter.pictures import unit
 from tasks.starter.scenes import BACKGROUNDS, COLORS, SHAPES, Scene, Thing, sample
 
 PROMPTS = 256
+MOST_SECONDS, MOST_BYTES = 2.0, 30_000_000
+"""What a picture with the usual 20 steps may take on two cores, and the weights in the repository altogether."""
 UNSEEN = 9_000_000
 """Seeds of scenes that no training draws from."""
 LATER = ("sky", "hills")
@@ -221,8 +224,24 @@ def measure(folder: Path, prompts: int = PROMPTS) -> dict[str, Any]:
         "starter: shapes of clean drawings told": {"ratio": clean},
         "starter: the same of drawings with bent outlines": {"ratio": bent},
         "starter: of clean ones behind the autoencoder": {"ratio": most},
+        "starter: time of a picture, of what it may take": {"ratio": _seconds(pipe) / MOST_SECONDS},
+        "starter: bytes of all weights here, of what they may take": {"ratio": _bytes() / MOST_BYTES},
         **rates,
     }
+
+
+def _seconds(pipe: Any) -> float:
+    """Seconds that one picture takes, the first left aside."""
+    taken = []
+    for seed in range(4):
+        start = time.perf_counter()
+        _pictures(pipe, ["a red circle above a blue square on a white background"], seed)
+        taken.append(time.perf_counter() - start)
+    return min(taken[1:])
+
+
+def _bytes() -> int:
+    return sum(path.stat().st_size for path in STARTER_PATH.parent.rglob("*") if path.is_file())
 
 
 def _nothing() -> dict[str, list[bool]]:
