@@ -1,6 +1,5 @@
 // Polls rest in a hidden tab and back off 1, 2, 5 s after errors; focus lands where the page
-// changed; a[data-dialog] opens that dialog, not the page that asks the same; a[data-player] moves that player to the
-// moment in its address; .copy copies.
+// changed; a[data-dialog] opens that dialog, not the page that asks the same; .copy copies.
 (() => {
   const on = (name, act) => document.addEventListener(name, (event) => act(event, event.detail?.ctx));
   const polls = (ctx) => ctx?.sourceEvent?.type === "every";
@@ -37,12 +36,10 @@
       getSelection().selectAllChildren(copy.previousElementSibling);
       copy.textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl+C";
     }
-    const link = event.target.closest("a[data-dialog], a[data-player]");
-    const named = link && document.getElementById(link.dataset.dialog ?? link.dataset.player);
-    if (!named || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    const link = event.target.closest("a[data-dialog]");
+    const dialog = link && document.getElementById(link.dataset.dialog);
+    if (!dialog || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    if (link.dataset.dialog) return named.showModal();
-    named.currentTime = Number(new URLSearchParams(link.search).get("at"));
-    named.play();
+    dialog.showModal();
   });
 })();

@@ -162,7 +162,7 @@ async def test_an_offshoot_of_a_run_has_what_the_run_was_given(make, client, log
     assert page.changes is not None
     assert {one.name: one.after for one in page.changes.inputs} == {
         "subject": "owl",
-        "light": "choice: snow (“fog”, “snow”)",
+        "light": "snow",
     }
 
 
