@@ -34,7 +34,7 @@ FILES = {f"s{number}-{field}-file": f"s{number}-{field}" for number in range(1, 
 """Fields that hold a file, and those that name it once it is kept."""
 RARE = (
     "title", "system", "negative_prompt", "scheduler", "num_images_per_prompt", "method", "sharpen", "feather", "top_p",
-    "stop", "vae", "voice_of", "loop", "colors", "motion_bucket_id",
+    "stop", "vae", "voice_of", "loop", "colors", "detail_seed", "motion_bucket_id",
 )  # fmt: skip
 """Fields folded under "More" until they are used."""
 STARTS: dict[str, tuple[str, list[steps.AnyStep]]] = {
