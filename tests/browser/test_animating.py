@@ -31,6 +31,18 @@ async def _compose(page: Page, form: str) -> None:
     await page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}$"))
 
 
+async def test_an_mp4_has_the_browsers_own_player_without_javascript(open_page: OpenPage) -> None:
+    page = await open_page(javascript=False, viewport=PHONE)
+    await sign_up(page, "filmmaker")
+    await _compose(page, "mp4")
+    await _ended(page, False)
+    film = page.locator("#preview video[controls]")
+    await expect(film).to_be_visible()
+    assert (await page.request.get(await film.get_attribute("poster") or "")).headers["content-type"] == "image/webp"
+    source = await film.locator("source").get_attribute("src") or ""
+    assert (await page.request.get(source)).headers["content-type"] == "video/mp4"
+
+
 @pytest.mark.parametrize(("javascript", "form"), [(True, "gif"), (False, "webp")])
 async def test_a_prompt_moves_and_is_held(open_page: OpenPage, javascript: bool, form: str) -> None:
     page = await open_page(javascript=javascript, viewport=PHONE)

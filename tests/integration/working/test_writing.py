@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from domain import models, runs, steps
+from domain import grid_axes, grids, models, runs, steps
 from domain.errors import DomainError, Invalid
 from domain.means import Means
 from domain.people import Person
@@ -65,6 +65,38 @@ async def test_what_was_written_goes_on_and_is_reused(make: Make) -> None:
     assert filled["output_text"] == f"It said: {wrote['output_text']}"
     _, (known, _) = await w.ended(await w.accept(pipeline, afresh=False))
     assert (known["state"], known["output_text"]) == ("reused", wrote["output_text"])
+
+
+@pytest.mark.usefixtures("ready")
+async def test_languages_and_styles_are_compared_in_a_grid(client: httpx.AsyncClient, make: Make, db: Any) -> None:
+    step = steps.TextToText(**{**_plain(ASKED), "prompt": "in {language}, {style}: a boat"})
+    inputs = [steps.Input(name=name) for name in ("language", "style")]
+    pipeline = await make.pipeline(steps=[step], inputs=inputs)
+    targets = grid_axes.targets(steps.Recipe(steps=[step], inputs=inputs), {})
+    asked = {"language": "French\nDanish", "style": "plainly\nas a letter"}
+    axes = [grid_axes.axis(targets[f"input-{name}"], typed) for name, typed in asked.items()]
+    planned = grids.plan(pipeline.version_id, steps.Recipe(steps=[step], inputs=inputs), axes, {}, 5)
+    grid_id = (await grids.create(planned, pipeline.owner_id, "grid")).grid_id
+    rows = await db.fetch("SELECT run_id FROM grid_cells WHERE grid_id = $1 ORDER BY cell", grid_id)
+    prompts, texts = [], []
+    for row in rows:
+        state, (wrote,) = await w.ended(row["run_id"])
+        assert state == "succeeded", wrote["error_message"]
+        prompts.append(wrote["resolved"]["prompt"])
+        texts.append(wrote["output_text"])
+    assert prompts == [
+        "in French, plainly: a boat",
+        "in Danish, plainly: a boat",
+        "in French, as a letter: a boat",
+        "in Danish, as a letter: a boat",
+    ]
+    await grids.publish(grid_id, pipeline.owner_id)
+    page = (await client.get(f"/grids/{grid_id}")).text
+    assert all(f">{name}<" in page for name in ("French", "Danish", "plainly", "as a letter"))
+    assert page.count('class="pic words"') == 4
+    compared = await client.get(f"/runs/{rows[1]['run_id']}/comparison?left={rows[0]['run_id']}")
+    assert "<del><bdi>French</bdi></del>" in compared.text
+    assert ("What step 1 wrote" in compared.text) == (texts[0] != texts[1])
 
 
 @pytest.mark.usefixtures("ready")
