@@ -218,7 +218,7 @@ async def pass_on(queue: str, lacks: Collection[str], kinds: Collection[str] | N
             sorted(lacks),
             None if kinds is None else sorted(kinds),
         )
-        return bool(
+        return step_run_id is not None and bool(
             await db.execute(
                 """UPDATE step_runs SET nudge_at = least(nudge_at, clock_timestamp() + make_interval(secs => $2))
                    WHERE id = $1 AND state = 'queued'""",

@@ -14,7 +14,7 @@ from domain.errors import NotFound
 
 GONE = "There is no such run, it is private, or it has not succeeded."
 OFFERED = 60
-"""The newest runs of either pipeline that can be chosen."""
+"""The newest runs of either pipeline that can be chosen, beside the two that are shown."""
 
 
 class Side(Struct, frozen=True, kw_only=True):
@@ -78,10 +78,15 @@ _CHOICES = f"""
 SELECT r.id AS run_id, r.number, r.pipeline_id, v.number AS version_number, r.seed, r.inputs, r.changes,
     CASE WHEN {_OPEN} THEN p.title ELSE '' END AS title,
     (SELECT array_agg(s.kind ORDER BY s.ordinal) FROM step_runs s WHERE s.run_id = r.id) AS kinds
-FROM unnest($1::uuid[]) AS line (id) CROSS JOIN LATERAL (
-    SELECT r.* FROM runs r JOIN pipelines p ON p.id = r.pipeline_id
-    WHERE r.pipeline_id = line.id AND {_SEEN} ORDER BY r.id DESC LIMIT {OFFERED}
-) r JOIN pipelines p ON p.id = r.pipeline_id JOIN versions v ON v.id = r.version_id
+FROM (
+    SELECT unnest($3::uuid[]) AS id
+    UNION
+    SELECT newest.id FROM unnest($1::uuid[]) AS line (id) CROSS JOIN LATERAL (
+        SELECT r.id FROM runs r JOIN pipelines p ON p.id = r.pipeline_id
+        WHERE r.pipeline_id = line.id AND {_SEEN} ORDER BY r.id DESC LIMIT {OFFERED}
+    ) newest
+) offered JOIN runs r ON r.id = offered.id
+JOIN pipelines p ON p.id = r.pipeline_id JOIN versions v ON v.id = r.version_id
 ORDER BY r.id DESC
 """  # noqa: S608 - only constants are put in
 
@@ -110,7 +115,7 @@ async def read(left_id: UUID, right_id: UUID, viewer_id: UUID | None) -> RunComp
     if made is None:
         raise NotFound(GONE)
     found = diff.changes(left.recipe, right.recipe)
-    rows = await db.fetch(_CHOICES, list({left.pipeline_id, right.pipeline_id}), viewer_id)
+    lines, shown = list({left.pipeline_id, right.pipeline_id}), [left_id, right_id]
     return RunComparison(
         left=left,
         right=right,
@@ -118,7 +123,7 @@ async def read(left_id: UUID, right_id: UUID, viewer_id: UUID | None) -> RunComp
         peaks=await artifacts.peaks(steps.sounds(left.recipe, right.recipe)),
         results=made,
         written=comparisons.written(found, *made),
-        choices=_choices(rows, left, right),
+        choices=[_choice(row) for row in await db.fetch(_CHOICES, lines, viewer_id, shown)],
     )
 
 
@@ -134,24 +139,6 @@ def _side(row: db.Record) -> Side:
     changes: Changes = plain.pop("changes")
     recipe = as_run(steps.convert(plain.pop("recipe")), changes, plain.pop("inputs"))
     return Side(recipe=recipe, **plain)
-
-
-def _choices(rows: list[db.Record], *sides: Side) -> list[Choice]:
-    """The runs on offer, and both that are shown, however old."""
-    found = {row["run_id"]: _choice(row) for row in rows}
-    for side in sides:
-        if side.run_id not in found:
-            found[side.run_id] = Choice(
-                run_id=side.run_id,
-                number=side.number,
-                pipeline_id=side.pipeline_id,
-                version_number=side.version_number,
-                title=side.title,
-                seed=side.seed,
-                changed=[],
-                inputs={},
-            )
-    return list(found.values())
 
 
 def _choice(row: db.Record) -> Choice:

@@ -45,7 +45,7 @@ async def show(
     viewer_id = viewer.id if viewer else None
     typed = {"left_link": left_link[:MAX_LINK].strip(), "right_link": right_link[:MAX_LINK].strip()}
     found, errors = await _pasted(typed, viewer_id)
-    sides = [_id(given) if given else None for given in (left, right)]
+    sides = [id_or_404(given) if given else None for given in (left, right)]
     if found and not errors:
         return _to(found.get("left_link", sides[0]), found.get("right_link", sides[1]))
     if sides[1] is None or (sides[0] is None and not errors):
@@ -117,7 +117,7 @@ async def table(
     """
     wanted = read_seeds(seeds)
     try:
-        found = await comparisons.table(_id(left), _id(right), viewer.id if viewer else None, wanted)
+        found = await comparisons.table(id_or_404(left), id_or_404(right), viewer.id if viewer else None, wanted)
     except NotFound:
         if not wants_part(request):
             raise
@@ -156,7 +156,7 @@ async def _show_table(
 async def run(request: _Request, me: Viewer) -> Response[bytes]:
     """Run what is not known of both versions with the seeds of the form: all of it or nothing."""
     sent = await read_form(request, ("left", "right", "seeds", "key", "field"))
-    left, right = _id(sent.get("left", "")), _id(sent.get("right", ""))
+    left, right = id_or_404(sent.get("left", "")), id_or_404(sent.get("right", ""))
     key = sent_key(request, sent)
     limit = config_of(request.scope).run_limit
     try:
@@ -209,8 +209,8 @@ async def _pasted(typed: Mapping[str, str], viewer_id: UUID | None) -> tuple[dic
     return found, errors
 
 
-def _id(text: str) -> UUID:
-    """A version's id from an address. Raises NotFound for anything else."""
+def id_or_404(text: str) -> UUID:
+    """The id of a version or a run from an address. Raises NotFound for anything else."""
     if not re.fullmatch(_UUID, text):
         raise NotFound
     return UUID(text)

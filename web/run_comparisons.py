@@ -7,9 +7,9 @@ from uuid import UUID
 from litestar import Request, Response, get
 
 from domain import run_comparisons
-from domain.errors import NotFound
 from web import conditional, run_words
 from web.auth import Viewer
+from web.comparisons import id_or_404
 from web.render import page, see_other
 
 _Request = Request[Any, Any, Any]
@@ -24,9 +24,9 @@ async def show(
     `right` leads to the address of another run; `output` chooses the pictures shown.
     """
     viewer_id = viewer.id if viewer else None
-    if right and _id(right) != run_id:
-        return see_other(address(_id(left) if left else None, _id(right)))
-    other = _id(left) if left else await run_comparisons.other(run_id, viewer_id)
+    if right and id_or_404(right) != run_id:
+        return see_other(address(id_or_404(left) if left else None, id_or_404(right)))
+    other = id_or_404(left) if left else await run_comparisons.other(run_id, viewer_id)
     if not left and other is not None:
         return see_other(address(other, run_id))
     found = await run_comparisons.read(other or run_id, run_id, viewer_id)
@@ -46,11 +46,3 @@ async def show(
 def address(left: UUID | None, right: UUID) -> str:
     """Where the comparison from one run to another is; without `left` that with the run nearest to it."""
     return f"/runs/{right}/comparison" + (f"?{urlencode({'left': left})}" if left else "")
-
-
-def _id(text: str) -> UUID:
-    """A run's id from an address. Raises NotFound for anything else."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise NotFound(run_comparisons.GONE) from None
